@@ -45,7 +45,7 @@ internal sealed class Decoder : IDisposable
     private readonly int[] _windowOfLayer;
     private readonly int[] _keyBegin;
     private readonly int _firstTrained;
-    private readonly DropoutRows _noDropout;
+    private static readonly DropoutRows NoDropout = default;
 
     /// <summary>Allocates the arena for up to maxRows tokens at once and positions 0 … maxPositions - 1.</summary>
     /// <exception cref="FineTuneException">It does not fit.</exception>
@@ -89,7 +89,7 @@ internal sealed class Decoder : IDisposable
     /// </summary>
     internal void Evaluate(in TokenBatch batch, Span<float> nll, Span<int> predictions = default)
     {
-        ForwardBlocks(in batch, training: false, _noDropout);
+        ForwardBlocks(in batch, training: false, NoDropout);
         Loss(batch.Rows, gradientScale: 0, wantGradient: false, !predictions.IsEmpty);
         _backend.Download(nll[..batch.Rows], _head.Nll);
         if (!predictions.IsEmpty) _backend.Download(predictions[..batch.Rows], _head.Predictions);
@@ -116,7 +116,7 @@ internal sealed class Decoder : IDisposable
         for (int i = 0; i < rows; i++) positions[i] = past + i;
         Span<int> starts = cache.Starts.AsSpan(0, rows);
         BlockInputs inputs = Prepare(
-            new TokenBatch { Rows = rows, Ids = ids, Positions = positions, SegmentStarts = starts }, training: false, _noDropout, past);
+            new TokenBatch { Rows = rows, Ids = ids, Positions = positions, SegmentStarts = starts }, training: false, NoDropout, past);
         RunBlocks(inputs, rows, cache, past);
         cache.Length = past + rows;
         FinalNorm(rows);
@@ -132,7 +132,7 @@ internal sealed class Decoder : IDisposable
         long offset = (_planner.WorkspaceBytes - bytes) / 64 * 64;
         y = y with { ByteOffset = y.ByteOffset + offset };
         var workspace = new Workspace(_workspace.Memory, offset);
-        _backend.LinearForward(y, _head.Norm.RowBlock(row, 1), _weights.Head, default, [], _noDropout, accumulate: false, in workspace);
+        _backend.LinearForward(y, _head.Norm.RowBlock(row, 1), _weights.Head, default, [], NoDropout, accumulate: false, in workspace);
         _backend.Download(logits[..Config.VocabSize], y);
     }
 
@@ -165,7 +165,7 @@ internal sealed class Decoder : IDisposable
         }
 
         bool drops = training && !batch.Samples.IsEmpty;
-        var step = new StepContext(_backend, _workspace, drops ? dropout : _noDropout, training);
+        var step = new StepContext(_backend, _workspace, drops ? dropout : NoDropout, training);
         return new BlockInputs(step, _batch.Positions, _cos, _sin, default, _scratch);
     }
 
