@@ -3,13 +3,25 @@
 #pragma once
 
 #include "core/each_isa.h"
+#include "ops/convert/convert.h"
+#include "ops/embedding/embedding.h"
+#include "ops/norm/rms_norm.h"
+#include "ops/optimizer/optimizer.h"
 #include "ops/quant/dequantize.h"
+#include "ops/rope/rope.h"
+#include "ops/swiglu/swiglu.h"
 
 namespace ftc {
 
 struct Kernels {
     const char* isa;
     DequantizeKernels dequantize;
+    ConvertKernels convert;
+    EmbeddingKernels embedding;
+    NormKernels norm;
+    RopeKernels rope;
+    SwigluKernels swiglu;
+    OptimizerKernels optimizer;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)

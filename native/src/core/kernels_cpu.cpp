@@ -9,6 +9,12 @@ const Kernels& kernels() {
     static const Kernels table = {
         .isa = FTC_STRING(FTC_ISA_NAMESPACE),
         .dequantize = dequantize_kernels(),
+        .convert = convert_kernels(),
+        .embedding = embedding_kernels(),
+        .norm = norm_kernels(),
+        .rope = rope_kernels(),
+        .swiglu = swiglu_kernels(),
+        .optimizer = optimizer_kernels(),
     };
     return table;
 }

@@ -1,10 +1,10 @@
-/* Sixteen fp32 lanes, whatever the CPU: one AVX-512 register, two AVX2 registers or four SSE2 registers.
- *
- * What is written on f32x16 gives the same bits on AVX2 and AVX-512: the lanes are the same sixteen everywhere and
- * sums fold them in one order. The portable build has no fused multiply-add; there the last bits may differ.
- *
- * Only for units compiled once per ISA (FTC_ISA_NAMESPACE). Highway 1.0.3 has no SSE2 target, so the portable build
- * uses the compiler's own 16-byte vectors. */
+// Sixteen fp32 lanes, whatever the CPU: one AVX-512 register, two AVX2 registers or four SSE2 registers.
+//
+// What is written on f32x16 gives the same bits on AVX2 and AVX-512: the lanes are the same sixteen everywhere and
+// sums fold them in one order. The portable build has no fused multiply-add; there the last bits may differ.
+//
+// Only for units compiled once per ISA (FTC_ISA_NAMESPACE). Highway 1.0.3 has no SSE2 target, so the portable build
+// uses the compiler's own 16-byte vectors.
 #pragma once
 
 #ifndef FTC_ISA_NAMESPACE
@@ -19,7 +19,7 @@
 #define HWY_COMPILE_ONLY_STATIC
 #endif
 #ifndef HWY_DISABLE_PCLMUL_AES
-#define HWY_DISABLE_PCLMUL_AES /* -march levels lack AES; with it Highway would silently choose SSSE3 */
+#define HWY_DISABLE_PCLMUL_AES // -march levels lack AES; with it Highway would silently choose SSSE3
 #endif
 #include <hwy/highway.h>
 #if defined(__AVX512F__)
@@ -35,7 +35,7 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 constexpr int64_t kLanes = 16;
 
-/* ---- One register ------------------------------------------------------------------------------------------------ */
+// ---- One register ------------------------------------------------------------------------------------------------
 
 #if defined(__AVX2__)
 
@@ -59,7 +59,7 @@ FTC_INLINE Register reg_select_less(Register a, Register b, Register x, Register
     return hn::IfThenElse(hn::Lt(a, b), x, y);
 }
 FTC_INLINE Register reg_select_nan(Register a, Register x, Register y) { return hn::IfThenElse(hn::Ne(a, a), x, y); }
-/* p * 2^n, where t = 1.5 * 2^23 + n: the low bits of t are n, moved into p's exponent. */
+// p * 2^n, where t = 1.5 * 2^23 + n: the low bits of t are n, moved into p's exponent.
 FTC_INLINE Register reg_scale_exponent(Register p, Register t) {
     const IntegerTag di;
     const auto shifted = hn::ShiftLeft<23>(hn::BitCast(di, t));
@@ -73,7 +73,7 @@ FTC_INLINE void reg_store_partial(Register a, float* p, int64_t count) {
     const RegisterTag d;
     hn::BlendedStore(a, hn::FirstN(d, size_t(count)), d, p);
 }
-/* Eight lanes left: folds lane i with i + 4, i + 2, i + 1. */
+// Eight lanes left: folds lane i with i + 4, i + 2, i + 1.
 FTC_INLINE float fold_sum8(hn::Vec<hn::Full256<float>> v) {
     const hn::Full128<float> d4;
     const auto v4 = hn::Add(hn::LowerHalf(d4, v), hn::UpperHalf(d4, v));
@@ -128,7 +128,7 @@ FTC_INLINE void reg_store_partial(Register a, float* p, int64_t count) {
 
 #endif
 
-/* ---- Sixteen lanes ----------------------------------------------------------------------------------------------- */
+// ---- Sixteen lanes -----------------------------------------------------------------------------------------------
 
 struct f32x16 {
     Register r[kRegisters];
@@ -147,18 +147,18 @@ FTC_INLINE f32x16 add(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_add(a.r[i], b.r[i])
 FTC_INLINE f32x16 sub(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_sub(a.r[i], b.r[i])); }
 FTC_INLINE f32x16 mul(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_mul(a.r[i], b.r[i])); }
 FTC_INLINE f32x16 div(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_div(a.r[i], b.r[i])); }
-/* a * b + c, rounded once (twice in the portable build). */
+// a * b + c, rounded once (twice in the portable build).
 FTC_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { FTC_LANES_OP(reg_fma(a.r[i], b.r[i], c.r[i])); }
-/* c - a * b, rounded once (twice in the portable build). */
+// c - a * b, rounded once (twice in the portable build).
 FTC_INLINE f32x16 fnma(f32x16 a, f32x16 b, f32x16 c) { FTC_LANES_OP(reg_fnma(a.r[i], b.r[i], c.r[i])); }
 FTC_INLINE f32x16 sqrt(f32x16 a) { FTC_LANES_OP(reg_sqrt(a.r[i])); }
-/* Per lane: a < b ? x : y; y where a or b is NaN. */
+// Per lane: a < b ? x : y; y where a or b is NaN.
 FTC_INLINE f32x16 select_less(f32x16 a, f32x16 b, f32x16 x, f32x16 y) {
     FTC_LANES_OP(reg_select_less(a.r[i], b.r[i], x.r[i], y.r[i]));
 }
-/* Per lane: is a NaN ? x : y. */
+// Per lane: is a NaN ? x : y.
 FTC_INLINE f32x16 select_nan(f32x16 a, f32x16 x, f32x16 y) { FTC_LANES_OP(reg_select_nan(a.r[i], x.r[i], y.r[i])); }
-/* The second operand where the first is NaN. */
+// The second operand where the first is NaN.
 FTC_INLINE f32x16 max(f32x16 a, f32x16 b) { return select_less(b, a, a, b); }
 FTC_INLINE f32x16 min(f32x16 a, f32x16 b) { return select_less(a, b, a, b); }
 
@@ -167,7 +167,7 @@ FTC_INLINE void store(f32x16 a, float* p) {
     for (int i = 0; i < kRegisters; ++i) reg_store(a.r[i], p + i * kRegisterLanes);
 }
 
-/* The first `count` (0..16) elements; the other lanes are 0 and their memory is not touched. */
+// The first `count` (0..16) elements; the other lanes are 0 and their memory is not touched.
 FTC_INLINE f32x16 load_partial(const float* p, int64_t count) {
     f32x16 y;
 #pragma GCC unroll 4
@@ -185,13 +185,13 @@ FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
     }
 }
 
-/* 0, 1, ..., 15. */
+// 0, 1, ..., 15.
 FTC_INLINE f32x16 lane_numbers() {
     alignas(64) static constexpr float kNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return load(kNumbers);
 }
 
-/* Sum of the lanes: i with i + 8, then i + 4, i + 2, i + 1. */
+// Sum of the lanes: i with i + 8, then i + 4, i + 2, i + 1.
 FTC_INLINE float sum(f32x16 a) {
 #if defined(__AVX2__)
     return fold_sum8(fold_add16(a.r));
@@ -201,7 +201,7 @@ FTC_INLINE float sum(f32x16 a) {
 #endif
 }
 
-/* Largest lane; NaN lanes may be passed over. */
+// Largest lane; NaN lanes may be passed over.
 FTC_INLINE float max_lane(f32x16 a) {
     alignas(64) float lanes[16];
     store(a, lanes);
@@ -210,10 +210,10 @@ FTC_INLINE float max_lane(f32x16 a) {
     return largest;
 }
 
-/* e^x: at most 1.3 ulp off; 0 below -87.3 (where fp32 would turn subnormal), infinity above ln(FLT_MAX), NaN stays NaN.
- * x = n ln 2 + r with |r| <= ln(2) / 2; ln 2 is split in two so that n * high is exact. */
+// e^x: at most 1.3 ulp off; 0 below -87.3 (where fp32 would turn subnormal), infinity above ln(FLT_MAX), NaN stays NaN.
+// x = n ln 2 + r with |r| <= ln(2) / 2; ln 2 is split in two so that n * high is exact.
 FTC_INLINE f32x16 exp(f32x16 x) {
-    const f32x16 rounder = set(12582912.0f); /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
+    const f32x16 rounder = set(12582912.0f); // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     const f32x16 lowest = set(-87.3f);
     const f32x16 highest = set(88.722839f);
     const f32x16 clamped = max(min(x, highest), lowest);

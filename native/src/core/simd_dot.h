@@ -1,4 +1,4 @@
-/* Dot product of two arrays in one fixed order: four chains of sixteen lanes, folded pairwise. */
+// Dot product of two arrays in one fixed order: four chains of sixteen lanes, folded pairwise.
 #pragma once
 
 #include "core/simd.h"

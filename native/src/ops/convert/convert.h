@@ -1,14 +1,16 @@
-/* Element types: y[i] = x[i] in another dtype, rounded to nearest even; NaN stays NaN. */
+// Element types: y[i] = x[i] in another dtype, rounded to nearest even; NaN stays NaN.
 #pragma once
 
-#include "core/isa.h"
+#include <cstdint>
+
+#include "core/each_isa.h"
 #include "core/pool.h"
 
 namespace ftc {
 
 struct ConvertArgs {
     void* y;
-    int32_t y_dtype; /* FTC_F32, FTC_BF16, FTC_F16 */
+    int32_t y_dtype; // FTC_F32, FTC_BF16, FTC_F16
     const void* x;
     int32_t x_dtype;
     int64_t count;
@@ -18,6 +20,6 @@ struct ConvertKernels {
     void (*convert)(Pool& pool, const ConvertArgs& args);
 };
 
-FTC_DECLARE_PER_ISA(const ConvertKernels& convert_kernels());
+FTC_FOR_EACH_ISA(ConvertKernels convert_kernels();)
 
 } // namespace ftc

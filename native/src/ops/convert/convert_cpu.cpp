@@ -28,8 +28,8 @@ FTC_INLINE uint16_t bf16_of(float x) {
 
 FTC_INLINE float of_bf16(uint16_t x) { return float_of(uint32_t(x) << 16); }
 
-/* Normal: re-bias the exponent (127 -> 15) and round 13 bits away. Subnormal: adding 0.5 puts the unit 2^-24 into the
- * last bit of the mantissa, so the addition itself rounds. */
+// Normal: re-bias the exponent (127 -> 15) and round 13 bits away. Subnormal: adding 0.5 puts the unit 2^-24 into the
+// last bit of the mantissa, so the addition itself rounds.
 FTC_INLINE uint16_t f16_of(float x) {
     const uint32_t bits = bits_of(x);
     const uint32_t magnitude = bits & 0x7fffffffu;
@@ -37,8 +37,8 @@ FTC_INLINE uint16_t f16_of(float x) {
     const uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
     const uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
     uint32_t half = magnitude < (113u << 23) ? subnormal : normal;
-    half = magnitude >= 0x47800000u ? 0x7c00u : half;                                  /* 65536 and up: infinity */
-    half = magnitude > 0x7f800000u ? (0x7e00u | ((magnitude >> 13) & 0x3ffu)) : half; /* NaN */
+    half = magnitude >= 0x47800000u ? 0x7c00u : half;                                  // 65536 and up: infinity
+    half = magnitude > 0x7f800000u ? (0x7e00u | ((magnitude >> 13) & 0x3ffu)) : half; // NaN
     return uint16_t(half | sign);
 }
 
@@ -55,7 +55,7 @@ FTC_INLINE float of_f16(uint16_t x) {
 
 struct F32 {
     using Storage = float;
-    FTC_INLINE float read(float x) { return x; }
+    static float read(float x) { return x; }
     FTC_INLINE float write(float x) { return x; }
 };
 struct Bf16 {
@@ -74,7 +74,7 @@ void convert_array(Pool& pool, const ConvertArgs& a) {
     constexpr int64_t kPartElements = 16384;
     auto* y = static_cast<typename To::Storage*>(a.y);
     const auto* x = static_cast<const typename From::Storage*>(a.x);
-    pool.run((a.count + kPartElements - 1) / kPartElements, [&](int64_t part, int32_t) {
+    parallel_for(pool, (a.count + kPartElements - 1) / kPartElements, [&](int64_t part, int32_t) {
         const int64_t end = (part + 1) * kPartElements < a.count ? (part + 1) * kPartElements : a.count;
         for (int64_t i = part * kPartElements; i < end; ++i) y[i] = To::write(From::read(x[i]));
     });
@@ -99,9 +99,6 @@ void convert(Pool& pool, const ConvertArgs& a) {
 
 } // namespace
 
-const ConvertKernels& convert_kernels() {
-    static constexpr ConvertKernels kernels = {convert};
-    return kernels;
-}
+ConvertKernels convert_kernels() { return {convert}; }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,7 +1,9 @@
-/* y[i] = W[ids[i]], and dweight[ids[i]] += dy[i] in the order of i. Ids are checked by the caller. */
+// y[i] = W[ids[i]], and dweight[ids[i]] += dy[i] in the order of i. Ids are checked by the caller.
 #pragma once
 
-#include "core/isa.h"
+#include <cstdint>
+
+#include "core/each_isa.h"
 #include "core/pool.h"
 
 namespace ftc {
@@ -9,7 +11,7 @@ namespace ftc {
 struct EmbeddingForwardArgs {
     float* y;
     const int32_t* ids;
-    const void* weight; /* fp32 or bf16 [vocab_size, cols] */
+    const void* weight; // fp32 or bf16 [vocab_size, cols]
     bool weight_is_bf16;
     int64_t rows, cols;
     int64_t y_row_stride, weight_row_stride;
@@ -28,6 +30,6 @@ struct EmbeddingKernels {
     void (*embedding_backward)(Pool& pool, const EmbeddingBackwardArgs& args);
 };
 
-FTC_DECLARE_PER_ISA(const EmbeddingKernels& embedding_kernels());
+FTC_FOR_EACH_ISA(EmbeddingKernels embedding_kernels();)
 
 } // namespace ftc

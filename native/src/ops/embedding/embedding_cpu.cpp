@@ -1,5 +1,6 @@
 #include "ops/embedding/embedding.h"
 
+#include "core/rows.h"
 #include "core/simd.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -14,24 +15,20 @@ void widen_bf16(float* y, const uint16_t* x, int64_t count) {
 }
 
 void forward(Pool& pool, const EmbeddingForwardArgs& a) {
-    const int64_t rows_per_part = rows_of_part(a.cols);
-    pool.run((a.rows + rows_per_part - 1) / rows_per_part, [&](int64_t part, int32_t) {
-        const int64_t end = (part + 1) * rows_per_part < a.rows ? (part + 1) * rows_per_part : a.rows;
-        for (int64_t row = part * rows_per_part; row < end; ++row) {
-            const int64_t from = a.ids[row] * a.weight_row_stride;
-            float* y = a.y + row * a.y_row_stride;
-            if (a.weight_is_bf16)
-                widen_bf16(y, static_cast<const uint16_t*>(a.weight) + from, a.cols);
-            else
-                memcpy(y, static_cast<const float*>(a.weight) + from, size_t(a.cols) * sizeof(float));
-        }
+    for_each_row(pool, a.rows, a.cols, [&](int64_t row) {
+        const int64_t from = a.ids[row] * a.weight_row_stride;
+        float* y = a.y + row * a.y_row_stride;
+        if (a.weight_is_bf16)
+            widen_bf16(y, static_cast<const uint16_t*>(a.weight) + from, a.cols);
+        else
+            memcpy(y, static_cast<const float*>(a.weight) + from, size_t(a.cols) * sizeof(float));
     });
 }
 
-/* One part owns 64 columns and walks all rows in order: no two parts meet, and the sum has one order. */
+// One part owns 64 columns and walks all rows in order: no two parts meet, and the sum has one order.
 void backward(Pool& pool, const EmbeddingBackwardArgs& a) {
     constexpr int64_t kColumns = 4 * kLanes;
-    pool.run((a.cols + kColumns - 1) / kColumns, [&](int64_t part, int32_t) {
+    parallel_for(pool, (a.cols + kColumns - 1) / kColumns, [&](int64_t part, int32_t) {
         const int64_t begin = part * kColumns;
         const int64_t count = a.cols - begin < kColumns ? a.cols - begin : kColumns;
         for (int64_t row = 0; row < a.rows; ++row) {
@@ -49,9 +46,6 @@ void backward(Pool& pool, const EmbeddingBackwardArgs& a) {
 
 } // namespace
 
-const EmbeddingKernels& embedding_kernels() {
-    static constexpr EmbeddingKernels kernels = {forward, backward};
-    return kernels;
-}
+EmbeddingKernels embedding_kernels() { return {forward, backward}; }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,5 +1,6 @@
 #include "ops/norm/rms_norm.h"
 
+#include "core/rows.h"
 #include "core/simd.h"
 #include "core/simd_dot.h"
 
@@ -7,7 +8,7 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-/* t = x + residual into sum; returns sum of t^2 in the order of dot(). */
+// t = x + residual into sum; returns sum of t^2 in the order of dot().
 float add_residual(float* sum_out, const float* x, const float* residual, int64_t count) {
     f32x16 s[4] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
     int64_t i = 0;
@@ -42,7 +43,7 @@ void normalize(float* y, const float* t, const float* weight, float rstd, int64_
     }
 }
 
-/* sum of dy * weight * t. */
+// sum of dy * weight * t.
 float weighted_dot(const float* dy, const float* weight, const float* t, int64_t count) {
     f32x16 s0 = set(0.0f), s1 = s0;
     int64_t i = 0;
@@ -58,34 +59,30 @@ float weighted_dot(const float* dy, const float* weight, const float* t, int64_t
 }
 
 void forward(Pool& pool, const RmsNormForwardArgs& a) {
-    const int64_t rows_per_part = rows_of_part(a.heads * a.hidden_size);
-    pool.run((a.rows + rows_per_part - 1) / rows_per_part, [&](int64_t part, int32_t) {
-        const int64_t end = (part + 1) * rows_per_part < a.rows ? (part + 1) * rows_per_part : a.rows;
-        for (int64_t row = part * rows_per_part; row < end; ++row) {
-            for (int64_t head = 0; head < a.heads; ++head) {
-                const int64_t column = head * a.hidden_size;
-                const float* t = a.x + row * a.x_row_stride + column;
-                float squares;
-                if (a.residual != nullptr) {
-                    float* t_out = a.sum + row * a.x_row_stride + column;
-                    squares = add_residual(t_out, t, a.residual + row * a.residual_row_stride + column, a.hidden_size);
-                    t = t_out;
-                } else {
-                    squares = dot(t, t, a.hidden_size);
-                }
-                const float rstd = 1.0f / __builtin_sqrtf(squares / float(a.hidden_size) + a.eps);
-                if (a.rstd != nullptr) a.rstd[row * a.heads + head] = rstd;
-                normalize(a.y + row * a.y_row_stride + column, t, a.weight, rstd, a.hidden_size);
+    for_each_row(pool, a.rows, a.heads * a.hidden_size, [&](int64_t row) {
+        for (int64_t head = 0; head < a.heads; ++head) {
+            const int64_t column = head * a.hidden_size;
+            const float* t = a.x + row * a.x_row_stride + column;
+            float squares;
+            if (a.residual != nullptr) {
+                float* t_out = a.sum + row * a.x_row_stride + column;
+                squares = add_residual(t_out, t, a.residual + row * a.residual_row_stride + column, a.hidden_size);
+                t = t_out;
+            } else {
+                squares = dot(t, t, a.hidden_size);
             }
+            const float rstd = 1.0f / __builtin_sqrtf(squares / float(a.hidden_size) + a.eps);
+            if (a.rstd != nullptr) a.rstd[row * a.heads + head] = rstd;
+            normalize(a.y + row * a.y_row_stride + column, t, a.weight, rstd, a.hidden_size);
         }
     });
 }
 
-/* One part owns 64 columns and walks all rows, 256 at a time: the order of the sum depends on nothing but the shape. */
+// One part owns 64 columns and walks all rows, 256 at a time: the order of the sum depends on nothing but the shape.
 void weight_gradient(Pool& pool, const RmsNormBackwardArgs& a) {
     constexpr int64_t kColumns = 4 * kLanes;
     constexpr int64_t kRows = 256;
-    pool.run((a.hidden_size + kColumns - 1) / kColumns, [&](int64_t part, int32_t) {
+    parallel_for(pool, (a.hidden_size + kColumns - 1) / kColumns, [&](int64_t part, int32_t) {
         const int64_t begin = part * kColumns;
         const int64_t end = begin + kColumns < a.hidden_size ? begin + kColumns : a.hidden_size;
         for (int64_t first = 0; first < a.rows; first += kRows) {
@@ -108,27 +105,23 @@ void weight_gradient(Pool& pool, const RmsNormBackwardArgs& a) {
 }
 
 void backward(Pool& pool, const RmsNormBackwardArgs& a) {
-    if (a.dweight != nullptr) weight_gradient(pool, a); /* before dx, which may overwrite dy */
-    const int64_t rows_per_part = rows_of_part(a.heads * a.hidden_size);
-    pool.run((a.rows + rows_per_part - 1) / rows_per_part, [&](int64_t part, int32_t) {
-        const int64_t end = (part + 1) * rows_per_part < a.rows ? (part + 1) * rows_per_part : a.rows;
-        for (int64_t row = part * rows_per_part; row < end; ++row) {
-            for (int64_t head = 0; head < a.heads; ++head) {
-                const int64_t column = head * a.hidden_size;
-                const float* dy = a.dy + row * a.dy_row_stride + column;
-                const float* t = a.x + row * a.x_row_stride + column;
-                const float* dsum = a.dsum == nullptr ? nullptr : a.dsum + row * a.dsum_row_stride + column;
-                float* dx = a.dx + row * a.dx_row_stride + column;
-                const float rstd = a.rstd[row * a.heads + head];
-                const float mean = weighted_dot(dy, a.weight, t, a.hidden_size) / float(a.hidden_size);
-                const f32x16 shrink = set(mean * rstd * rstd);
-                for (int64_t i = 0; i < a.hidden_size; i += kLanes) {
-                    const int64_t count = a.hidden_size - i < kLanes ? a.hidden_size - i : kLanes;
-                    const f32x16 dn = mul(load_partial(dy + i, count), load_partial(a.weight + i, count));
-                    const f32x16 direct = fnma(load_partial(t + i, count), shrink, dn);
-                    const f32x16 past = dsum == nullptr ? set(0.0f) : load_partial(dsum + i, count);
-                    store_partial(fma(direct, set(rstd), past), dx + i, count);
-                }
+    if (a.dweight != nullptr) weight_gradient(pool, a); // before dx, which may overwrite dy
+    for_each_row(pool, a.rows, a.heads * a.hidden_size, [&](int64_t row) {
+        for (int64_t head = 0; head < a.heads; ++head) {
+            const int64_t column = head * a.hidden_size;
+            const float* dy = a.dy + row * a.dy_row_stride + column;
+            const float* t = a.x + row * a.x_row_stride + column;
+            const float* dsum = a.dsum == nullptr ? nullptr : a.dsum + row * a.dsum_row_stride + column;
+            float* dx = a.dx + row * a.dx_row_stride + column;
+            const float rstd = a.rstd[row * a.heads + head];
+            const float mean = weighted_dot(dy, a.weight, t, a.hidden_size) / float(a.hidden_size);
+            const f32x16 shrink = set(mean * rstd * rstd);
+            for (int64_t i = 0; i < a.hidden_size; i += kLanes) {
+                const int64_t count = a.hidden_size - i < kLanes ? a.hidden_size - i : kLanes;
+                const f32x16 dn = mul(load_partial(dy + i, count), load_partial(a.weight + i, count));
+                const f32x16 direct = fnma(load_partial(t + i, count), shrink, dn);
+                const f32x16 past = dsum == nullptr ? set(0.0f) : load_partial(dsum + i, count);
+                store_partial(fma(direct, set(rstd), past), dx + i, count);
             }
         }
     });
@@ -136,9 +129,6 @@ void backward(Pool& pool, const RmsNormBackwardArgs& a) {
 
 } // namespace
 
-const NormKernels& norm_kernels() {
-    static constexpr NormKernels kernels = {forward, backward};
-    return kernels;
-}
+NormKernels norm_kernels() { return {forward, backward}; }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -6,12 +6,12 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-constexpr int64_t kPartElements = 16384; /* of a flat array; 64 KB a stream */
+constexpr int64_t kPartElements = 16384; // of a flat array; 64 KB a stream
 
-/* Calls body(i, count) for every group of up to sixteen elements of the array. */
+// Calls body(i, count) for every group of up to sixteen elements of the array.
 template <typename Body>
 FTC_INLINE void for_each_group(Pool& pool, int64_t count, const Body& body) {
-    pool.run((count + kPartElements - 1) / kPartElements, [&](int64_t part, int32_t) {
+    parallel_for(pool, (count + kPartElements - 1) / kPartElements, [&](int64_t part, int32_t) {
         const int64_t end = (part + 1) * kPartElements < count ? (part + 1) * kPartElements : count;
         int64_t i = part * kPartElements;
         for (; i + kLanes <= end; i += kLanes) body(i, kLanes);
@@ -52,7 +52,7 @@ void sgd_step(Pool& pool, const SgdArgs& a) {
     });
 }
 
-/* Squares of fp32 are exact in double, so only the order of the additions matters: sixteen lanes, one after the other. */
+// Squares of fp32 are exact in double, so only the order of the additions matters: sixteen lanes, one after the other.
 double chunk_squares(const float* x, int64_t count) {
     double lanes[kLanes] = {};
     int64_t i = 0;
@@ -65,12 +65,12 @@ double chunk_squares(const float* x, int64_t count) {
 }
 
 double sum_of_squares(Pool& pool, const float* x, int64_t count) {
-    constexpr int64_t kMaxChunks = 256; /* their sums live on the stack */
+    constexpr int64_t kMaxChunks = 256; // their sums live on the stack
     int64_t chunk = (count + kMaxChunks - 1) / kMaxChunks;
     chunk = chunk < kPartElements ? kPartElements : (chunk + kLanes - 1) / kLanes * kLanes;
     const int64_t chunks = (count + chunk - 1) / chunk;
     double sums[kMaxChunks];
-    pool.run(chunks, [&](int64_t part, int32_t) {
+    parallel_for(pool, chunks, [&](int64_t part, int32_t) {
         const int64_t begin = part * chunk;
         sums[part] = chunk_squares(x + begin, count - begin < chunk ? count - begin : chunk);
     });
@@ -81,9 +81,6 @@ double sum_of_squares(Pool& pool, const float* x, int64_t count) {
 
 } // namespace
 
-const OptimizerKernels& optimizer_kernels() {
-    static constexpr OptimizerKernels kernels = {adamw_step, sgd_step, sum_of_squares};
-    return kernels;
-}
+OptimizerKernels optimizer_kernels() { return {adamw_step, sgd_step, sum_of_squares}; }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,5 +1,6 @@
 #include "ops/rope/rope.h"
 
+#include "core/rows.h"
 #include "core/simd.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -28,27 +29,20 @@ FTC_INLINE void turn(float* x, const float* cos, const float* sin, int64_t half,
 template <bool kForward>
 void rope(Pool& pool, const RopeArgs& a) {
     const int64_t half = a.rope_dim / 2;
-    const int64_t rows_per_part = rows_of_part(a.heads * a.head_dim);
-    pool.run((a.rows + rows_per_part - 1) / rows_per_part, [&](int64_t part, int32_t) {
-        const int64_t end = (part + 1) * rows_per_part < a.rows ? (part + 1) * rows_per_part : a.rows;
-        for (int64_t row = part * rows_per_part; row < end; ++row) {
-            const float* cos = a.cos + a.positions[row] * half;
-            const float* sin = a.sin + a.positions[row] * half;
-            for (int64_t head = 0; head < a.heads; ++head) {
-                float* x = a.x + row * a.row_stride + head * a.head_dim;
-                int64_t i = 0;
-                for (; i + kLanes <= half; i += kLanes) turn<kForward>(x, cos, sin, half, i, kLanes);
-                if (i < half) turn<kForward>(x, cos, sin, half, i, half - i);
-            }
+    for_each_row(pool, a.rows, a.heads * a.head_dim, [&](int64_t row) {
+        const float* cos = a.cos + a.positions[row] * half;
+        const float* sin = a.sin + a.positions[row] * half;
+        for (int64_t head = 0; head < a.heads; ++head) {
+            float* x = a.x + row * a.row_stride + head * a.head_dim;
+            int64_t i = 0;
+            for (; i + kLanes <= half; i += kLanes) turn<kForward>(x, cos, sin, half, i, kLanes);
+            if (i < half) turn<kForward>(x, cos, sin, half, i, half - i);
         }
     });
 }
 
 } // namespace
 
-const RopeKernels& rope_kernels() {
-    static constexpr RopeKernels kernels = {rope<true>, rope<false>};
-    return kernels;
-}
+RopeKernels rope_kernels() { return {rope<true>, rope<false>}; }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,7 +1,9 @@
-/* y = silu(gate) * up, silu(g) = g / (1 + exp(-g)).   Shazeer 2020, arXiv:2002.05202. */
+// y = silu(gate) * up, silu(g) = g / (1 + exp(-g)).   Shazeer 2020, arXiv:2002.05202.
 #pragma once
 
-#include "core/isa.h"
+#include <cstdint>
+
+#include "core/each_isa.h"
 #include "core/pool.h"
 
 namespace ftc {
@@ -14,10 +16,10 @@ struct SwigluForwardArgs {
     int64_t gate_row_stride, y_row_stride;
 };
 
-/* With s = sigmoid(gate): dup = dy * gate * s;  dgate = dy * up * s * (1 + gate * (1 - s)). */
+// With s = sigmoid(gate): dup = dy * gate * s;  dgate = dy * up * s * (1 + gate * (1 - s)).
 struct SwigluBackwardArgs {
-    float* dgate; /* may be gate */
-    float* dup;   /* may be up */
+    float* dgate; // may be gate
+    float* dup;   // may be up
     const float* dy;
     const float* gate;
     const float* up;
@@ -30,6 +32,6 @@ struct SwigluKernels {
     void (*swiglu_backward)(Pool& pool, const SwigluBackwardArgs& args);
 };
 
-FTC_DECLARE_PER_ISA(const SwigluKernels& swiglu_kernels());
+FTC_FOR_EACH_ISA(SwigluKernels swiglu_kernels();)
 
 } // namespace ftc

@@ -1,5 +1,6 @@
 #include "ops/swiglu/swiglu.h"
 
+#include "core/rows.h"
 #include "core/simd.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -23,55 +24,44 @@ FTC_INLINE Gradient swiglu_gradient(f32x16 dy, f32x16 gate, f32x16 up) {
 }
 
 void forward(Pool& pool, const SwigluForwardArgs& a) {
-    const int64_t rows_per_part = rows_of_part(a.cols);
-    pool.run((a.rows + rows_per_part - 1) / rows_per_part, [&](int64_t part, int32_t) {
-        const int64_t end = (part + 1) * rows_per_part < a.rows ? (part + 1) * rows_per_part : a.rows;
-        for (int64_t row = part * rows_per_part; row < end; ++row) {
-            const float* gate = a.gate + row * a.gate_row_stride;
-            const float* up = a.up + row * a.gate_row_stride;
-            float* y = a.y + row * a.y_row_stride;
-            int64_t i = 0;
-            for (; i + kLanes <= a.cols; i += kLanes) store(swiglu(load(gate + i), load(up + i)), y + i);
-            if (i < a.cols) {
-                const int64_t rest = a.cols - i;
-                store_partial(swiglu(load_partial(gate + i, rest), load_partial(up + i, rest)), y + i, rest);
-            }
+    for_each_row(pool, a.rows, a.cols, [&](int64_t row) {
+        const float* gate = a.gate + row * a.gate_row_stride;
+        const float* up = a.up + row * a.gate_row_stride;
+        float* y = a.y + row * a.y_row_stride;
+        int64_t i = 0;
+        for (; i + kLanes <= a.cols; i += kLanes) store(swiglu(load(gate + i), load(up + i)), y + i);
+        if (i < a.cols) {
+            const int64_t rest = a.cols - i;
+            store_partial(swiglu(load_partial(gate + i, rest), load_partial(up + i, rest)), y + i, rest);
         }
     });
 }
 
 void backward(Pool& pool, const SwigluBackwardArgs& a) {
-    const int64_t rows_per_part = rows_of_part(a.cols);
-    pool.run((a.rows + rows_per_part - 1) / rows_per_part, [&](int64_t part, int32_t) {
-        const int64_t end = (part + 1) * rows_per_part < a.rows ? (part + 1) * rows_per_part : a.rows;
-        for (int64_t row = part * rows_per_part; row < end; ++row) {
-            const float* dy = a.dy + row * a.dy_row_stride;
-            const float* gate = a.gate + row * a.gate_row_stride;
-            const float* up = a.up + row * a.gate_row_stride;
-            float* dgate = a.dgate + row * a.dgate_row_stride;
-            float* dup = a.dup + row * a.dgate_row_stride;
-            int64_t i = 0;
-            for (; i + kLanes <= a.cols; i += kLanes) {
-                const Gradient g = swiglu_gradient(load(dy + i), load(gate + i), load(up + i));
-                store(g.dgate, dgate + i);
-                store(g.dup, dup + i);
-            }
-            if (i < a.cols) {
-                const int64_t rest = a.cols - i;
-                const Gradient g = swiglu_gradient(load_partial(dy + i, rest), load_partial(gate + i, rest),
-                                                   load_partial(up + i, rest));
-                store_partial(g.dgate, dgate + i, rest);
-                store_partial(g.dup, dup + i, rest);
-            }
+    for_each_row(pool, a.rows, a.cols, [&](int64_t row) {
+        const float* dy = a.dy + row * a.dy_row_stride;
+        const float* gate = a.gate + row * a.gate_row_stride;
+        const float* up = a.up + row * a.gate_row_stride;
+        float* dgate = a.dgate + row * a.dgate_row_stride;
+        float* dup = a.dup + row * a.dgate_row_stride;
+        int64_t i = 0;
+        for (; i + kLanes <= a.cols; i += kLanes) {
+            const Gradient g = swiglu_gradient(load(dy + i), load(gate + i), load(up + i));
+            store(g.dgate, dgate + i);
+            store(g.dup, dup + i);
+        }
+        if (i < a.cols) {
+            const int64_t rest = a.cols - i;
+            const Gradient g = swiglu_gradient(load_partial(dy + i, rest), load_partial(gate + i, rest),
+                                               load_partial(up + i, rest));
+            store_partial(g.dgate, dgate + i, rest);
+            store_partial(g.dup, dup + i, rest);
         }
     });
 }
 
 } // namespace
 
-const SwigluKernels& swiglu_kernels() {
-    static constexpr SwigluKernels kernels = {forward, backward};
-    return kernels;
-}
+SwigluKernels swiglu_kernels() { return {forward, backward}; }
 
 } // namespace ftc::FTC_ISA_NAMESPACE
