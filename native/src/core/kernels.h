@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/each_isa.h"
+#include "ops/attention/attention.h"
 #include "ops/convert/convert.h"
 #include "ops/embedding/embedding.h"
 #include "ops/norm/rms_norm.h"
@@ -16,6 +17,7 @@ namespace ftc {
 struct Kernels {
     const char* isa;
     DequantizeKernels dequantize;
+    AttentionKernels attention;
     ConvertKernels convert;
     EmbeddingKernels embedding;
     NormKernels norm;

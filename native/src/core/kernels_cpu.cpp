@@ -9,6 +9,7 @@ const Kernels& kernels() {
     static const Kernels table = {
         .isa = FTC_STRING(FTC_ISA_NAMESPACE),
         .dequantize = dequantize_kernels(),
+        .attention = attention_kernels(),
         .convert = convert_kernels(),
         .embedding = embedding_kernels(),
         .norm = norm_kernels(),
