@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/each_isa.h"
+#include "ops/linear/linear.h"
 #include "ops/quant/dequantize.h"
 
 namespace ftc {
@@ -10,6 +11,7 @@ namespace ftc {
 struct Kernels {
     const char* isa;
     DequantizeKernels dequantize;
+    LinearKernels linear;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)

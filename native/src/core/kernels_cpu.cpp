@@ -9,6 +9,7 @@ const Kernels& kernels() {
     static const Kernels table = {
         .isa = FTC_STRING(FTC_ISA_NAMESPACE),
         .dequantize = dequantize_kernels(),
+        .linear = linear_kernels(),
     };
     return table;
 }
