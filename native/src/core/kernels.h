@@ -6,6 +6,7 @@
 #include "ops/attention/attention.h"
 #include "ops/convert/convert.h"
 #include "ops/embedding/embedding.h"
+#include "ops/linear/linear.h"
 #include "ops/norm/rms_norm.h"
 #include "ops/optimizer/optimizer.h"
 #include "ops/quant/dequantize.h"
@@ -24,6 +25,7 @@ struct Kernels {
     RopeKernels rope;
     SwigluKernels swiglu;
     OptimizerKernels optimizer;
+    LinearKernels linear;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)

@@ -16,6 +16,7 @@ const Kernels& kernels() {
         .rope = rope_kernels(),
         .swiglu = swiglu_kernels(),
         .optimizer = optimizer_kernels(),
+        .linear = linear_kernels(),
     };
     return table;
 }

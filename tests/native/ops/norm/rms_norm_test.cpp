@@ -1,6 +1,6 @@
 #include "ops/norm/rms_norm_reference.h"
 
-#include "accuracy.h"
+#include "everywhere.h"
 
 namespace ftc::testing {
 namespace {

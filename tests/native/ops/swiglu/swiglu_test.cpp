@@ -1,6 +1,6 @@
 #include "ops/swiglu/swiglu_reference.h"
 
-#include "accuracy.h"
+#include "everywhere.h"
 
 namespace ftc::testing {
 namespace {
