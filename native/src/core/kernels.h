@@ -5,6 +5,7 @@
 #include "core/each_isa.h"
 #include "ops/linear/linear.h"
 #include "ops/quant/dequantize.h"
+#include "ops/quant/nf4_quantize.h"
 
 namespace ftc {
 
@@ -12,6 +13,7 @@ struct Kernels {
     const char* isa;
     DequantizeKernels dequantize;
     LinearKernels linear;
+    Nf4QuantizeKernels nf4_quantize;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)

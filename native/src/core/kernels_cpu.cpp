@@ -10,6 +10,7 @@ const Kernels& kernels() {
         .isa = FTC_STRING(FTC_ISA_NAMESPACE),
         .dequantize = dequantize_kernels(),
         .linear = linear_kernels(),
+        .nf4_quantize = nf4_quantize_kernels(),
     };
     return table;
 }
