@@ -12,6 +12,7 @@
 #include "ops/quant/dequantize.h"
 #include "ops/rope/rope.h"
 #include "ops/swiglu/swiglu.h"
+#include "ops/quant/nf4_quantize.h"
 
 namespace ftc {
 
@@ -26,6 +27,7 @@ struct Kernels {
     SwigluKernels swiglu;
     OptimizerKernels optimizer;
     LinearKernels linear;
+    Nf4QuantizeKernels nf4_quantize;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)

@@ -100,7 +100,7 @@ public sealed class GoldenTrainingTests
         {
             string name = golden.Names.Single(n => n.EndsWith(parameter.Name, StringComparison.Ordinal));
             var expected = new float[parameter.Count];
-            golden.Bytes(name).CopyTo(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(expected));
+            golden.Bytes(name).CopyTo(System.Runtime.InteropServices.MemoryMarshal.AsBytes(expected.AsSpan()));
             var actual = new float[parameter.Count];
             weights.Backend.Download<float>(actual, tensor(parameter));
             for (int i = 0; i < expected.Length; i++)
