@@ -7,6 +7,7 @@
 #include "ops/convert/convert.h"
 #include "ops/embedding/embedding.h"
 #include "ops/linear/linear.h"
+#include "ops/loss/softmax_nll.h"
 #include "ops/norm/rms_norm.h"
 #include "ops/optimizer/optimizer.h"
 #include "ops/quant/dequantize.h"
@@ -26,6 +27,7 @@ struct Kernels {
     SwigluKernels swiglu;
     OptimizerKernels optimizer;
     LinearKernels linear;
+    LossKernels loss;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)
