@@ -1,11 +1,10 @@
 #include "api/check.h"
+#include "api/workspace.h"
 #include "ops/attention/attention_layout.h"
 
 using namespace ftc;
 
 namespace {
-
-constexpr int64_t kAlignment = 64;
 
 void check_shape(const char* function, const ftc_attention_params* p) {
     check_params(function, p);
@@ -50,16 +49,7 @@ int64_t needed_bytes(const ftc_attention_params& p, int32_t threads, bool backwa
         floats = attention_decode_layout(p, threads).floats;
     else
         floats = attention_forward_layout(p, threads).floats;
-    return floats * static_cast<int64_t>(sizeof(float)) + kAlignment;
-}
-
-float* check_workspace(const char* function, void* workspace, int64_t workspace_bytes, int64_t needed) {
-    check_pointer(function, "workspace", workspace);
-    if (workspace_bytes < needed)
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: workspace_bytes is %" PRId64 ", expected >= %" PRId64 " (ftc_attention_workspace_bytes)",
-             function, workspace_bytes, needed);
-    const uintptr_t address = reinterpret_cast<uintptr_t>(workspace);
-    return reinterpret_cast<float*>((address + kAlignment - 1) / kAlignment * kAlignment);
+    return workspace_bytes_of(floats);
 }
 
 const float* floats(const void* p) { return static_cast<const float*>(p); }
@@ -92,7 +82,8 @@ ftc_status ftc_attention_forward(ftc_stream* stream, void* o, float* lse, const 
         check_pointer(function, "v", v);
         check_key_begin(function, key_begin, params->query_rows);
         ftc_context& context = *stream->context;
-        float* memory = check_workspace(function, workspace, workspace_bytes, needed_bytes(*params, context.pool.threads(), false));
+        float* memory = check_workspace(function, workspace, workspace_bytes, needed_bytes(*params, context.pool.threads(), false),
+                                        "ftc_attention_workspace_bytes");
         context.kernels->attention.attention_forward(
             context.pool, {.o = floats(o), .lse = lse, .q = floats(q), .k = floats(k), .v = floats(v), .key_begin = key_begin,
                            .shape = *params, .workspace = memory});
@@ -127,7 +118,8 @@ ftc_status ftc_attention_backward(ftc_stream* stream, void* dq, void* dk, void* 
         }
         check_key_begin(function, key_begin, p.query_rows);
         ftc_context& context = *stream->context;
-        float* memory = check_workspace(function, workspace, workspace_bytes, needed_bytes(p, context.pool.threads(), true));
+        float* memory = check_workspace(function, workspace, workspace_bytes, needed_bytes(p, context.pool.threads(), true),
+                                        "ftc_attention_workspace_bytes");
         context.kernels->attention.attention_backward(
             context.pool, {.dq = floats(dq), .dk = floats(dk), .dv = floats(dv), .dout = floats(dout), .q = floats(q), .k = floats(k),
                            .v = floats(v), .o = floats(o), .lse = lse, .key_begin = key_begin, .shape = p, .workspace = memory});

@@ -7,6 +7,7 @@
 #include "ops/convert/convert.h"
 #include "ops/embedding/embedding.h"
 #include "ops/linear/linear.h"
+#include "ops/loss/softmax_nll.h"
 #include "ops/norm/rms_norm.h"
 #include "ops/optimizer/optimizer.h"
 #include "ops/quant/dequantize.h"
@@ -28,6 +29,7 @@ struct Kernels {
     OptimizerKernels optimizer;
     LinearKernels linear;
     Nf4QuantizeKernels nf4_quantize;
+    LossKernels loss;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)
