@@ -50,7 +50,7 @@ internal static class InspectTokens
                 ? flag.GetBoolean()
                 : throw new FormatException("\"add_special_tokens\" is not true or false");
 
-        Encoding encoding = tokenizer.Encode(text.GetString()!, addSpecialTokens);
+        TokenEncoding encoding = tokenizer.Encode(text.GetString()!, addSpecialTokens);
         WriteIds(writer, "ids", encoding.Ids);
         writer.WriteStartArray("tokens");
         foreach (string token in encoding.Tokens)

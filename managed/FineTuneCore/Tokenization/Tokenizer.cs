@@ -97,7 +97,7 @@ public sealed class Tokenizer
     /// <summary>Cuts a text into tokens.</summary>
     /// <param name="text">Any string; lone surrogates count as U+FFFD.</param>
     /// <param name="addSpecialTokens">Whether the post-processor adds what the model expects around a text, such as the BOS token.</param>
-    public Encoding Encode(string text, bool addSpecialTokens)
+    public TokenEncoding Encode(string text, bool addSpecialTokens)
     {
         ArgumentNullException.ThrowIfNull(text);
         var tokens = new TokenBuffer();
@@ -109,7 +109,7 @@ public sealed class Tokenizer
                 EncodePlain(new AlignedText(text.Substring(start, length), start), tokens);
         }
         tokens = Finish(tokens, addSpecialTokens);
-        return new Encoding(this, [.. tokens.Ids], [.. tokens.Offsets]);
+        return new TokenEncoding(this, [.. tokens.Ids], [.. tokens.Offsets]);
     }
 
     /// <summary>Joins tokens into text; ids outside the vocabulary are left out, bytes that are not UTF-8 become U+FFFD.</summary>

@@ -29,9 +29,9 @@ internal sealed class ByteLevelDecoder : IDecoder
             if (token.All(c => ByteAlphabet.ToByte(c) >= 0))
                 bytes.AddRange(token.Select(c => (byte)ByteAlphabet.ToByte(c)));
             else
-                bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(token));
+                bytes.AddRange(Encoding.UTF8.GetBytes(token));
         }
-        return [System.Text.Encoding.UTF8.GetString([.. bytes])];
+        return [Encoding.UTF8.GetString([.. bytes])];
     }
 }
 

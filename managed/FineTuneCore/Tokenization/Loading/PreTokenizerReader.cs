@@ -6,6 +6,8 @@ namespace FineTuneCore.Tokenization.Loading;
 /// <summary>Reads the pre_tokenizer section of tokenizer.json.</summary>
 internal static class PreTokenizerReader
 {
+    // Rust's \w, unlike Oniguruma's, has the two joiners.
+    private const string Words = @"[\w\u200C\u200D]+|[^\w\u200C\u200D\s]+";
     private const string Punctuation = @"[\p{P}$+<=>^`|~]";
 
     public static IPreTokenizer? Read(JsonPlace place)
@@ -20,7 +22,7 @@ internal static class PreTokenizerReader
             "Metaspace" => new MetaspacePreTokenizer(Replacement(place), Scheme(place), place.Bool("split", true)),
             "Digits" => new SplitPreTokenizer(
                 TextPattern.Regex(@"\p{N}"), place.Bool("individual_digits", false) ? SplitBehavior.Isolated : SplitBehavior.Contiguous),
-            "Whitespace" => new SplitPreTokenizer(TextPattern.Regex(@"\w+|[^\w\s]+"), SplitBehavior.Removed, invert: true),
+            "Whitespace" => new SplitPreTokenizer(TextPattern.Regex(Words), SplitBehavior.Removed, invert: true),
             "WhitespaceSplit" => new SplitPreTokenizer(TextPattern.Regex(@"\s"), SplitBehavior.Removed),
             "Punctuation" => new SplitPreTokenizer(
                 TextPattern.Regex(Punctuation), place["behavior"].IsNull ? SplitBehavior.Isolated : Behavior(place["behavior"])),

@@ -95,7 +95,7 @@ internal sealed class UnigramModel : ITokenModel
             output.Add([id], [start], [end - start], piece);
             return;
         }
-        byte[] utf8 = System.Text.Encoding.UTF8.GetBytes(piece.Span[start..end].ToString());
+        byte[] utf8 = Encoding.UTF8.GetBytes(piece.Span[start..end].ToString());
         if (_byteTokens is not null && utf8.All(b => _byteTokens[b] >= 0))
         {
             foreach (byte b in utf8)

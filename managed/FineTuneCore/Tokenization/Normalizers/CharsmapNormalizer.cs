@@ -1,3 +1,4 @@
+using System.Text;
 using System.Buffers.Binary;
 using FineTuneCore.Tokenization.Engine;
 
@@ -27,13 +28,13 @@ internal sealed class CharsmapNormalizer : INormalizer
     public AlignedText Apply(AlignedText text)
     {
         var result = new AlignedText.Builder(text.Text.Length);
-        byte[] utf8 = System.Text.Encoding.UTF8.GetBytes(text.Text);
+        byte[] utf8 = Encoding.UTF8.GetBytes(text.Text);
         int position = 0; // in UTF-16 units
         for (int at = 0; at < utf8.Length;)
         {
             (int length, string? replacement) = LongestMatch(utf8.AsSpan(at));
             int bytes = length > 0 ? length : Width(utf8[at]);
-            int units = System.Text.Encoding.UTF8.GetCharCount(utf8, at, bytes);
+            int units = Encoding.UTF8.GetCharCount(utf8, at, bytes);
             if (replacement is null)
                 result.Append(text, position, units);
             else
@@ -73,6 +74,6 @@ internal sealed class CharsmapNormalizer : INormalizer
             return "";
         ReadOnlySpan<byte> rest = _replacements.AsSpan(start);
         int end = rest.IndexOf((byte)0);
-        return System.Text.Encoding.UTF8.GetString(end < 0 ? rest : rest[..end]);
+        return Encoding.UTF8.GetString(end < 0 ? rest : rest[..end]);
     }
 }

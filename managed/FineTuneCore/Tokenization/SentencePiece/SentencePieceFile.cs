@@ -1,3 +1,4 @@
+using System.Text;
 namespace FineTuneCore.Tokenization.SentencePiece;
 
 /// <summary>What a piece is for, by the numbers of sentencepiece_model.proto.</summary>
@@ -62,7 +63,7 @@ internal sealed class SentencePieceFile
         while (reader.Next())
         {
             if (reader.Field == 1)
-                text = System.Text.Encoding.UTF8.GetString(reader.Bytes);
+                text = Encoding.UTF8.GetString(reader.Bytes);
             else if (reader.Field == 2)
                 score = reader.Float;
             else if (reader.Field == 3)

@@ -1,12 +1,12 @@
 namespace FineTuneCore.Tokenization;
 
 /// <summary>What <see cref="Tokenizer.Encode"/> yields: one entry per token in three lists of equal length.</summary>
-public sealed class Encoding
+public sealed class TokenEncoding
 {
     private readonly Tokenizer _tokenizer;
     private string[]? _tokens;
 
-    internal Encoding(Tokenizer tokenizer, int[] ids, TextRange[] offsets)
+    internal TokenEncoding(Tokenizer tokenizer, int[] ids, TextRange[] offsets)
     {
         _tokenizer = tokenizer;
         Ids = ids;
