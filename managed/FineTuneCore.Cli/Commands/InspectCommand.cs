@@ -8,6 +8,7 @@ internal static class InspectCommand
     public static Command Create() => new("inspect", "Shows what a model's parts do, one JSON object a line.")
     {
         InspectTokens.Create(),
+        InspectTemplate.Create(),
     };
 
     /// <summary>The option that all of them share.</summary>

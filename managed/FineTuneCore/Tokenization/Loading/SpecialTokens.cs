@@ -6,7 +6,11 @@ namespace FineTuneCore.Tokenization.Loading;
 /// <summary>What tokenizer_config.json and special_tokens_map.json say about special tokens.</summary>
 internal sealed class SpecialTokens
 {
+    private static readonly HashSet<string> s_names = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
     private readonly Dictionary<string, string> _named = [];
+
+    /// <summary>bos_token, eos_token and the like, as templates see them.</summary>
+    public IReadOnlyDictionary<string, string> Named => _named;
 
     public string? this[string name] => _named.GetValueOrDefault(name);
 
@@ -38,7 +42,7 @@ internal sealed class SpecialTokens
         foreach (JsonProperty member in root.Members())
         {
             JsonPlace place = root[member.Name];
-            if (member.Name is "bos_token" or "eos_token" or "pad_token" or "unk_token" && Text(place) is { } text)
+            if (s_names.Contains(member.Name) && Text(place) is { } text)
                 _named[member.Name] = text;
         }
         AddBos = root["add_bos_token"].IsNull ? AddBos : root.Bool("add_bos_token", false);
