@@ -1,0 +1,432 @@
+/* ftc.h: fine-tuning kernels for decoder language models, behind one C ABI.
+ *
+ * Libraries that implement it: `ftc` (any x86-64 CPU); CUDA follows under the same contract.
+ *
+ * How to read this file
+ *   [device]  memory of the stream's device. For the CPU library that is ordinary memory.
+ *   [host]    ordinary memory, read or written before the call returns.
+ *   Shapes are row-major. A `_row_stride` counts elements between the starts of two rows and is at least the row's
+ *   length; sizes and strides are int64_t; byte counts say `_bytes`.
+ *   M rows (tokens of a micro-batch laid end to end), K in-features, N out-features, r rank.
+ *
+ * Rules
+ *   - Every function that can fail returns ftc_status: FTC_OK (0) or a negative error. The reason is a sentence in
+ *     ftc_last_error_message(), kept per thread until that thread's next failing call.
+ *   - An op enqueues on its stream and returns. It allocates nothing (workspace comes from the caller), has no hidden
+ *     stream and no hidden random state. FTC_OK means accepted; late failures appear at ftc_stream_synchronize.
+ *   - Params structs start with `uint32_t struct_size = sizeof(struct)`, and only grow at the end. Set unused fields to 0.
+ *   - Sums are accumulated in fp32 (or wider) in a fixed order: the same inputs give the same bits, whatever the number
+ *     of threads, and on AVX2 as on AVX-512.
+ *   - The library is a guest: it does not print, exit or abort. Objects of one context may be used from one thread at
+ *     a time; different contexts are independent.
+ */
+#ifndef FTC_H
+#define FTC_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#  if defined(FTC_BUILDING)
+#    define FTC_API __declspec(dllexport)
+#  else
+#    define FTC_API __declspec(dllimport)
+#  endif
+#else
+#  define FTC_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Status and version ------------------------------------------------------------------------------------- */
+
+typedef int32_t ftc_status;
+
+#define FTC_OK 0
+#define FTC_ERROR_INVALID_ARGUMENT (-1) /* an argument is NULL, out of range or inconsistent                      */
+#define FTC_ERROR_UNSUPPORTED (-2)      /* valid, but this library does not have it; the message names it         */
+#define FTC_ERROR_OUT_OF_MEMORY (-3)    /* refused before allocating; the message has needed and free bytes       */
+#define FTC_ERROR_DEVICE (-4)           /* the device failed; the context is dead                                 */
+#define FTC_ERROR_INTERNAL (-5)         /* a defect of this library                                               */
+
+#define FTC_VERSION_MAJOR 0
+#define FTC_VERSION_MINOR 1
+#define FTC_VERSION_PATCH 0
+
+/* Version of the loaded library, as major * 1000000 + minor * 1000 + patch. Minor changes of 0.x may change the ABI. */
+FTC_API int32_t ftc_version(void);
+
+/* [host] UTF-8 sentence about this thread's last failing call; "" if none failed. Valid until its next failing call. */
+FTC_API const char* ftc_last_error_message(void);
+
+/* ---- Context: one device, its threads and its memory limit ----------------------------------------------------- */
+
+typedef struct ftc_context ftc_context;
+
+typedef struct ftc_context_params {
+    uint32_t struct_size;
+    int32_t device_index;        /* 0 on the CPU                                                                   */
+    int32_t threads;             /* CPU: 0 = min(affinity mask, ceil(cgroup cpu.max)); otherwise 1..256            */
+    int32_t reserved;
+    int64_t memory_limit_bytes;  /* buffers of this context together; 0 = what the machine has free                */
+} ftc_context_params;
+
+typedef struct ftc_context_info {
+    uint32_t struct_size;
+    int32_t threads;
+    int64_t memory_total_bytes;     /* of the device (CPU: MemTotal, or the cgroup's limit if lower)               */
+    int64_t memory_available_bytes; /* now: min(MemAvailable, cgroup limit - usage, memory_limit - used)           */
+    int64_t memory_used_bytes;      /* by this context's buffers                                                   */
+    char device_kind[16];           /* "cpu", "cuda"                                                               */
+    char device_name[64];           /* CPU or GPU model                                                            */
+    char isa[16];                   /* "portable", "avx2", "avx512"; the environment's FTC_CPU_ISA forces one      */
+} ftc_context_info;
+
+/* Errors: INVALID_ARGUMENT (threads out of range, device_index), UNSUPPORTED (FTC_CPU_ISA names an ISA this CPU lacks). */
+FTC_API ftc_status ftc_context_create(ftc_context** out, const ftc_context_params* params);
+FTC_API void ftc_context_destroy(ftc_context* context); /* accepts NULL; destroy streams and buffers first */
+FTC_API ftc_status ftc_context_get_info(ftc_context* context, ftc_context_info* info);
+
+/* ---- Stream: an ordered queue of ops ----------------------------------------------------------------------------- */
+
+typedef struct ftc_stream ftc_stream;
+
+FTC_API ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context);
+FTC_API void ftc_stream_destroy(ftc_stream* stream); /* accepts NULL; waits for what is enqueued */
+FTC_API ftc_status ftc_stream_synchronize(ftc_stream* stream);
+
+/* ---- Buffers: memory of the device -------------------------------------------------------------------------------- */
+
+typedef struct ftc_buffer ftc_buffer;
+
+/* A zeroed buffer of size_bytes > 0, 64-byte aligned, on huge pages where the system grants them.
+ * Errors: OUT_OF_MEMORY when it exceeds what is free (MemAvailable, cgroup, memory_limit_bytes); nothing is allocated then. */
+FTC_API ftc_status ftc_buffer_create(ftc_buffer** out, ftc_context* context, int64_t size_bytes);
+/* A buffer over memory of somebody else (a mapped file, another library's tensor), which must outlive it. */
+FTC_API ftc_status ftc_buffer_borrow(ftc_buffer** out, ftc_context* context, void* data, int64_t size_bytes);
+FTC_API void ftc_buffer_destroy(ftc_buffer* buffer); /* accepts NULL */
+FTC_API ftc_status ftc_buffer_get_data(ftc_buffer* buffer, void** data, int64_t* size_bytes); /* [device] address */
+
+/* Copies and fills; ranges must not overlap. */
+FTC_API ftc_status ftc_copy_from_host(ftc_stream* stream, void* device, const void* host, int64_t size_bytes);
+FTC_API ftc_status ftc_copy_to_host(ftc_stream* stream, void* host, const void* device, int64_t size_bytes);
+FTC_API ftc_status ftc_copy(ftc_stream* stream, void* y, const void* x, int64_t size_bytes);
+FTC_API ftc_status ftc_fill_zero(ftc_stream* stream, void* y, int64_t size_bytes);
+
+/* ---- Types of elements and formats of weights ---------------------------------------------------------------------- */
+
+#define FTC_F32 0
+#define FTC_BF16 1
+#define FTC_F16 2
+
+/* y[i] = x[i] in another dtype, rounded to nearest even; NaN stays NaN.  y, x [device] [count]. */
+FTC_API ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, const void* x, int32_t x_dtype, int64_t count);
+
+#define FTC_WEIGHT_F32 0
+#define FTC_WEIGHT_BF16 1
+#define FTC_WEIGHT_NF4 2 /* 4-bit NormalFloat, laid out as bitsandbytes stores it. Dettmers et al. 2023, arXiv:2305.14314 */
+
+/* A matrix W [rows = N out-features, cols = K in-features].
+ *
+ * NF4: element e = n * cols + k of the flattened matrix is code e of `data` (even e in the high nibble), its value is
+ * quant_map[code] * absmax(e / block_size), one rounding. Blocks run over the flattened matrix and straddle rows.
+ * absmax(b) is absmax[b] (fp32) when nested_absmax is NULL; otherwise absmax is uint8 and
+ * absmax(b) = nested_map[absmax[b]] * nested_absmax[b / nested_block_size] + nested_offset, rounded after each operation. */
+typedef struct ftc_weight {
+    uint32_t struct_size;
+    int32_t format;             /* FTC_WEIGHT_*                                                                     */
+    int64_t rows;
+    int64_t cols;
+    int64_t row_stride;         /* F32, BF16: elements, >= cols. NF4: ignored (flat)                                */
+    const void* data;           /* [device] F32, BF16: [rows, cols]; NF4: uint8 [ceil(rows * cols / 2)]             */
+    const void* absmax;         /* [device] NF4: [ceil(rows * cols / block_size)] fp32, or uint8 when nested        */
+    const float* nested_absmax; /* [device] [ceil(blocks / nested_block_size)], or NULL                             */
+    const float* nested_map;    /* [device] [256], with nested_absmax                                               */
+    const float* quant_map;     /* [device] [16]                                                                    */
+    float nested_offset;
+    int32_t block_size;         /* NF4: 64                                                                          */
+    int32_t nested_block_size;  /* NF4 nested: 256                                                                  */
+    int32_t reserved;
+} ftc_weight;
+
+/* ---- NF4 quantisation ------------------------------------------------------------------------------------------------ */
+
+/* codes, absmax of x, in blocks of 64 over the flattened array; bit-equal to bitsandbytes: ties go to the lower code,
+ * an all-zero block gets absmax 0 and code 7.
+ *   codes  [device] out  uint8 [ceil(count / 2)]     absmax [device] out [ceil(count / 64)]     x [device] in [count] */
+FTC_API ftc_status ftc_nf4_quantize(ftc_stream* stream, uint8_t* codes, float* absmax, const float* x, int64_t count);
+
+/* Double quantisation of absmax: offset = mean(absmax) (fp32, in the order PyTorch's AVX2 sum uses), then 8-bit codes of
+ * (absmax - offset) / nested_absmax on `nested_map`, in blocks of 256.
+ *   codes [device] out uint8 [count]   nested_absmax [device] out [ceil(count / 256)]   nested_offset [device] out [1]
+ *   absmax [device] in [count]         nested_map [device] in [256], ascending */
+FTC_API ftc_status ftc_nf4_quantize_absmax(ftc_stream* stream, uint8_t* codes, float* nested_absmax, float* nested_offset,
+                                           const float* absmax, const float* nested_map, int64_t count);
+
+/* y [device] out fp32 [row_count, cols] = rows [row_begin, row_begin + row_count) of any weight format. */
+FTC_API ftc_status ftc_weight_dequantize(ftc_stream* stream, float* y, int64_t y_row_stride, const ftc_weight* weight,
+                                         int64_t row_begin, int64_t row_count);
+
+/* ---- Embedding ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct ftc_embedding_params {
+    uint32_t struct_size;
+    int32_t dtype;              /* of y and dy */
+    int64_t rows;
+    int64_t y_row_stride;       /* of y, or of dy in backward */
+    int64_t dweight_row_stride; /* backward only */
+} ftc_embedding_params;
+
+/* y[i] = W[ids[i]].   y [device] out [rows, cols]   ids [device] in int32 [rows]   weight F32 or BF16 [vocab_size, cols]
+ * Errors: INVALID_ARGUMENT when an id lies outside [0, vocab_size). */
+FTC_API ftc_status ftc_embedding_forward(ftc_stream* stream, void* y, const int32_t* ids, const ftc_weight* weight,
+                                         const ftc_embedding_params* params);
+/* dweight[ids[i]] += dy[i], in the order of i.   dweight [device] inout fp32 [vocab_size, hidden_size] */
+FTC_API ftc_status ftc_embedding_backward(ftc_stream* stream, float* dweight, const void* dy, const int32_t* ids,
+                                          int64_t vocab_size, int64_t hidden_size, const ftc_embedding_params* params);
+
+/* ---- RMSNorm -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct ftc_rms_norm_params {
+    uint32_t struct_size;
+    int32_t dtype;
+    int64_t rows;
+    int64_t heads;               /* groups normalised separately in a row, each hidden_size wide, side by side; >= 1    */
+    int64_t hidden_size;         /* elements that share one mean                                                        */
+    int64_t x_row_stride;        /* of x and sum; >= heads * hidden_size                                                 */
+    int64_t y_row_stride;        /* of y; in backward of dy                                                              */
+    int64_t residual_row_stride; /* of residual; in backward of dsum                                                     */
+    int64_t dx_row_stride;       /* backward: of dx                                                                      */
+    float eps;
+    int32_t reserved;
+} ftc_rms_norm_params;
+
+/* t = x + residual (or x when residual is NULL); y = t / sqrt(mean(t^2) + eps) * weight, per row and head.
+ * Zhang & Sennrich 2019, arXiv:1910.07467.
+ *
+ *   y         [device] out   [rows, heads * hidden_size]; may be x
+ *   sum       [device] out   t, with x_row_stride; may be x or residual (then the strides must agree); NULL without residual
+ *   rstd      [device] out   fp32 [rows, heads], for backward; NULL when not training
+ *   x, residual [device] in  [rows, heads * hidden_size]
+ *   weight    [device] in    fp32 [hidden_size], shared by the heads
+ * Errors: INVALID_ARGUMENT (NULL, size <= 0, stride too small), UNSUPPORTED (dtype). */
+FTC_API ftc_status ftc_rms_norm_forward(ftc_stream* stream, void* y, void* sum, float* rstd, const void* x,
+                                        const void* residual, const float* weight, const ftc_rms_norm_params* params);
+/* dx = d(y)/d(t) . dy + dsum.
+ *   dx      [device] out    may be dy or dsum        dweight [device] inout fp32 [hidden_size], added to; NULL when frozen
+ *   dy      [device] in     dsum [device] in: gradient that reaches t past the norm, or NULL
+ *   x       [device] in     t of the forward         rstd    [device] in */
+FTC_API ftc_status ftc_rms_norm_backward(ftc_stream* stream, void* dx, float* dweight, const void* dy, const void* dsum,
+                                         const void* x, const float* rstd, const float* weight,
+                                         const ftc_rms_norm_params* params);
+
+/* ---- RoPE, half-split ------------------------------------------------------------------------------------------------------ */
+
+typedef struct ftc_rope_params {
+    uint32_t struct_size;
+    int32_t dtype;
+    int64_t rows;
+    int64_t heads;      /* heads side by side in a row                                            */
+    int64_t head_dim;
+    int64_t rope_dim;   /* even, <= head_dim: the first rope_dim features of a head are turned    */
+    int64_t row_stride;
+    int64_t table_rows; /* rows of cos and sin; every position is below it                        */
+} ftc_rope_params;
+
+/* In place, with h = rope_dim / 2, c = cos[position, i], s = sin[position, i]:
+ *   (x[i], x[i+h]) <- (x[i] c - x[i+h] s, x[i+h] c + x[i] s).   Su et al. 2021, arXiv:2104.09864.
+ *   x [device] inout [rows, heads * head_dim]   positions [device] in int32 [rows]   cos, sin [device] in fp32 [table_rows, h]
+ * Scaling (linear, NTK, llama3, YaRN) lives in the tables. Backward turns the other way: the transpose.
+ * Errors: INVALID_ARGUMENT when a position lies outside [0, table_rows). */
+FTC_API ftc_status ftc_rope_forward(ftc_stream* stream, void* x, const int32_t* positions, const float* cos,
+                                    const float* sin, const ftc_rope_params* params);
+FTC_API ftc_status ftc_rope_backward(ftc_stream* stream, void* dx, const int32_t* positions, const float* cos,
+                                     const float* sin, const ftc_rope_params* params);
+
+/* ---- Attention over a key interval ------------------------------------------------------------------------------------------- */
+
+typedef struct ftc_attention_params {
+    uint32_t struct_size;
+    int32_t dtype;
+    int64_t query_rows;
+    int64_t key_rows;
+    int64_t first_query;           /* key row of query 0: query i sits at key row first_query + i; + query_rows <= key_rows */
+    int32_t heads;                 /* query heads, a multiple of key_value_heads                                           */
+    int32_t key_value_heads;
+    int32_t head_dim;              /* 1..256                                                                               */
+    float scale;                   /* usually 1 / sqrt(head_dim)                                                           */
+    int64_t q_row_stride, k_row_stride, v_row_stride, o_row_stride;
+    int64_t dq_row_stride, dk_row_stride, dv_row_stride, do_row_stride; /* backward only */
+} ftc_attention_params;
+
+/* o_i = softmax_j(scale * q_i . k_j) v_j over keys j in [key_begin[i], first_query + i], per head; head h reads key-value
+ * head h / (heads / key_value_heads). One kernel for causal, sliding window, packed documents (key_begin = start of the
+ * row's document) and decoding over a KV cache (query_rows = 1). Dao 2023, arXiv:2307.08691.
+ *
+ *   o    [device] out [query_rows, heads * head_dim]      lse [device] out fp32 [query_rows, heads]: log sum exp; NULL when not training
+ *   q    [device] in  [query_rows, heads * head_dim]      k, v [device] in [key_rows, key_value_heads * head_dim]
+ *   key_begin [device] in int32 [query_rows], not decreasing; NULL = 0. A row whose interval is empty gives o = 0, lse = -inf. */
+FTC_API ftc_status ftc_attention_forward(ftc_stream* stream, void* o, float* lse, const void* q, const void* k,
+                                         const void* v, const int32_t* key_begin, const ftc_attention_params* params,
+                                         void* workspace, int64_t workspace_bytes);
+/* dq, dk, dv [device] out, written (not added to); they may not alias q, k, v. dout, o, lse as of the forward. */
+FTC_API ftc_status ftc_attention_backward(ftc_stream* stream, void* dq, void* dk, void* dv, const void* dout,
+                                          const void* q, const void* k, const void* v, const void* o, const float* lse,
+                                          const int32_t* key_begin, const ftc_attention_params* params, void* workspace,
+                                          int64_t workspace_bytes);
+/* Bytes of workspace for forward (backward = 0) or backward (backward = 1) with these params. */
+FTC_API ftc_status ftc_attention_workspace_bytes(ftc_context* context, const ftc_attention_params* params,
+                                                 int32_t backward, int64_t* bytes);
+
+/* ---- SwiGLU ---------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct ftc_swiglu_params {
+    uint32_t struct_size;
+    int32_t dtype;
+    int64_t rows;
+    int64_t cols;             /* intermediate_size                                              */
+    int64_t gate_row_stride;  /* of gate and up (two column blocks of one buffer, or two buffers) */
+    int64_t y_row_stride;     /* of y; in backward of dy                                        */
+    int64_t dgate_row_stride; /* backward: of dgate and dup                                     */
+} ftc_swiglu_params;
+
+/* y = silu(gate) * up.   Shazeer 2020, arXiv:2002.05202.   All [device] [rows, cols]. */
+FTC_API ftc_status ftc_swiglu_forward(ftc_stream* stream, void* y, const void* gate, const void* up,
+                                      const ftc_swiglu_params* params);
+/* dgate may be gate, dup may be up. */
+FTC_API ftc_status ftc_swiglu_backward(ftc_stream* stream, void* dgate, void* dup, const void* dy, const void* gate,
+                                       const void* up, const ftc_swiglu_params* params);
+
+/* ---- Linear layer: weight formats and adapters ------------------------------------------------------------------------------------ */
+
+/* Rows [row_begin, row_end) of X use this LoRA adapter. Hu et al. 2021, arXiv:2106.09685. Segments do not overlap. */
+typedef struct ftc_lora_segment {
+    uint32_t struct_size;
+    int32_t rank;              /* >= 1                                                                                       */
+    int64_t row_begin, row_end;
+    const float* a;            /* [device] [rank, K], contiguous                                                             */
+    const float* b;            /* [device] [N, rank], contiguous                                                             */
+    float* s;                  /* [device] [row_end - row_begin, rank]: drop(X) A^T, written by forward, read by backward     */
+    float* da;                 /* [device] backward: added to; NULL when frozen                                              */
+    float* db;
+    float scaling;             /* alpha / rank, or alpha / sqrt(rank) for rsLoRA                                             */
+    float dropout_probability; /* of dropping a feature of X on the adapter's path; [0, 1); rounded to 1/65536               */
+    uint64_t dropout_seed;     /* Philox key; names adapter and layer                                                        */
+} ftc_lora_segment;
+
+/* Dropout of element (row m, feature k): Philox4x32-10 (Salmon et al. 2011) with key = dropout_seed (low word, high word) and
+ * counter = (k / 8, dropout_positions[m], dropout_samples[m], dropout_step) gives eight 16-bit numbers, low half of word 0
+ * first; feature k takes number k % 8 and is dropped when it is < round(65536 p). Kept features are divided by
+ * 1 - round(65536 p) / 65536. So the bits depend on what a token is, not on where the batch puts it. */
+typedef struct ftc_linear_params {
+    uint32_t struct_size;
+    int32_t dtype;                      /* of x, y, dx, dy                                                                    */
+    int64_t rows;                       /* M >= 0                                                                             */
+    int64_t x_row_stride, y_row_stride, dx_row_stride, dy_row_stride;
+    int64_t dweight_row_stride;
+    int32_t accumulate;                 /* 1: forward y += ..., backward dx += ...; 0: written                                */
+    uint32_t dropout_step;
+    const uint32_t* dropout_samples;    /* [device] [rows], or NULL when no segment drops                                     */
+    const uint32_t* dropout_positions;  /* [device] [rows]                                                                    */
+} ftc_linear_params;
+
+/* Strides a library wants for a linear layer of this shape; larger ones are as right, only slower. */
+typedef struct ftc_linear_layout {
+    uint32_t struct_size;
+    int32_t reserved;
+    int64_t x_row_stride;      /* for x and dx: >= in_features (+ rank where a border pays)                                    */
+    int64_t y_row_stride;      /* for y and dy                                                                                 */
+    int64_t weight_row_stride; /* for F32 and BF16 weights                                                                     */
+} ftc_linear_layout;
+
+FTC_API ftc_status ftc_linear_get_layout(ftc_context* context, int64_t in_features, int64_t out_features, int64_t rank,
+                                         int32_t dtype, ftc_linear_layout* layout);
+
+/* Y = X W^T + bias + sum over segments of scaling * drop(X) A^T B^T.
+ *   y [device] out [M, N]   x [device] in [M, K]   bias [device] in fp32 [N] or NULL
+ *   segments [host] in [segment_count]; 0 is a plain linear layer, several are multi-LoRA
+ * Errors: INVALID_ARGUMENT (sizes, strides, NULL, segment outside [0, M), rank < 1), UNSUPPORTED (format, dtype). */
+FTC_API ftc_status ftc_linear_forward(ftc_stream* stream, void* y, const void* x, const ftc_weight* weight,
+                                      const float* bias, const ftc_lora_segment* segments, int32_t segment_count,
+                                      const ftc_linear_params* params, void* workspace, int64_t workspace_bytes);
+/* dX = dY W + mask * (dS A), dS = scaling * dY B;  dB += scaling * dY^T S;  dA += dS^T drop(X);  dweight += dY^T X;  dbias += sum_m dY.
+ *   dx [device] out [M, K] or NULL   dweight [device] inout fp32 [N, K] or NULL   dbias [device] inout fp32 [N] or NULL
+ *   x is read only for dA and dweight and may be NULL without them. */
+FTC_API ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, float* dbias, const void* dy,
+                                       const void* x, const ftc_weight* weight, const ftc_lora_segment* segments,
+                                       int32_t segment_count, const ftc_linear_params* params, void* workspace,
+                                       int64_t workspace_bytes);
+/* Bytes of workspace for forward or backward of up to `rows` rows with total rank `rank` (0 without adapters). */
+FTC_API ftc_status ftc_linear_workspace_bytes(ftc_context* context, int64_t rows, int64_t in_features,
+                                              int64_t out_features, int64_t rank, int64_t* bytes);
+
+/* ---- Linear head + cross-entropy in chunks --------------------------------------------------------------------------------------------- */
+
+typedef struct ftc_cross_entropy_params {
+    uint32_t struct_size;
+    int32_t dtype;              /* of x and dx                                                             */
+    int64_t rows;
+    int64_t x_row_stride, dx_row_stride, dweight_row_stride;
+    float gradient_scale;       /* dL/d(nll) of every trained token: 1 / trained tokens of the global batch */
+    int32_t reserved;
+} ftc_cross_entropy_params;
+
+#define FTC_IGNORE_INDEX (-100)
+
+/* nll_i = logsumexp(W x_i) - (W x_i)[target_i]; rows whose target is FTC_IGNORE_INDEX are skipped, not computed: nll 0, dx 0.
+ * Logits exist for one chunk of trained rows at a time.
+ *   nll         [device] out fp32 [rows]                 predictions [device] out int32 [rows]: argmax (-1 where ignored), or NULL
+ *   dx          [device] out [rows, hidden_size]: gradient_scale * dnll/dx; NULL to evaluate only
+ *   dweight     [device] inout fp32 [vocab_size, hidden_size], added to; NULL when the head is frozen
+ *   x           [device] in [rows, hidden_size]          targets [device] in int32 [rows]
+ *   weight      [vocab_size, hidden_size]
+ * Errors: INVALID_ARGUMENT when a target is neither FTC_IGNORE_INDEX nor in [0, vocab_size). */
+FTC_API ftc_status ftc_linear_cross_entropy(ftc_stream* stream, float* nll, int32_t* predictions, void* dx, float* dweight,
+                                            const void* x, const ftc_weight* weight, const int32_t* targets,
+                                            const ftc_cross_entropy_params* params, void* workspace,
+                                            int64_t workspace_bytes);
+FTC_API ftc_status ftc_linear_cross_entropy_workspace_bytes(ftc_context* context, int64_t rows, int64_t hidden_size,
+                                                            int64_t vocab_size, int64_t* bytes);
+
+/* ---- Optimisers on flat fp32 arrays ------------------------------------------------------------------------------------------------------ */
+
+typedef struct ftc_adamw_params {
+    uint32_t struct_size;
+    float learning_rate;
+    float beta1, beta2;     /* 0.9, 0.999                                                                     */
+    float eps;              /* 1e-8                                                                           */
+    float weight_decay;     /* decoupled                                                                      */
+    float gradient_scale;   /* the gradient is multiplied by this first: clipping                             */
+    int32_t reserved;
+    int64_t step;           /* 1 for the first update; bias corrections are computed from it in double        */
+    int64_t count;
+} ftc_adamw_params;
+
+/* p *= 1 - lr * wd;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
+ * Loshchilov & Hutter 2019, arXiv:1711.05101.   parameter, m, v [device] inout, gradient [device] in, all fp32 [count]. */
+FTC_API ftc_status ftc_adamw_step(ftc_stream* stream, float* parameter, float* m, float* v, const float* gradient,
+                                  const ftc_adamw_params* params);
+
+typedef struct ftc_sgd_params {
+    uint32_t struct_size;
+    float learning_rate;
+    float momentum;         /* 0 = none, then `velocity` may be NULL */
+    float weight_decay;     /* added to the gradient (L2), as PyTorch */
+    float gradient_scale;
+    int32_t reserved;
+    int64_t count;
+} ftc_sgd_params;
+
+/* g += wd * p;  u = momentum * u + g;  p -= lr * u. */
+FTC_API ftc_status ftc_sgd_step(ftc_stream* stream, float* parameter, float* velocity, const float* gradient,
+                                const ftc_sgd_params* params);
+
+/* sum [device] out fp32 [1] = sum of x[i]^2, accumulated in double in a fixed order. NaN and infinity pass through. */
+FTC_API ftc_status ftc_sum_of_squares(ftc_stream* stream, float* sum, const float* x, int64_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FTC_H */

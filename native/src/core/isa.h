@@ -1,0 +1,26 @@
+// Which instruction set the kernels of a context use.
+#pragma once
+
+#include <cstdint>
+
+namespace ftc {
+
+struct Kernels;
+
+enum class Isa : int32_t { portable = 0, avx2 = 1, avx512 = 2 };
+
+const char* isa_name(Isa isa);
+
+// The best instruction set this CPU and operating system offer.
+Isa best_isa();
+
+// best_isa(), or what the environment variable FTC_CPU_ISA names. Throws when it is unknown or not offered here.
+Isa choose_isa();
+
+// The kernels compiled for isa.
+const Kernels& kernels_for(Isa isa);
+
+// Model name of the CPU, "unknown CPU" where the processor does not say; writes at most size - 1 characters.
+void cpu_name(char* name, int32_t size);
+
+} // namespace ftc

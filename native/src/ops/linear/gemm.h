@@ -1,0 +1,61 @@
+// C [rows, cols] = [C +] A [rows, depth] B [depth, cols] [+ bias] in fp32, with adapters riding as extra depth.
+//
+// Every element of C is one chain of multiply-adds per block of depth, and the blocks are added in order. Blocks follow from
+// the depth alone, so neither tiles, threads, the other rows of A nor the vector width change a bit of the result.
+// Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", with B packed per thread.
+#pragma once
+
+#include <cstdint>
+
+#include "core/each_isa.h"
+#include "ops/linear/pack_columns.h"
+
+namespace ftc {
+
+class Pool;
+
+// Rows [row_begin, row_end) of C get scaling * s factor on top, after the last block of depth in the same chain.
+struct GemmAdapter {
+    int64_t row_begin, row_end;
+    int64_t rank;
+    const float* s; // [row_end - row_begin, rank]
+    float scaling;
+    ColumnSource factor;    // [rank, cols] as columns
+    const Dropout* dropout; // of the adapter's part of C (then it is added on its own), or NULL
+};
+
+struct GemmArgs {
+    float* c;
+    int64_t c_stride;
+    bool c_transposed; // C is stored [cols, rows]; then it is added to
+    bool add_to_c;
+    const float* bias; // [cols] or NULL
+    const float* a;    // [rows, depth], or [depth, rows] when a_depth_major
+    int64_t a_stride;
+    bool a_depth_major;
+    float a_scale;            // depth-major only
+    const Dropout* a_dropout; // row-major only, or NULL; its arrays start at row 0 of A
+    ColumnSource b;
+    int64_t rows, cols, depth;
+    int64_t block_depth; // multiple of 64
+    const GemmAdapter* adapters;
+    int32_t adapter_count;
+    int64_t total_rank;
+};
+
+// Depth of the blocks of a linear layer: an even split into blocks of at most 576, the same on every instruction set.
+constexpr int64_t block_depth(int64_t depth) {
+    if (depth <= 0) return 64;
+    const int64_t blocks = (depth + 575) / 576;
+    return (depth + blocks * 64 - 1) / (blocks * 64) * 64;
+}
+
+// Rows that a gradient (dweight, da, db) sums before it adds to what is there.
+constexpr int64_t kGradientRows = 256;
+
+FTC_FOR_EACH_ISA(void gemm(Pool& pool, const GemmArgs& args, float* workspace);
+
+                 // Floats of workspace for products with at most these columns, block depth and total rank.
+                 int64_t gemm_workspace_floats(int32_t threads, int64_t cols, int64_t depth_of_block, int64_t total_rank);)
+
+} // namespace ftc

@@ -1,0 +1,41 @@
+// The linear layer with adapters: y = x W^T + bias + sum over segments of scaling drop(x) A^T B^T, and its gradients.
+// Hu et al. 2021, arXiv:2106.09685; formulas in ftc.h. All fp32.
+#pragma once
+
+#include <cstdint>
+
+#include "core/each_isa.h"
+#include "ftc.h"
+
+namespace ftc {
+
+class Pool;
+
+// Fields as the parameters of ftc_linear_forward and _backward. The workspace is 64-byte aligned.
+struct LinearArgs {
+    float* y;            // forward
+    const float* bias;   // forward
+    float* dx;           // backward, or NULL
+    float* dweight;      // backward, or NULL
+    float* dbias;        // backward, or NULL
+    const float* dy;     // backward
+    const float* x;
+    ftc_weight weight;
+    const ftc_lora_segment* segments;
+    int32_t segment_count;
+    ftc_linear_params params;
+    float* workspace;
+};
+
+struct LinearKernels {
+    void (*forward)(Pool& pool, const LinearArgs& args);
+    void (*backward)(Pool& pool, const LinearArgs& args);
+    int64_t (*workspace_floats)(int32_t threads, int64_t rows, int64_t in_features, int64_t out_features, int64_t rank);
+};
+
+// Adapters of one call.
+constexpr int32_t kMaxSegments = 256;
+
+FTC_FOR_EACH_ISA(LinearKernels linear_kernels();)
+
+} // namespace ftc

@@ -1,0 +1,183 @@
+#include "ops/linear/linear.h"
+
+#include "core/pool.h"
+#include "ops/linear/gemm.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+
+namespace {
+
+int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t segment_rows(const ftc_lora_segment& s) { return s.row_end - s.row_begin; }
+
+// A plain fp32 matrix as the column operand of a product.
+ColumnSource columns_of(const float* data, int64_t rows, int64_t cols, int64_t row_stride, bool transposed) {
+    ColumnSource source{};
+    source.weight.format = FTC_WEIGHT_F32;
+    source.weight.rows = rows;
+    source.weight.cols = cols;
+    source.weight.row_stride = row_stride;
+    source.weight.data = data;
+    source.transposed = transposed;
+    return source;
+}
+
+// Dropout of the segment's path; its arrays start at the segment's first row when `relative`, else at row 0.
+Dropout dropout_of(const ftc_lora_segment& s, const ftc_linear_params& p, bool relative) {
+    Dropout d{};
+    d.key[0] = static_cast<uint32_t>(s.dropout_seed);
+    d.key[1] = static_cast<uint32_t>(s.dropout_seed >> 32);
+    d.step = p.dropout_step;
+    d.threshold = static_cast<uint32_t>(s.dropout_probability * 65536.0f + 0.5f);
+    d.keep = 1.0f - static_cast<float>(d.threshold) / 65536.0f;
+    const int64_t first = relative ? s.row_begin : 0;
+    if (d.threshold != 0) {
+        d.samples = p.dropout_samples + first;
+        d.positions = p.dropout_positions + first;
+    }
+    return d;
+}
+
+GemmArgs product(float* c, int64_t c_stride, const float* a, int64_t a_stride, const ColumnSource& b, int64_t rows, int64_t cols,
+                 int64_t depth) {
+    GemmArgs g{};
+    g.c = c;
+    g.c_stride = c_stride;
+    g.a = a;
+    g.a_stride = a_stride;
+    g.a_scale = 1.0f;
+    g.b = b;
+    g.rows = rows;
+    g.cols = cols;
+    g.depth = depth;
+    g.block_depth = block_depth(depth);
+    return g;
+}
+
+// c += scale a^T b over rows, with a [rows, m], b [rows, n]: the shape of every weight gradient. Fixed chunks of rows.
+GemmArgs gradient(float* c, int64_t c_stride, const float* a, int64_t a_stride, float scale, const ColumnSource& b, int64_t m,
+                  int64_t n, int64_t rows) {
+    GemmArgs g = product(c, c_stride, a, a_stride, b, m, n, rows);
+    g.add_to_c = true;
+    g.a_depth_major = true;
+    g.a_scale = scale;
+    g.block_depth = kGradientRows;
+    return g;
+}
+
+int64_t total_rank(const LinearArgs& args) {
+    int64_t rank = 0;
+    for (int32_t i = 0; i < args.segment_count; i++) rank += args.segments[i].rank;
+    return rank;
+}
+
+void forward(Pool& pool, const LinearArgs& args) {
+    const ftc_linear_params& p = args.params;
+    const int64_t n = args.weight.rows, k = args.weight.cols;
+    GemmAdapter adapters[kMaxSegments];
+    for (int32_t i = 0; i < args.segment_count; i++) {
+        const ftc_lora_segment& s = args.segments[i];
+        const Dropout dropout = dropout_of(s, p, true);
+        GemmArgs down = product(s.s, s.rank, args.x + s.row_begin * p.x_row_stride, p.x_row_stride,
+                                columns_of(s.a, s.rank, k, k, true), segment_rows(s), s.rank, k);
+        if (dropout.threshold != 0) down.a_dropout = &dropout;
+        gemm(pool, down, args.workspace);
+        adapters[i] = {s.row_begin, s.row_end, s.rank, s.s, s.scaling, columns_of(s.b, n, s.rank, s.rank, true), nullptr};
+    }
+    GemmArgs g = product(args.y, p.y_row_stride, args.x, p.x_row_stride, {args.weight, true, nullptr}, p.rows, n, k);
+    g.add_to_c = p.accumulate != 0;
+    g.bias = args.bias;
+    g.adapters = adapters;
+    g.adapter_count = args.segment_count;
+    g.total_rank = total_rank(args);
+    gemm(pool, g, args.workspace);
+}
+
+// dbias[n] += sum over m of dy[m, n], in chunks of kGradientRows added in order.
+void bias_gradient(Pool& pool, const LinearArgs& args) {
+    constexpr int64_t kColumns = 64;
+    const int64_t n = args.weight.rows;
+    parallel_for(pool, (n + kColumns - 1) / kColumns, [&](int64_t part, int32_t) {
+        const int64_t begin = part * kColumns;
+        const int64_t count = n - begin < kColumns ? n - begin : kColumns;
+        for (int64_t chunk = 0; chunk < args.params.rows; chunk += kGradientRows) {
+            float sum[kColumns] = {};
+            const int64_t end = args.params.rows - chunk < kGradientRows ? args.params.rows : chunk + kGradientRows;
+            for (int64_t m = chunk; m < end; m++) {
+                const float* row = args.dy + m * args.params.dy_row_stride + begin;
+                for (int64_t j = 0; j < count; j++) sum[j] += row[j];
+            }
+            for (int64_t j = 0; j < count; j++) args.dbias[begin + j] += sum[j];
+        }
+    });
+}
+
+// da += (scaling ds)^T drop(x);  db += (scaling dy)^T s.
+void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segment& s, const float* ds, float* workspace) {
+    const ftc_linear_params& p = args.params;
+    const int64_t n = args.weight.rows, k = args.weight.cols, rows = segment_rows(s);
+    if (s.da != nullptr) {
+        const Dropout dropout = dropout_of(s, p, true);
+        ColumnSource x = columns_of(args.x + s.row_begin * p.x_row_stride, rows, k, p.x_row_stride, false);
+        if (dropout.threshold != 0) x.dropout = &dropout;
+        gemm(pool, gradient(s.da, k, ds, s.rank, s.scaling, x, s.rank, k, rows), workspace);
+    }
+    if (s.db != nullptr) {
+        const ColumnSource dy = columns_of(args.dy + s.row_begin * p.dy_row_stride, rows, n, p.dy_row_stride, false);
+        GemmArgs g = gradient(s.db, s.rank, s.s, s.rank, s.scaling, dy, s.rank, n, rows);
+        g.c_transposed = true;
+        gemm(pool, g, workspace);
+    }
+}
+
+void backward(Pool& pool, const LinearArgs& args) {
+    const ftc_linear_params& p = args.params;
+    const int64_t n = args.weight.rows, k = args.weight.cols;
+    GemmAdapter adapters[kMaxSegments];
+    Dropout dropouts[kMaxSegments];
+    float* ds = args.workspace; // unscaled, of one segment after the other
+    float* workspace = args.workspace;
+    for (int32_t i = 0; i < args.segment_count; i++) workspace += segment_rows(args.segments[i]) * args.segments[i].rank;
+    workspace = args.workspace + (workspace - args.workspace + 15) / 16 * 16;
+
+    for (int32_t i = 0; i < args.segment_count; i++) {
+        const ftc_lora_segment& s = args.segments[i];
+        if (args.dx != nullptr || s.da != nullptr) {
+            const float* dy = args.dy + s.row_begin * p.dy_row_stride;
+            gemm(pool, product(ds, s.rank, dy, p.dy_row_stride, columns_of(s.b, n, s.rank, s.rank, false), segment_rows(s), s.rank, n),
+                 workspace);
+        }
+        adapter_gradients(pool, args, s, ds, workspace);
+        dropouts[i] = dropout_of(s, p, false);
+        adapters[i] = {s.row_begin, s.row_end, s.rank, ds, s.scaling, columns_of(s.a, s.rank, k, k, false),
+                       dropouts[i].threshold != 0 ? &dropouts[i] : nullptr};
+        ds += segment_rows(s) * s.rank;
+    }
+    if (args.dx != nullptr) {
+        GemmArgs g = product(args.dx, p.dx_row_stride, args.dy, p.dy_row_stride, {args.weight, false, nullptr}, p.rows, k, n);
+        g.add_to_c = p.accumulate != 0;
+        g.adapters = adapters;
+        g.adapter_count = args.segment_count;
+        g.total_rank = total_rank(args);
+        gemm(pool, g, workspace);
+    }
+    if (args.dweight != nullptr)
+        gemm(pool, gradient(args.dweight, p.dweight_row_stride, args.dy, p.dy_row_stride, 1.0f,
+                            columns_of(args.x, p.rows, k, p.x_row_stride, false), n, k, p.rows),
+             workspace);
+    if (args.dbias != nullptr) bias_gradient(pool, args);
+}
+
+int64_t workspace_floats(int32_t threads, int64_t rows, int64_t in_features, int64_t out_features, int64_t rank) {
+    const int64_t cols = larger(larger(in_features, out_features), rank);
+    const int64_t depth = larger(larger(block_depth(in_features), block_depth(out_features)), kGradientRows);
+    return (rows * rank + 15) / 16 * 16 + gemm_workspace_floats(threads, cols, depth, rank);
+}
+
+} // namespace
+
+LinearKernels linear_kernels() {
+    return {.forward = forward, .backward = backward, .workspace_floats = workspace_floats};
+}
+
+} // namespace ftc::FTC_ISA_NAMESPACE

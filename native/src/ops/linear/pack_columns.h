@@ -1,0 +1,24 @@
+// Packing of the column operand B: micropanels of kTileCols columns, [depth, kTileCols] each, zero past the last column.
+#pragma once
+
+#include "ops/linear/dropout.h"
+#include "ftc.h"
+
+namespace ftc {
+
+// Where the columns come from. transposed: column j, depth k is weight[j, k] (the forward); else weight[k, j].
+struct ColumnSource {
+    ftc_weight weight;
+    bool transposed;
+    const Dropout* dropout; // of natural F32 rows, else NULL
+};
+
+} // namespace ftc
+
+namespace ftc::FTC_ISA_NAMESPACE {
+
+// Columns [column, column + count), depths [begin, begin + depth), into ceil(count / kTileCols) micropanels.
+// column is a multiple of kTileCols, begin of 64.
+void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth);
+
+} // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,0 +1,222 @@
+#include "ops/linear/pack_columns.h"
+
+#include "ops/linear/vector.h"
+#include "ops/quant/nf4_decode.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+
+namespace {
+
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+const float* f32_row(const ftc_weight& w, int64_t row) { return static_cast<const float*>(w.data) + row * w.row_stride; }
+const uint16_t* bf16_row(const ftc_weight& w, int64_t row) {
+    return static_cast<const uint16_t*>(w.data) + row * w.row_stride;
+}
+
+float bf16_value(uint16_t x) { return __builtin_bit_cast(float, uint32_t{x} << 16); }
+
+// ---- Transposed: a register holds one depth of kLanes rows of W -----------------------------------------------------
+
+// kLanes columns of one micropanel from fp32 rows; rows past `valid` are repeated and their lanes never reach C.
+void transpose_f32(float* dst, const float* const* rows, int64_t depth) {
+    constexpr int64_t kAhead = 64; // floats: the next lines of every row, four lines early
+    int64_t k = 0;
+    for (; k + 4 <= depth; k += 4) {
+        if ((k & 15) == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k + kAhead);
+        Vec quads[4];
+        transpose_quads(quads, rows, k);
+        for (int d = 0; d < 4; d++) store(dst + (k + d) * kTileCols, quads[d]);
+    }
+    for (; k < depth; k++)
+        for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = rows[i][k];
+}
+
+void widen(float* y, const uint16_t* x, int64_t count) {
+    int64_t k = 0;
+    for (; k + kLanes <= count; k += kLanes) store(y + k, widen_bf16(x + k));
+    for (; k < count; k++) y[k] = bf16_value(x[k]);
+}
+
+void pack_group_f32(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+    const float* rows[kLanes];
+    for (int64_t i = 0; i < kLanes; i++) rows[i] = f32_row(w, row + smaller(i, valid - 1)) + begin;
+    transpose_f32(dst, rows, depth);
+}
+
+void pack_group_bf16(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+    constexpr int64_t kStage = 64;
+    float stage[kLanes][kStage];
+    const float* rows[kLanes];
+    for (int i = 0; i < kLanes; i++) rows[i] = stage[i];
+    for (int64_t k = 0; k < depth; k += kStage) {
+        const int64_t count = smaller(kStage, depth - k);
+        for (int64_t i = 0; i < kLanes; i++) widen(stage[i], bf16_row(w, row + smaller(i, valid - 1)) + begin + k, count);
+        transpose_f32(dst + k * kTileCols, rows, count);
+    }
+}
+
+// Any shape: rows decoded in runs, then transposed.
+void pack_group_nf4_any(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+    constexpr int64_t kStage = 64;
+    float stage[kLanes][kStage];
+    const float* rows[kLanes];
+    for (int i = 0; i < kLanes; i++) rows[i] = stage[i];
+    for (int64_t k = 0; k < depth; k += kStage) {
+        const int64_t count = smaller(kStage, depth - k);
+        for (int64_t i = 0; i < kLanes; i++)
+            nf4_decode_any(stage[i], w, (row + smaller(i, valid - 1)) * w.cols + begin + k, count);
+        transpose_f32(dst + k * kTileCols, rows, count);
+    }
+}
+
+#if FTC_NF4_VECTORS
+
+template <int Shift>
+[[gnu::always_inline]] inline void decode_depth(float* dst, const Nf4Table& table, Codes codes, Vec absmax) {
+    store(dst, mul(nf4_look_up(table, shift_right<Shift>(codes)), absmax));
+}
+
+// The codes of kLanes rows transposed as 32-bit words: lane i of a word vector holds eight codes of row i, and each depth
+// is a shift, a table look-up and a multiplication. The high nibble of a byte comes first.
+void pack_group_nf4_aligned(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+    const Nf4Table table = nf4_table(w.quant_map);
+    const int64_t blocks_per_row = w.cols / 64;
+    const float* rows[kLanes]; // bytes, moved as words
+    for (int64_t i = 0; i < kLanes; i++) {
+        const int64_t first = (row + smaller(i, valid - 1)) * w.cols + begin;
+        rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) + first / 2);
+    }
+    for (int64_t k = 0; k < depth; k += 64) {
+        float absmax_of_rows[kLanes];
+        const int64_t block = row * blocks_per_row + (begin + k) / 64;
+        for (int64_t i = 0; i < kLanes; i++) absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
+        const Vec absmax = load(absmax_of_rows);
+        for (int half = 0; half < 2; half++) { // four words are 32 codes
+            if (half == 0 && k % 128 == 0)
+                for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
+            Vec words[4];
+            transpose_quads(words, rows, k / 8 + half * 4);
+            for (int d = 0; d < 4; d++) {
+                const Codes codes = as_codes(words[d]);
+                float* to = dst + (k + half * 32 + d * 8) * kTileCols;
+                decode_depth<4>(to + 0 * kTileCols, table, codes, absmax);
+                decode_depth<0>(to + 1 * kTileCols, table, codes, absmax);
+                decode_depth<12>(to + 2 * kTileCols, table, codes, absmax);
+                decode_depth<8>(to + 3 * kTileCols, table, codes, absmax);
+                decode_depth<20>(to + 4 * kTileCols, table, codes, absmax);
+                decode_depth<16>(to + 5 * kTileCols, table, codes, absmax);
+                decode_depth<28>(to + 6 * kTileCols, table, codes, absmax);
+                decode_depth<24>(to + 7 * kTileCols, table, codes, absmax);
+            }
+        }
+    }
+}
+
+#endif
+
+void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+#if FTC_NF4_VECTORS
+    if (nf4_rows_aligned(w)) {
+        pack_group_nf4_aligned(dst, w, row, valid, begin, depth);
+        return;
+    }
+#endif
+    pack_group_nf4_any(dst, w, row, valid, begin, depth);
+}
+
+void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+    for (int64_t j = 0; j < count; j += kLanes) {
+        float* group = dst + j / kTileCols * depth * kTileCols + j % kTileCols;
+        const int64_t valid = smaller(kLanes, count - j);
+        switch (w.format) {
+        case FTC_WEIGHT_F32: pack_group_f32(group, w, column + j, valid, begin, depth); break;
+        case FTC_WEIGHT_BF16: pack_group_bf16(group, w, column + j, valid, begin, depth); break;
+        default: pack_group_nf4(group, w, column + j, valid, begin, depth); // api/ has refused anything else
+        }
+    }
+}
+
+// ---- Natural: a row of W is a depth -----------------------------------------------------------------------------------
+
+// One depth of `count` columns, spread over the micropanels (panel floats apart).
+void spread_f32(float* dst, const float* x, int64_t count, int64_t panel) {
+    int64_t j = 0;
+    for (; j + kTileCols <= count; j += kTileCols, dst += panel)
+        for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, load(x + j + v * kLanes));
+    if (j == count) return;
+    for (int64_t i = 0; i < kTileCols; i++) dst[i] = j + i < count ? x[j + i] : 0.0f;
+}
+
+void spread_bf16(float* dst, const uint16_t* x, int64_t count, int64_t panel) {
+    int64_t j = 0;
+    for (; j + kTileCols <= count; j += kTileCols, dst += panel)
+        for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, widen_bf16(x + j + v * kLanes));
+    if (j == count) return;
+    for (int64_t i = 0; i < kTileCols; i++) dst[i] = j + i < count ? bf16_value(x[j + i]) : 0.0f;
+}
+
+#if FTC_NF4_VECTORS
+// Rows of whole blocks; column is a multiple of kTileCols, so a micropanel's row lies in one block of 64.
+void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t row, int64_t column, int64_t count, int64_t panel) {
+    const int64_t first = row * w.cols + column;
+    const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + first / 2;
+    for (int64_t j = 0; j < count; j += kTileCols, dst += panel) { // cols % 64 == 0: whole micropanels
+        const Vec absmax = broadcast(nf4_absmax(w, (first + j) / 64));
+        for (int v = 0; v < kTileVecs; v++)
+            store(dst + v * kLanes, mul(nf4_look_up(table, nf4_spread(bytes + (j + v * kLanes) / 2)), absmax));
+    }
+}
+#endif
+
+void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+    const ftc_weight& w = source.weight;
+    const int64_t panel = depth * kTileCols;
+    constexpr int64_t kAhead = 8; // rows
+    constexpr int64_t kStage = 256;
+    float stage[kStage];
+    // Columns in slices whose rows stay in a few lines each, so that the next rows can be prefetched whole.
+    for (int64_t slice = 0; slice < count; slice += kStage) {
+        const int64_t width = smaller(kStage, count - slice);
+        const int64_t first = column + slice;
+        for (int64_t k = 0; k < depth; k++) {
+            float* to = dst + slice / kTileCols * panel + k * kTileCols;
+            const int64_t row = begin + k;
+            switch (w.format) {
+            case FTC_WEIGHT_F32: {
+                const float* x = f32_row(w, row) + first;
+                if (source.dropout != nullptr) {
+                    apply_dropout<false>(stage, x, width, *source.dropout, row, first);
+                    x = stage;
+                } else {
+                    for (int64_t j = 0; j < width; j += 16) __builtin_prefetch(x + kAhead * w.row_stride + j);
+                }
+                spread_f32(to, x, width, panel);
+                break;
+            }
+            case FTC_WEIGHT_BF16: spread_bf16(to, bf16_row(w, row) + first, width, panel); break;
+            default: // NF4: api/ has refused anything else
+#if FTC_NF4_VECTORS
+                if (nf4_rows_aligned(w)) {
+                    spread_nf4(to, w, nf4_table(w.quant_map), row, first, width, panel);
+                    break;
+                }
+#endif
+                nf4_decode_any(stage, w, row * w.cols + first, width);
+                spread_f32(to, stage, width, panel);
+            }
+        }
+    }
+}
+
+} // namespace
+
+void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+    if (source.transposed)
+        pack_transposed(dst, source.weight, column, count, begin, depth);
+    else
+        pack_natural(dst, source, column, count, begin, depth);
+}
+
+} // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,0 +1,37 @@
+#include "ops/quant/dequantize.h"
+
+#include "core/pool.h"
+#include "ops/quant/nf4_decode.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+
+namespace {
+
+void dequantize_row(float* y, const ftc_weight& w, int64_t row) {
+    switch (w.format) {
+    case FTC_WEIGHT_F32: {
+        const float* x = static_cast<const float*>(w.data) + row * w.row_stride;
+        for (int64_t k = 0; k < w.cols; k++) y[k] = x[k];
+        break;
+    }
+    case FTC_WEIGHT_BF16: {
+        const uint16_t* x = static_cast<const uint16_t*>(w.data) + row * w.row_stride;
+        for (int64_t k = 0; k < w.cols; k++) y[k] = __builtin_bit_cast(float, uint32_t{x[k]} << 16);
+        break;
+    }
+    default: // NF4: the caller has refused every other format
+        nf4_decode_row(y, w, row, 0, w.cols);
+    }
+}
+
+void dequantize(Pool& pool, const DequantizeArgs& args) {
+    parallel_for(pool, args.row_count, [&](int64_t row, int32_t) {
+        dequantize_row(args.y + row * args.y_row_stride, args.weight, args.row_begin + row);
+    });
+}
+
+} // namespace
+
+DequantizeKernels dequantize_kernels() { return {.dequantize = dequantize}; }
+
+} // namespace ftc::FTC_ISA_NAMESPACE
