@@ -138,6 +138,9 @@ public sealed class Tokenizer
     /// <summary>Whether decoding with skipSpecialTokens leaves this id out.</summary>
     public bool IsSpecial(int id) => _special.Contains(id);
 
+    /// <summary>Texts of the added tokens that are special.</summary>
+    internal IReadOnlyCollection<string> SpecialTexts => [.. _special.Select(id => _tokens[id]!)];
+
     private void EncodePlain(AlignedText original, TokenBuffer tokens)
     {
         AlignedText text = Normalize(original);

@@ -143,7 +143,10 @@ internal static class Filters
         double factor = Math.Pow(10, precision);
         double rounded = method switch
         {
-            "common" => precision is >= 0 and <= 15 ? Math.Round(number, precision, MidpointRounding.ToEven) : Math.Round(number * factor) / factor,
+            // "F" rounds the exact binary value, as Python does; a half at precision 0 goes to the even number.
+            "common" => precision is > 0 and <= 15
+                ? double.Parse(number.ToString($"F{precision}", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture)
+                : Math.Round(number * factor) / factor,
             "ceil" => Math.Ceiling(number * factor) / factor,
             "floor" => Math.Floor(number * factor) / factor,
             _ => throw new TemplateError("round: method must be common, ceil or floor"),

@@ -24,7 +24,7 @@ internal static class Tests
             "iterable" => value is string or Sequence or Mapping or Undefined or LoopState,
             "callable" => value is Callable or LoopState,
             "sameas" => arguments.Required("other") is var other && (ReferenceEquals(value, other)
-                || value is bool or null && other is bool or null && Python.AreEqual(value, other)),
+                || value is bool or long or string or null && value?.GetType() == other?.GetType() && Python.AreEqual(value, other)),
             "escaped" => false,
             "lower" => Python.Text(value) is var lower && lower.Any(char.IsLower) && !lower.Any(char.IsUpper),
             "upper" => Python.Text(value) is var upper && upper.Any(char.IsUpper) && !upper.Any(char.IsLower),
