@@ -13,6 +13,7 @@ internal static class Program
         InspectCommand.Create(),
         GenerateCommand.Create(),
         ChatCommand.Create(),
+        EvalCommand.Create(),
         MergeCommand.Create(),
         QuantizeCommand.Create(),
         DoctorCommand.Create(),
