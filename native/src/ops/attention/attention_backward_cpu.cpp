@@ -67,12 +67,20 @@ void pack_queries(const Wave& w, int64_t head, int64_t tile) {
 }
 
 // scores becomes the probabilities, gradient (so far dout . v) becomes that of the scaled scores.
-FTC_INLINE void softmax_gradient(float* scores, float* gradient, float lse, float delta, KeyInterval interval, int64_t key, bool masked) {
+// Of a tile that the row sees in part, groups of lanes behind its last key are zero without a look.
+template <bool kMasked>
+FTC_INLINE void softmax_gradient(float* scores, float* gradient, float lse, float delta, KeyInterval interval, int64_t key) {
+    const int64_t seen = kMasked ? interval.last - key + 1 : kTile;
 #pragma GCC unroll 4
     for (int64_t j = 0; j < kTile; j += kLanes) {
+        if (kMasked && j >= seen) {
+            store(set(0.0f), scores + j);
+            store(set(0.0f), gradient + j);
+            continue;
+        }
         f32x16 p = exp(sub(load(scores + j), set(lse)));
         f32x16 d = mul(p, sub(load(gradient + j), set(delta)));
-        if (masked) {
+        if (kMasked) {
             p = keep_inside(p, interval, key, j, 0.0f);
             d = keep_inside(d, interval, key, j, 0.0f);
         }
@@ -92,9 +100,14 @@ void tile_pair(const Wave& w, int64_t head, int64_t chunk, int64_t query_tile, i
     const float* dout = w.dout(head, query_tile);
     tile_scores(scores, q, width, w.k_transposed(kv_head, key_tile), rows, p.head_dim, diagonal);
     tile_scores(gradient, dout, width, w.v_transposed(kv_head, key_tile), rows, p.head_dim, diagonal);
-    for (int64_t r = 0; r < rows; ++r)
-        softmax_gradient(scores + r * kTile, gradient + r * kTile, w.lse(head, query_tile)[r], w.delta(head, query_tile)[r],
-                         key_interval(p, w.a.key_begin, row + r), key, cover == Cover::part);
+    for (int64_t r = 0; r < rows; ++r) {
+        const float lse = w.lse(head, query_tile)[r], delta = w.delta(head, query_tile)[r];
+        const KeyInterval interval = key_interval(p, w.a.key_begin, row + r);
+        if (cover == Cover::all)
+            softmax_gradient<false>(scores + r * kTile, gradient + r * kTile, lse, delta, interval, key);
+        else
+            softmax_gradient<true>(scores + r * kTile, gradient + r * kTile, lse, delta, interval, key);
+    }
     tile_weighted_columns(w.dv(head, key_tile), scores, dout, rows, width, diagonal);
     tile_weighted_columns(w.dk(head, key_tile), gradient, q, rows, width, diagonal);
     tile_weighted_rows(w.dq(head, chunk, query_tile), gradient, w.k(kv_head, key_tile), rows, width, diagonal,

@@ -32,28 +32,35 @@ Scratch scratch_of(const AttentionForwardArgs& a, const AttentionForwardLayout& 
     return s;
 }
 
-// Softmax of one row of scores, carried on: probabilities relative to the largest score so far.
-FTC_INLINE void online_softmax(const Scratch& s, int64_t r, KeyInterval interval, int64_t key, bool masked) {
-    const f32x16 nothing = set(-INFINITY);
+// Softmax of one row of scores, carried on: the scores become probabilities relative to the largest one so far. Of a tile that the
+// row sees in part, groups of lanes behind its last key are skipped.
+template <bool kMasked>
+FTC_INLINE void online_softmax(const Scratch& s, int64_t r, KeyInterval interval, int64_t key) {
     float* row = s.scores + r * kAttentionTile;
+    const int64_t seen = kMasked ? smaller(kAttentionTile, larger(0, interval.last - key + 1)) : kAttentionTile;
     f32x16 x[4];
+    f32x16 top = set(-INFINITY);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
+        if (kMasked && j * kLanes >= seen) continue;
         x[j] = load(row + j * kLanes);
-        if (masked) x[j] = keep_inside(x[j], interval, key, j * kLanes, -INFINITY);
+        if (kMasked) x[j] = keep_inside(x[j], interval, key, j * kLanes, -INFINITY);
+        top = max(x[j], top);
     }
-    const float top = max_lane(max(max(x[0], x[1]), max(max(x[2], x[3]), nothing)));
-    const float before = s.maximum[r];
-    const float maximum = top > before ? top : before;
+    const float before = s.maximum[r], here = max_lane(top);
+    const float maximum = here > before ? here : before;
     const float base = maximum == -INFINITY ? 0.0f : maximum; // nothing seen yet: every probability is exp(-inf) = 0
+    f32x16 total = set(0.0f);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-        x[j] = exp(sub(x[j], set(base)));
-        store(x[j], row + j * kLanes);
+        const bool skipped = kMasked && j * kLanes >= seen;
+        const f32x16 p = skipped ? set(0.0f) : exp(sub(x[j], set(base)));
+        store(p, row + j * kLanes);
+        total = add(total, p);
     }
     s.maximum[r] = maximum;
     s.shrink[r] = before - base;
-    s.sum[r] = sum(add(add(x[0], x[1]), add(x[2], x[3])));
+    s.sum[r] = sum(total);
 }
 
 // Adds one key tile to the o of a query tile.
@@ -66,8 +73,13 @@ void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l
     const float* k = a.workspace + l.k + (kv_head * l.key_tiles + key_tile) * a.shape.head_dim * kAttentionTile;
     const float* v = a.workspace + l.v + (kv_head * l.key_tiles + key_tile) * kAttentionTile * l.width;
     tile_scores(s.scores, s.q, l.width, k, rows, a.shape.head_dim, diagonal);
-    for (int64_t r = 0; r < rows; ++r)
-        online_softmax(s, r, key_interval(a.shape, a.key_begin, row + r), key, cover == Cover::part);
+    for (int64_t r = 0; r < rows; ++r) {
+        const KeyInterval interval = key_interval(a.shape, a.key_begin, row + r);
+        if (cover == Cover::all)
+            online_softmax<false>(s, r, interval, key);
+        else
+            online_softmax<true>(s, r, interval, key);
+    }
     for (int64_t r = 0; r < kAttentionTile; r += kLanes) {
         const f32x16 shrink = exp(load(s.shrink + r));
         store(shrink, s.shrink + r);
