@@ -185,6 +185,24 @@ FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
     }
 }
 
+// The same for whole groups and the rest of a loop alike: count is kLanes or fewer.
+FTC_INLINE f32x16 load_group(const float* p, int64_t count) { return count == kLanes ? load(p) : load_partial(p, count); }
+FTC_INLINE void store_group(f32x16 a, float* p, int64_t count) {
+    if (count == kLanes)
+        store(a, p);
+    else
+        store_partial(a, p, count);
+}
+
+// Calls body(i, n) for the groups of an array: n = kLanes, at the end perhaps fewer. Inlined twice, so that n is known in the loop.
+template <class Body>
+FTC_INLINE void for_each_group(int64_t count, const Body& body) {
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) body(i, kLanes);
+    if (i < count) body(i, count - i);
+}
+#define FTC_GROUP(...) [&](__VA_ARGS__) __attribute__((always_inline))
+
 // 0, 1, ..., 15.
 FTC_INLINE f32x16 lane_numbers() {
     alignas(64) static constexpr float kNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -43,9 +43,10 @@ AttentionDecodeLayout attention_decode_layout(const ftc_attention_params& shape,
     Regions regions;
     l.width = (shape.head_dim + 15) / 16 * 16;
     l.chunks = (shape.first_query + shape.query_rows + kDecodeKeys - 1) / kDecodeKeys;
-    l.q = regions.take(shape.heads * shape.query_rows * l.width);
-    l.partial = regions.take(shape.heads * l.chunks * shape.query_rows * (l.width + 16));
-    l.thread_floats = shape.heads / shape.key_value_heads * shape.query_rows * kDecodeKeys;
+    l.lines = shape.heads * shape.query_rows;
+    l.q = regions.take(l.lines * l.width);
+    l.partial = regions.take(l.chunks * l.lines * (l.width + 16));
+    l.thread_floats = l.lines * kDecodeKeys;
     l.thread = regions.take(threads * l.thread_floats);
     l.floats = regions.total();
     return l;

@@ -12,7 +12,7 @@ namespace ftc {
 
 constexpr int64_t kAttentionTile = 64;
 constexpr int64_t kDecodeRows = 8;    // up to here the rows read keys and values in place
-constexpr int64_t kDecodeKeys = 256;  // keys one part of decoding goes through
+constexpr int64_t kDecodeKeys = 128;  // keys one part of decoding goes through
 
 struct AttentionForwardLayout {
     int64_t width;         // head_dim rounded up to 16
@@ -27,13 +27,15 @@ struct AttentionForwardLayout {
 
 AttentionForwardLayout attention_forward_layout(const ftc_attention_params& shape, int32_t threads);
 
-// Decoding: softmax over kDecodeKeys keys at a time, combined afterwards.
+// Decoding: all heads over kDecodeKeys keys at a time, so that memory is read row by row; combined afterwards. A line is a query
+// head with a query row: head * query_rows + row.
 struct AttentionDecodeLayout {
     int64_t width;
     int64_t chunks;        // of keys
-    int64_t q;             // [heads][query_rows][width]: scaled
-    int64_t partial;       // [key_value_heads][chunks][group][query_rows][width + 16]: o, then maximum and sum
-    int64_t thread;        // per thread: scores [group * query_rows][kDecodeKeys]
+    int64_t lines;
+    int64_t q;             // [lines][width]: scaled
+    int64_t partial;       // [chunks][lines][width + 16]: o, then maximum and sum
+    int64_t thread;        // per thread: scores [lines][kDecodeKeys]
     int64_t thread_floats;
     int64_t floats;
 };
