@@ -13,6 +13,7 @@
 #include "ops/quant/dequantize.h"
 #include "ops/rope/rope.h"
 #include "ops/swiglu/swiglu.h"
+#include "ops/quant/nf4_quantize.h"
 
 namespace ftc {
 
@@ -27,6 +28,7 @@ struct Kernels {
     SwigluKernels swiglu;
     OptimizerKernels optimizer;
     LinearKernels linear;
+    Nf4QuantizeKernels nf4_quantize;
     LossKernels loss;
 };
 

@@ -17,6 +17,7 @@ const Kernels& kernels() {
         .swiglu = swiglu_kernels(),
         .optimizer = optimizer_kernels(),
         .linear = linear_kernels(),
+        .nf4_quantize = nf4_quantize_kernels(),
         .loss = loss_kernels(),
     };
     return table;

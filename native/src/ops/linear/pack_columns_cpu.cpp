@@ -1,7 +1,7 @@
 #include "ops/linear/pack_columns.h"
 
 #include "ops/linear/vector.h"
-#include "ops/quant/nf4_value.h"
+#include "ops/quant/nf4_decode.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -57,11 +57,73 @@ void pack_group_bf16(float* dst, const ftc_weight& w, int64_t row, int64_t valid
     }
 }
 
-void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+// Any shape: rows decoded in runs, then transposed.
+void pack_group_nf4_any(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+    constexpr int64_t kStage = 64;
+    float stage[kLanes][kStage];
+    const float* rows[kLanes];
+    for (int i = 0; i < kLanes; i++) rows[i] = stage[i];
+    for (int64_t k = 0; k < depth; k += kStage) {
+        const int64_t count = smaller(kStage, depth - k);
+        for (int64_t i = 0; i < kLanes; i++)
+            nf4_decode_any(stage[i], w, (row + smaller(i, valid - 1)) * w.cols + begin + k, count);
+        transpose_f32(dst + k * kTileCols, rows, count);
+    }
+}
+
+#if FTC_NF4_VECTORS
+
+template <int Shift>
+[[gnu::always_inline]] inline void decode_depth(float* dst, const Nf4Table& table, Codes codes, Vec absmax) {
+    store(dst, mul(nf4_look_up(table, shift_right<Shift>(codes)), absmax));
+}
+
+// The codes of kLanes rows transposed as 32-bit words: lane i of a word vector holds eight codes of row i, and each depth
+// is a shift, a table look-up and a multiplication. The high nibble of a byte comes first.
+void pack_group_nf4_aligned(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+    const Nf4Table table = nf4_table(w.quant_map);
+    const int64_t blocks_per_row = w.cols / 64;
+    const float* rows[kLanes]; // bytes, moved as words
     for (int64_t i = 0; i < kLanes; i++) {
         const int64_t first = (row + smaller(i, valid - 1)) * w.cols + begin;
-        for (int64_t k = 0; k < depth; k++) dst[k * kTileCols + i] = nf4_value(w, first + k);
+        rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) + first / 2);
     }
+    for (int64_t k = 0; k < depth; k += 64) {
+        float absmax_of_rows[kLanes];
+        const int64_t block = row * blocks_per_row + (begin + k) / 64;
+        for (int64_t i = 0; i < kLanes; i++) absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
+        const Vec absmax = load(absmax_of_rows);
+        for (int half = 0; half < 2; half++) { // four words are 32 codes
+            if (half == 0 && k % 128 == 0)
+                for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
+            Vec words[4];
+            transpose_quads(words, rows, k / 8 + half * 4);
+            for (int d = 0; d < 4; d++) {
+                const Codes codes = as_codes(words[d]);
+                float* to = dst + (k + half * 32 + d * 8) * kTileCols;
+                decode_depth<4>(to + 0 * kTileCols, table, codes, absmax);
+                decode_depth<0>(to + 1 * kTileCols, table, codes, absmax);
+                decode_depth<12>(to + 2 * kTileCols, table, codes, absmax);
+                decode_depth<8>(to + 3 * kTileCols, table, codes, absmax);
+                decode_depth<20>(to + 4 * kTileCols, table, codes, absmax);
+                decode_depth<16>(to + 5 * kTileCols, table, codes, absmax);
+                decode_depth<28>(to + 6 * kTileCols, table, codes, absmax);
+                decode_depth<24>(to + 7 * kTileCols, table, codes, absmax);
+            }
+        }
+    }
+}
+
+#endif
+
+void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+#if FTC_NF4_VECTORS
+    if (nf4_rows_aligned(w)) {
+        pack_group_nf4_aligned(dst, w, row, valid, begin, depth);
+        return;
+    }
+#endif
+    pack_group_nf4_any(dst, w, row, valid, begin, depth);
 }
 
 void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t count, int64_t begin, int64_t depth) {
@@ -95,6 +157,19 @@ void spread_bf16(float* dst, const uint16_t* x, int64_t count, int64_t panel) {
     for (int64_t i = 0; i < kTileCols; i++) dst[i] = j + i < count ? bf16_value(x[j + i]) : 0.0f;
 }
 
+#if FTC_NF4_VECTORS
+// Rows of whole blocks; column is a multiple of kTileCols, so a micropanel's row lies in one block of 64.
+void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t row, int64_t column, int64_t count, int64_t panel) {
+    const int64_t first = row * w.cols + column;
+    const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + first / 2;
+    for (int64_t j = 0; j < count; j += kTileCols, dst += panel) { // cols % 64 == 0: whole micropanels
+        const Vec absmax = broadcast(nf4_absmax(w, (first + j) / 64));
+        for (int v = 0; v < kTileVecs; v++)
+            store(dst + v * kLanes, mul(nf4_look_up(table, nf4_spread(bytes + (j + v * kLanes) / 2)), absmax));
+    }
+}
+#endif
+
 void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
     const ftc_weight& w = source.weight;
     const int64_t panel = depth * kTileCols;
@@ -122,7 +197,13 @@ void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_
             }
             case FTC_WEIGHT_BF16: spread_bf16(to, bf16_row(w, row) + first, width, panel); break;
             default: // NF4: api/ has refused anything else
-                for (int64_t j = 0; j < width; j++) stage[j] = nf4_value(w, row * w.cols + first + j);
+#if FTC_NF4_VECTORS
+                if (nf4_rows_aligned(w)) {
+                    spread_nf4(to, w, nf4_table(w.quant_map), row, first, width, panel);
+                    break;
+                }
+#endif
+                nf4_decode_any(stage, w, row * w.cols + first, width);
                 spread_f32(to, stage, width, panel);
             }
         }

@@ -1,7 +1,7 @@
 #include "ops/quant/dequantize.h"
 
 #include "core/pool.h"
-#include "ops/quant/nf4_value.h"
+#include "ops/quant/nf4_decode.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -20,7 +20,7 @@ void dequantize_row(float* y, const ftc_weight& w, int64_t row) {
         break;
     }
     default: // NF4: the caller has refused every other format
-        for (int64_t k = 0; k < w.cols; k++) y[k] = nf4_value(w, row * w.cols + k);
+        nf4_decode_row(y, w, row, 0, w.cols);
     }
 }
 

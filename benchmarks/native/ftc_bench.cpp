@@ -1,0 +1,177 @@
+// ftc_bench [threads] [rounds] [filter]: GFLOP/s of the linear layer per shape, and the share of the measured FMA peak.
+//
+// With one thread times are CPU time of the thread, else wall time; the best of the rounds counts. FTC_CPU_ISA picks the
+// instruction set. Only shapes whose name contains `filter` run.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "fma_peak.h"
+#include "ftc.h"
+
+namespace {
+
+using namespace ftc::bench;
+
+void check(ftc_status status) {
+    if (status == FTC_OK) return;
+    std::fprintf(stderr, "ftc_bench: %s\n", ftc_last_error_message());
+    std::exit(1);
+}
+
+struct Buffer {
+    Buffer(ftc_context* context, int64_t floats) {
+        check(ftc_buffer_create(&handle, context, floats * 4));
+        void* address = nullptr;
+        check(ftc_buffer_get_data(handle, &address, nullptr));
+        data = static_cast<float*>(address);
+        uint32_t state = 12345;
+        for (int64_t i = 0; i < floats; i++) {
+            state = state * 1664525U + 1013904223U;
+            data[i] = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
+        }
+    }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer() { ftc_buffer_destroy(handle); }
+
+    ftc_buffer* handle = nullptr;
+    float* data = nullptr;
+};
+
+const float kNf4Map[16] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f, -0.09105004f, 0.0f,
+                           0.07958030f,  0.16093020f,  0.24611230f,  0.33791524f,  0.44070983f,  0.56261700f,  0.72295684f,  1.0f};
+
+struct Runner {
+    ftc_context* context = nullptr;
+    ftc_stream* stream = nullptr;
+    int32_t threads = 1;
+    int rounds = 5;
+    double peak = 0;
+    const char* filter = "";
+
+    template <class Body>
+    void measure(const std::string& name, double flops, const Body& body) const {
+        if (name.find(filter) == std::string::npos) return;
+        body();
+        double best = 1e30;
+        for (int round = 0; round < rounds; round++) {
+            int64_t calls = 0;
+            const double start = threads == 1 ? thread_seconds() : wall_seconds();
+            double seconds = 0;
+            do {
+                body();
+                calls++;
+                seconds = (threads == 1 ? thread_seconds() : wall_seconds()) - start;
+            } while (seconds < 0.02);
+            const double each = seconds / static_cast<double>(calls);
+            best = each < best ? each : best;
+        }
+        const double rate = flops / best * 1e-9;
+        std::printf("%-44s %9.3f ms %8.1f GFLOP/s", name.c_str(), best * 1e3, rate);
+        if (peak > 0) std::printf(" %5.1f %%", 100 * rate / (peak * threads));
+        std::printf("\n");
+        std::fflush(stdout);
+    }
+
+    void linear(int64_t n, int64_t k) const {
+        constexpr int64_t kMaxRows = 1024;
+        ftc_linear_layout layout{};
+        layout.struct_size = sizeof(layout);
+        check(ftc_linear_get_layout(context, k, n, 16, FTC_F32, &layout));
+        const Buffer x(context, kMaxRows * layout.x_row_stride), y(context, kMaxRows * layout.y_row_stride),
+            w(context, n * layout.weight_row_stride), codes(context, n * k / 8), absmax(context, n * k / 64), a(context, 16 * k),
+            b(context, n * 16), s(context, kMaxRows * 16), da(context, 16 * k), db(context, n * 16), dw(context, n * k);
+        int64_t bytes = 0;
+        check(ftc_linear_workspace_bytes(context, kMaxRows, k, n, 16, &bytes));
+        const Buffer workspace(context, bytes / 4);
+        std::vector<uint32_t> tokens(kMaxRows, 1);
+
+        ftc_weight f32{}, bf16{}, nf4{};
+        f32.struct_size = bf16.struct_size = nf4.struct_size = sizeof(f32);
+        f32.rows = bf16.rows = nf4.rows = n;
+        f32.cols = bf16.cols = nf4.cols = k;
+        f32.row_stride = layout.weight_row_stride;
+        bf16.row_stride = layout.weight_row_stride;
+        f32.data = bf16.data = w.data;
+        bf16.format = FTC_WEIGHT_BF16;
+        nf4.format = FTC_WEIGHT_NF4;
+        nf4.data = codes.data;
+        nf4.absmax = absmax.data;
+        nf4.quant_map = kNf4Map;
+        nf4.block_size = 64;
+
+        for (const int64_t m : {1, 4, 16, 64, 256, 1024}) {
+            ftc_linear_params params{};
+            params.struct_size = sizeof(params);
+            params.rows = m;
+            params.x_row_stride = params.dx_row_stride = layout.x_row_stride;
+            params.y_row_stride = params.dy_row_stride = layout.y_row_stride;
+            params.dweight_row_stride = k;
+            params.dropout_samples = params.dropout_positions = tokens.data();
+            ftc_lora_segment lora{};
+            lora.struct_size = sizeof(lora);
+            lora.rank = 16;
+            lora.row_end = m;
+            lora.a = a.data;
+            lora.b = b.data;
+            lora.s = s.data;
+            lora.da = da.data;
+            lora.db = db.data;
+            lora.scaling = 2.0f;
+            ftc_lora_segment dropping = lora;
+            dropping.dropout_probability = 0.1f;
+
+            const std::string shape = std::to_string(n) + "x" + std::to_string(k) + " M=" + std::to_string(m);
+            const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+            const double lora_flops = 2.0 * 16 * static_cast<double>(m) * static_cast<double>(n + k);
+            const auto forward = [&](const ftc_weight& weight, const ftc_lora_segment* segment) {
+                check(ftc_linear_forward(stream, y.data, x.data, &weight, nullptr, segment, segment != nullptr ? 1 : 0, &params,
+                                         workspace.data, bytes));
+            };
+            const auto backward = [&](const ftc_weight& weight, const ftc_lora_segment* segment, float* dweight) {
+                check(ftc_linear_backward(stream, x.data, dweight, nullptr, y.data, dweight != nullptr ? x.data : x.data, &weight,
+                                          segment, segment != nullptr ? 1 : 0, &params, workspace.data, bytes));
+            };
+            measure("forward f32 " + shape, flops, [&] { forward(f32, nullptr); });
+            measure("forward bf16 " + shape, flops, [&] { forward(bf16, nullptr); });
+            measure("forward nf4 " + shape, flops, [&] { forward(nf4, nullptr); });
+            measure("forward f32+lora " + shape, flops + lora_flops, [&] { forward(f32, &lora); });
+            measure("forward f32+lora+dropout " + shape, flops + lora_flops, [&] { forward(f32, &dropping); });
+            measure("backward f32 " + shape, flops, [&] { backward(f32, nullptr, nullptr); });
+            measure("backward bf16 " + shape, flops, [&] { backward(bf16, nullptr, nullptr); });
+            measure("backward nf4 " + shape, flops, [&] { backward(nf4, nullptr, nullptr); });
+            measure("backward f32+lora " + shape, flops + 2 * lora_flops, [&] { backward(f32, &lora, nullptr); });
+            measure("backward f32+lora+dropout " + shape, flops + 2 * lora_flops, [&] { backward(f32, &dropping, nullptr); });
+            measure("backward f32+dweight " + shape, 2 * flops, [&] { backward(f32, nullptr, dw.data); });
+        }
+    }
+};
+
+} // namespace
+
+int main(int argc, char** argv) {
+    Runner runner;
+    runner.threads = argc > 1 ? std::atoi(argv[1]) : 1;
+    runner.rounds = argc > 2 ? std::atoi(argv[2]) : 5;
+    runner.filter = argc > 3 ? argv[3] : "";
+    ftc_context_params params{};
+    params.struct_size = sizeof(params);
+    params.threads = runner.threads;
+    check(ftc_context_create(&runner.context, &params));
+    check(ftc_stream_create(&runner.stream, runner.context));
+    ftc_context_info info{};
+    info.struct_size = sizeof(info);
+    check(ftc_context_get_info(runner.context, &info));
+    runner.peak = fma_peak(info.isa);
+    std::printf("%s, %s, %d threads, FMA peak %.1f GFLOP/s a core\n", info.device_name, info.isa, info.threads, runner.peak);
+    runner.linear(576, 576);
+    runner.linear(1536, 576);
+    runner.linear(8192, 576);
+    runner.linear(4096, 4096);
+    ftc_stream_destroy(runner.stream);
+    ftc_context_destroy(runner.context);
+    return 0;
+}

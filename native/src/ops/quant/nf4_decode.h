@@ -1,0 +1,97 @@
+// NF4 codes to fp32 a register at a time, bit-equal to nf4_value().
+#pragma once
+
+#include "ops/linear/vector.h"
+#include "ops/quant/nf4_value.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+namespace {
+
+// y[i] = value of flattened element e + i, any e and count: absmax once per block, codes one by one.
+inline void nf4_decode_any(float* y, const ftc_weight& w, int64_t e, int64_t count) {
+    while (count > 0) {
+        const int64_t block = e / w.block_size;
+        const int64_t left = (block + 1) * w.block_size - e;
+        const int64_t run = left < count ? left : count;
+        const float absmax = nf4_absmax(w, block);
+        for (int64_t i = 0; i < run; i++) y[i] = w.quant_map[nf4_code(w, e + i)] * absmax;
+        y += run;
+        e += run;
+        count -= run;
+    }
+}
+
+#if defined(FTC_ISA_avx512)
+
+#define FTC_NF4_VECTORS 1
+using Nf4Table = __m512;
+using Codes = __m512i;
+
+inline Nf4Table nf4_table(const float* quant_map) { return _mm512_loadu_ps(quant_map); }
+inline Codes as_codes(Vec v) { return _mm512_castps_si512(v); }
+// Code in the low four bits of each lane; a permute reads no more of them.
+inline Vec nf4_look_up(Nf4Table table, Codes codes) { return _mm512_permutexvar_ps(codes, table); }
+template <int Shift>
+inline Codes shift_right(Codes codes) {
+    return _mm512_srli_epi32(codes, Shift);
+}
+// kLanes consecutive codes, one per lane.
+inline Codes nf4_spread(const uint8_t* bytes) {
+    const __m512i word = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m512i shift = _mm512_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24, 4, 0, 12, 8, 20, 16, 28, 24);
+    const __m512i two_words = _mm512_castsi128_si512(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+    return _mm512_srlv_epi32(_mm512_permutexvar_epi32(word, two_words), shift);
+}
+
+#elif defined(FTC_ISA_avx2)
+
+#define FTC_NF4_VECTORS 1
+struct Nf4Table {
+    __m256 low, high;
+};
+using Codes = __m256i;
+
+inline Nf4Table nf4_table(const float* quant_map) { return {_mm256_loadu_ps(quant_map), _mm256_loadu_ps(quant_map + 8)}; }
+inline Codes as_codes(Vec v) { return _mm256_castps_si256(v); }
+// Permutes read the low three bits of each lane; bit 3, moved into the sign, picks the half.
+inline Vec nf4_look_up(const Nf4Table& table, Codes codes) {
+    const __m256 half = _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28));
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, codes), _mm256_permutevar8x32_ps(table.high, codes), half);
+}
+template <int Shift>
+inline Codes shift_right(Codes codes) {
+    return _mm256_srli_epi32(codes, Shift);
+}
+inline Codes nf4_spread(const uint8_t* bytes) {
+    int32_t word;
+    __builtin_memcpy(&word, bytes, sizeof(word));
+    return _mm256_srlv_epi32(_mm256_set1_epi32(word), _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24));
+}
+
+#else
+
+#define FTC_NF4_VECTORS 0
+
+#endif
+
+// Rows are whole blocks, so a block never straddles rows and every row starts on a byte.
+inline bool nf4_rows_aligned(const ftc_weight& w) { return w.cols % 64 == 0; }
+
+// y[i] = element (row, col + i).
+inline void nf4_decode_row(float* y, const ftc_weight& w, int64_t row, int64_t col, int64_t count) {
+    int64_t e = row * w.cols + col;
+#if FTC_NF4_VECTORS
+    if (nf4_rows_aligned(w) && col % 64 == 0) {
+        const Nf4Table table = nf4_table(w.quant_map);
+        for (; count >= 64; count -= 64, y += 64, e += 64) {
+            const Vec absmax = broadcast(nf4_absmax(w, e / 64));
+            const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + e / 2;
+            for (int i = 0; i < 64; i += kLanes) store(y + i, mul(nf4_look_up(table, nf4_spread(bytes + i / 2)), absmax));
+        }
+    }
+#endif
+    nf4_decode_any(y, w, e, count);
+}
+
+} // namespace
+} // namespace ftc::FTC_ISA_NAMESPACE
