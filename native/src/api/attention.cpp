@@ -42,13 +42,7 @@ void check_key_begin(const char* function, const int32_t* key_begin, int64_t que
 }
 
 int64_t needed_bytes(const ftc_attention_params& p, int32_t threads, bool backward) {
-    int64_t floats = 0;
-    if (backward)
-        floats = attention_backward_layout(p, threads).floats;
-    else if (p.query_rows <= kDecodeRows)
-        floats = attention_decode_layout(p, threads).floats;
-    else
-        floats = attention_forward_layout(p, threads).floats;
+    const int64_t floats = backward ? attention_backward_layout(p, threads).floats : attention_forward_floats(p, threads);
     return workspace_bytes_of(floats);
 }
 

@@ -52,6 +52,14 @@ AttentionDecodeLayout attention_decode_layout(const ftc_attention_params& shape,
     return l;
 }
 
+int64_t attention_forward_floats(const ftc_attention_params& shape, int32_t threads) {
+    ftc_attention_params decoding = shape;
+    decoding.query_rows = std::min(shape.query_rows, kDecodeRows);
+    decoding.first_query = shape.first_query + shape.query_rows - decoding.query_rows;
+    const int64_t floats = attention_decode_layout(decoding, threads).floats;
+    return shape.query_rows <= kDecodeRows ? floats : std::max(floats, attention_forward_layout(shape, threads).floats);
+}
+
 AttentionBackwardLayout attention_backward_layout(const ftc_attention_params& shape, int32_t threads) {
     constexpr int64_t kParts = 16;         // (head, chunk) pairs a shape offers at least, where it has the key tiles
     constexpr int64_t kPartsPerThread = 8; // an uneven rest then costs little
@@ -61,8 +69,9 @@ AttentionBackwardLayout attention_backward_layout(const ftc_attention_params& sh
     l.width = (shape.head_dim + 15) / 16 * 16;
     l.query_tiles = tiles_of(shape.query_rows);
     l.key_tiles = tiles_of(shape.first_query + shape.query_rows);
-    l.chunks = std::clamp<int64_t>((kParts + shape.heads - 1) / shape.heads, 1, std::max<int64_t>(l.key_tiles, 1));
-    const int64_t parts_of_head = group * l.chunks;
+    const int64_t wanted_chunks = (kParts + shape.heads - 1) / shape.heads;
+    const int64_t parts_of_head = group * wanted_chunks; // not the chunks there are: fewer keys must not need more memory
+    l.chunks = std::clamp<int64_t>(wanted_chunks, 1, std::max<int64_t>(l.key_tiles, 1));
     l.wave = std::min<int64_t>((kPartsPerThread * threads + parts_of_head - 1) / parts_of_head, shape.key_value_heads);
     const int64_t heads = l.wave * group;
     const int64_t key_floats = l.key_tiles * kAttentionTile * l.width, query_floats = l.query_tiles * kAttentionTile * l.width;

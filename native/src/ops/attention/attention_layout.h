@@ -42,8 +42,11 @@ struct AttentionDecodeLayout {
 
 AttentionDecodeLayout attention_decode_layout(const ftc_attention_params& shape, int32_t threads);
 
+// Floats of workspace for either of the two. Enough for fewer rows and keys as well: a trainer plans for its largest batch.
+int64_t attention_forward_floats(const ftc_attention_params& shape, int32_t threads);
+
 // A wave is as many key-value heads as keep the threads busy; the workspace holds one wave. A head's key tiles are split into
-// `chunks` of equal work, each with its own dq: their number depends on the shape alone, so the sums do not depend on threads.
+// `chunks` of equal work, each with its own dq: their number depends on the shape alone, so the sums do not depend on threads. Fewer rows or keys never need more floats.
 struct AttentionBackwardLayout {
     int64_t width;
     int64_t query_tiles;

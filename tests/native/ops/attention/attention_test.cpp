@@ -213,6 +213,25 @@ TEST(Attention, GradientAgreesWithFiniteDifferences) {
             }
 }
 
+TEST(Attention, WorkspaceForTheLargestBatchIsEnoughForSmallerOnes) {
+    for (const auto& [heads, kv_heads, head_dim] : {std::tuple{1, 1, 64}, std::tuple{32, 8, 8}, std::tuple{12, 12, 20}, std::tuple{9, 3, 64}})
+        for (const int32_t threads : {1, 3}) {
+            Device device("", threads);
+            int64_t largest[2] = {};
+            for (int64_t rows = 0; rows <= 1300; rows += rows < 20 ? 1 : 31)
+                for (const int64_t first : {int64_t{0}, rows / 2})
+                    for (const int32_t backward : {0, 1}) {
+                        const ftc_attention_params p = params_of({rows - first, first, rows, heads, kv_heads, head_dim, {}});
+                        int64_t bytes = 0;
+                        ASSERT_EQ(ftc_attention_workspace_bytes(device.context(), &p, backward, &bytes), FTC_OK);
+                        if (first > 0)
+                            EXPECT_LE(bytes, largest[backward]) << rows << " rows, first query " << first << ", backward " << backward;
+                        else
+                            EXPECT_GE(bytes, std::exchange(largest[backward], bytes)) << rows << " rows, backward " << backward;
+                    }
+        }
+}
+
 TEST(Attention, ErrorsSayWhereAndWhat) {
     Device device;
     ftc_attention_params p = params_of({2, 0, 2, 3, 2, 4, {}});

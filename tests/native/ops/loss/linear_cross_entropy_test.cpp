@@ -125,6 +125,17 @@ TEST(LinearCrossEntropy, GradientAgreesWithFiniteDifferences) {
     check(w, call.dweight);
 }
 
+TEST(LinearCrossEntropy, WorkspaceForTheLargestBatchIsEnoughForSmallerOnes) {
+    Device device("", 2);
+    for (const auto& [hidden_size, vocab_size] : {std::pair{64, 512}, std::pair{576, 49152}, std::pair{100, 200000}}) {
+        int64_t largest = 0, bytes = 0;
+        for (int64_t rows = 0; rows < 1500; ++rows) {
+            ASSERT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), rows, hidden_size, vocab_size, &bytes), FTC_OK);
+            EXPECT_GE(bytes, std::exchange(largest, bytes)) << rows;
+        }
+    }
+}
+
 TEST(LinearCrossEntropy, ErrorsSayWhereAndWhat) {
     Device device;
     const Matrix w(4, 2);
