@@ -1,4 +1,5 @@
-// Work on the rows or columns of a matrix, shared out over the pool: rows are grouped so that a part is worth its hand-over, whatever the number of threads.
+// Work on the rows or columns of a matrix, shared out over the pool: rows are grouped so that a part is worth its
+// hand-over, whatever the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ template <class Body>
     });
 }
 
-// Calls body(first, count) for blocks of columns that depend on cols alone: 64 to 512 wide, so that a row's piece is a run the
-// prefetcher follows. For sums over rows: every block keeps its own, and walks the rows in order.
+// Calls body(first, count) for blocks of columns that depend on cols alone: 64 to 512 wide, so that a row's piece is a
+// run the prefetcher follows. For sums over rows: every block keeps its own, and walks the rows in order.
 template <class Body>
 [[gnu::always_inline]] inline void for_each_column_block(Pool& pool, int64_t cols, const Body& body) {
     constexpr int64_t kBlocks = 16; // enough for the threads of an ordinary machine

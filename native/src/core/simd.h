@@ -33,6 +33,9 @@ static_assert(HWY_TARGET == HWY_AVX2, "this unit must be built for AVX2, FMA, BM
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
+// One operation per line: these are tables.
+// clang-format off
+
 constexpr int64_t kLanes = 16;
 
 // ---- One register ------------------------------------------------------------------------------------------------
@@ -88,7 +91,8 @@ FTC_INLINE float fold(const Register (&r)[kRegisters], const Combine& combine) {
     const auto v2 = combine(v4, hn::Shuffle1032(v4));
     return hn::GetLane(combine(v2, hn::Shuffle2301(v2)));
 }
-#define FTC_FOLD(registers, op) fold(registers, [](auto low, auto high) __attribute__((always_inline)) { return hn::op(low, high); })
+#define FTC_FOLD(registers, op)                                                                                        \
+    fold(registers, [](auto low, auto high) __attribute__((always_inline)) { return hn::op(low, high); })
 
 #else
 
@@ -162,6 +166,8 @@ FTC_INLINE f32x16 select_less(f32x16 a, f32x16 b, f32x16 x, f32x16 y) {
 FTC_INLINE f32x16 max(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_max(a.r[i], b.r[i])); }
 FTC_INLINE f32x16 min(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_min(a.r[i], b.r[i])); }
 
+// clang-format on
+
 FTC_INLINE void store(f32x16 a, float* p) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRegisters; ++i) reg_store(a.r[i], p + i * kRegisterLanes);
@@ -186,7 +192,9 @@ FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
 }
 
 // The same for whole groups and the rest of a loop alike: count is kLanes or fewer.
-FTC_INLINE f32x16 load_group(const float* p, int64_t count) { return count == kLanes ? load(p) : load_partial(p, count); }
+FTC_INLINE f32x16 load_group(const float* p, int64_t count) {
+    return count == kLanes ? load(p) : load_partial(p, count);
+}
 FTC_INLINE void store_group(f32x16 a, float* p, int64_t count) {
     if (count == kLanes)
         store(a, p);
@@ -194,7 +202,8 @@ FTC_INLINE void store_group(f32x16 a, float* p, int64_t count) {
         store_partial(a, p, count);
 }
 
-// Calls body(i, n) for the groups of an array: n = kLanes, at the end perhaps fewer. Inlined twice, so that n is known in the loop.
+// Calls body(i, n) for the groups of an array: n = kLanes, at the end perhaps fewer. Inlined twice, so that n is known
+// in the loop.
 template <class Body>
 FTC_INLINE void for_each_group(int64_t count, const Body& body) {
     int64_t i = 0;
@@ -235,7 +244,7 @@ FTC_INLINE float max_lane(f32x16 a) {
 FTC_INLINE f32x16 exp(f32x16 x) {
     const f32x16 rounder = set(12582912.0f); // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     const f32x16 lowest = set(-87.3f);
-    const f32x16 highest = set(88.722839f); // ln(FLT_MAX)
+    const f32x16 highest = set(88.722839f);  // ln(FLT_MAX)
     const f32x16 too_high = set(88.722847f); // the next number
     const f32x16 clamped = max(min(x, highest), lowest);
     const f32x16 t = fma(clamped, set(1.44269504f), rounder);

@@ -25,11 +25,12 @@ FTC_INLINE void score_lines(float* scores, const float* q, int64_t width, const 
     f32x16 sums[kLines];
 #pragma GCC unroll 4
     for (int i = 0; i < kLines; ++i) sums[i] = set(0.0f);
-    for_each_group(head_dim, FTC_GROUP(int64_t c, int64_t n) {
-        const f32x16 key = load_group(k + c, n);
+    for_each_group(
+        head_dim, FTC_GROUP(int64_t c, int64_t n) {
+            const f32x16 key = load_group(k + c, n);
 #pragma GCC unroll 4
-        for (int i = 0; i < kLines; ++i) sums[i] = fma(load(q + i * width + c), key, sums[i]);
-    });
+            for (int i = 0; i < kLines; ++i) sums[i] = fma(load(q + i * width + c), key, sums[i]);
+        });
 #pragma GCC unroll 4
     for (int i = 0; i < kLines; ++i) scores[i * kDecodeKeys] = sum(sums[i]);
 }
@@ -44,9 +45,11 @@ void score_keys(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, c
             const int64_t end = (kv_head + 1) * lines_of_head;
             int64_t line = end - lines_of_head;
             for (; line + 4 <= end; line += 4)
-                score_lines<4>(c.scores + line * kDecodeKeys + key - c.begin, q + line * l.width, l.width, k, p.head_dim);
+                score_lines<4>(c.scores + line * kDecodeKeys + key - c.begin, q + line * l.width, l.width, k,
+                               p.head_dim);
             for (; line < end; ++line)
-                score_lines<1>(c.scores + line * kDecodeKeys + key - c.begin, q + line * l.width, l.width, k, p.head_dim);
+                score_lines<1>(c.scores + line * kDecodeKeys + key - c.begin, q + line * l.width, l.width, k,
+                               p.head_dim);
         }
     }
 }
@@ -82,12 +85,13 @@ void softmax_lines(const AttentionForwardArgs& a, const AttentionDecodeLayout& l
 // o += weights[0..kKeys) of the values of kKeys keys.
 template <int kKeys>
 FTC_INLINE void add_values(float* o, const float* weights, const float* v, int64_t v_stride, int64_t head_dim) {
-    for_each_group(head_dim, FTC_GROUP(int64_t c, int64_t n) {
-        f32x16 total = load(o + c);
+    for_each_group(
+        head_dim, FTC_GROUP(int64_t c, int64_t n) {
+            f32x16 total = load(o + c);
 #pragma GCC unroll 4
-        for (int j = 0; j < kKeys; ++j) total = fma(set(weights[j]), load_group(v + j * v_stride + c, n), total);
-        store(total, o + c);
-    });
+            for (int j = 0; j < kKeys; ++j) total = fma(set(weights[j]), load_group(v + j * v_stride + c, n), total);
+            store(total, o + c);
+        });
 }
 
 void weigh_values(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, const Chunk& c) {
@@ -97,7 +101,8 @@ void weigh_values(const AttentionForwardArgs& a, const AttentionDecodeLayout& l,
     const auto step = [&]<int kKeys>() __attribute__((always_inline)) {
         for (int64_t line = 0; line < l.lines; ++line)
             add_values<kKeys>(c.partial + line * (l.width + 16), c.scores + line * kDecodeKeys + key - c.begin,
-                              a.v + key * p.v_row_stride + line / lines_of_head * p.head_dim, p.v_row_stride, p.head_dim);
+                              a.v + key * p.v_row_stride + line / lines_of_head * p.head_dim, p.v_row_stride,
+                              p.head_dim);
     };
     for (; key + kKeyStep <= c.end; key += kKeyStep) step.template operator()<kKeyStep>();
     for (; key < c.end; ++key) step.template operator()<1>();
@@ -123,7 +128,8 @@ void combine(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, int6
         alignas(64) float shrink[16];
         store(exp(set(from[l.width] - base)), shrink);
         total += from[l.width + 1] * shrink[0];
-        for (int64_t i = 0; i < l.width; i += kLanes) o[i / kLanes] = fma(load(from + i), set(shrink[0]), o[i / kLanes]);
+        for (int64_t i = 0; i < l.width; i += kLanes)
+            o[i / kLanes] = fma(load(from + i), set(shrink[0]), o[i / kLanes]);
     }
     const bool empty = maximum == -INFINITY && total == 0.0f;
     float* out = a.o + row * p.o_row_stride + head * p.head_dim;
@@ -140,14 +146,16 @@ void attention_decode(Pool& pool, const AttentionForwardArgs& a) {
     for (int64_t line = 0; line < l.lines; ++line) {
         const float* q = a.q + line % p.query_rows * p.q_row_stride + line / p.query_rows * p.head_dim;
         for (int64_t i = 0; i < p.head_dim; i += kLanes)
-            store(mul(load_partial(q + i, smaller(kLanes, p.head_dim - i)), set(p.scale)), a.workspace + l.q + line * l.width + i);
+            store(mul(load_partial(q + i, smaller(kLanes, p.head_dim - i)), set(p.scale)),
+                  a.workspace + l.q + line * l.width + i);
     }
     const int64_t first_key = key_interval(p, a.key_begin, 0).first;
     const int64_t first_chunk = smaller(first_key / kDecodeKeys, l.chunks);
     parallel_for(pool, l.chunks - first_chunk, [&](int64_t part, int32_t thread) {
         const int64_t index = first_chunk + part, begin = index * kDecodeKeys;
         const Chunk c = {begin, smaller(begin + kDecodeKeys, p.first_query + p.query_rows),
-                         a.workspace + l.thread + thread * l.thread_floats, a.workspace + l.partial + index * l.lines * (l.width + 16)};
+                         a.workspace + l.thread + thread * l.thread_floats,
+                         a.workspace + l.partial + index * l.lines * (l.width + 16)};
         score_keys(a, l, c);
         softmax_lines(a, l, c);
         weigh_values(a, l, c);

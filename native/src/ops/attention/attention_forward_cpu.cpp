@@ -32,8 +32,8 @@ Scratch scratch_of(const AttentionForwardArgs& a, const AttentionForwardLayout& 
     return s;
 }
 
-// Softmax of one row of scores, carried on: the scores become probabilities relative to the largest one so far. Of a tile that the
-// row sees in part, groups of lanes behind its last key are skipped.
+// Softmax of one row of scores, carried on: the scores become probabilities relative to the largest one so far. Of a
+// tile that the row sees in part, groups of lanes behind its last key are skipped.
 template <bool kMasked>
 FTC_INLINE void online_softmax(const Scratch& s, int64_t r, KeyInterval interval, int64_t key) {
     float* row = s.scores + r * kAttentionTile;
@@ -64,8 +64,8 @@ FTC_INLINE void online_softmax(const Scratch& s, int64_t r, KeyInterval interval
 }
 
 // Adds one key tile to the o of a query tile.
-void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, float* sums, int64_t kv_head,
-                  int64_t row, int64_t rows, int64_t key_tile) {
+void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, float* sums,
+                  int64_t kv_head, int64_t row, int64_t rows, int64_t key_tile) {
     const int64_t key = key_tile * kAttentionTile;
     const Cover cover = tile_cover(a.shape, a.key_begin, row, rows, key);
     if (cover == Cover::none) return;
@@ -88,7 +88,8 @@ void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l
     tile_weighted_rows(s.o, s.scores, v, rows, l.width, diagonal, {Start::scale, s.shrink});
 }
 
-void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, int64_t head, int64_t tile_index) {
+void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, int64_t head,
+                int64_t tile_index) {
     const ftc_attention_params& p = a.shape;
     const int64_t kv_head = head / (p.heads / p.key_value_heads);
     const int64_t row = tile_index * kAttentionTile;
@@ -103,7 +104,8 @@ void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, 
     }
     const int64_t first = key_interval(p, a.key_begin, row).first / kAttentionTile;
     const int64_t last = (p.first_query + row + rows - 1) / kAttentionTile;
-    for (int64_t key_tile = first; key_tile <= last; ++key_tile) add_key_tile(a, l, s, sums, kv_head, row, rows, key_tile);
+    for (int64_t key_tile = first; key_tile <= last; ++key_tile)
+        add_key_tile(a, l, s, sums, kv_head, row, rows, key_tile);
     for (int64_t r = 0; r < rows; ++r) {
         float* o = a.o + (row + r) * p.o_row_stride + head * p.head_dim;
         const bool empty = s.maximum[r] == -INFINITY && sums[r] == 0.0f;
@@ -124,12 +126,13 @@ void attention_forward(Pool& pool, const AttentionForwardArgs& a) {
     const int64_t first_tile = key_interval(p, a.key_begin, 0).first / kAttentionTile;
     const int64_t used_tiles = larger(0, l.key_tiles - first_tile);
     parallel_for(pool, p.key_value_heads * used_tiles, [&](int64_t part, int32_t) {
-        const int64_t head = part / used_tiles, key_tile = first_tile + part % used_tiles, key = key_tile * kAttentionTile;
+        const int64_t head = part / used_tiles, key_tile = first_tile + part % used_tiles,
+                      key = key_tile * kAttentionTile;
         const int64_t rows = smaller(kAttentionTile, key_end - key), slot = head * l.key_tiles + key_tile;
-        pack_transposed(a.workspace + l.k + slot * p.head_dim * kAttentionTile, a.k + key * p.k_row_stride + head * p.head_dim,
-                        p.k_row_stride, rows, p.head_dim);
-        pack_rows(a.workspace + l.v + slot * kAttentionTile * l.width, a.v + key * p.v_row_stride + head * p.head_dim, p.v_row_stride,
-                  rows, p.head_dim, l.width, 1.0f);
+        pack_transposed(a.workspace + l.k + slot * p.head_dim * kAttentionTile,
+                        a.k + key * p.k_row_stride + head * p.head_dim, p.k_row_stride, rows, p.head_dim);
+        pack_rows(a.workspace + l.v + slot * kAttentionTile * l.width, a.v + key * p.v_row_stride + head * p.head_dim,
+                  p.v_row_stride, rows, p.head_dim, l.width, 1.0f);
     });
     parallel_for(pool, p.heads * l.query_tiles, [&](int64_t part, int32_t thread) {
         // Early tiles see few keys, late ones many: alternating keeps the threads' shares alike.

@@ -26,7 +26,9 @@ FTC_INLINE uint16_t bf16_of(float x) {
     return uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
-FTC_INLINE float of_bf16(uint16_t x) { return float_of(uint32_t(x) << 16); }
+FTC_INLINE float of_bf16(uint16_t x) {
+    return float_of(uint32_t(x) << 16);
+}
 
 // condition ? a : b without a branch, so that loops over it become vectors.
 FTC_INLINE uint32_t choose(bool condition, uint32_t a, uint32_t b) {
@@ -90,22 +92,30 @@ void convert_array(Pool& pool, const ConvertArgs& a) {
 template <typename To>
 void convert_to(Pool& pool, const ConvertArgs& a) {
     switch (a.x_dtype) {
-    case FTC_F32: return convert_array<To, F32>(pool, a);
-    case FTC_BF16: return convert_array<To, Bf16>(pool, a);
-    default: return convert_array<To, F16>(pool, a);
+    case FTC_F32:
+        return convert_array<To, F32>(pool, a);
+    case FTC_BF16:
+        return convert_array<To, Bf16>(pool, a);
+    default:
+        return convert_array<To, F16>(pool, a);
     }
 }
 
 void convert(Pool& pool, const ConvertArgs& a) {
     switch (a.y_dtype) {
-    case FTC_F32: return convert_to<F32>(pool, a);
-    case FTC_BF16: return convert_to<Bf16>(pool, a);
-    default: return convert_to<F16>(pool, a);
+    case FTC_F32:
+        return convert_to<F32>(pool, a);
+    case FTC_BF16:
+        return convert_to<Bf16>(pool, a);
+    default:
+        return convert_to<F16>(pool, a);
     }
 }
 
 } // namespace
 
-ConvertKernels convert_kernels() { return {convert}; }
+ConvertKernels convert_kernels() {
+    return {convert};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

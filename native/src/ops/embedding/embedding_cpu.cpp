@@ -31,15 +31,18 @@ void backward(Pool& pool, const EmbeddingBackwardArgs& a) {
         for (int64_t row = 0; row < a.rows; ++row) {
             const float* dy = a.dy + row * a.dy_row_stride + first;
             float* dweight = a.dweight + a.ids[row] * a.dweight_row_stride + first;
-            for_each_group(count, FTC_GROUP(int64_t i, int64_t n) {
-                store_group(add(load_group(dweight + i, n), load_group(dy + i, n)), dweight + i, n);
-            });
+            for_each_group(
+                count, FTC_GROUP(int64_t i, int64_t n) {
+                    store_group(add(load_group(dweight + i, n), load_group(dy + i, n)), dweight + i, n);
+                });
         }
     });
 }
 
 } // namespace
 
-EmbeddingKernels embedding_kernels() { return {forward, backward}; }
+EmbeddingKernels embedding_kernels() {
+    return {forward, backward};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

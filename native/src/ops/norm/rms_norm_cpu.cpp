@@ -34,9 +34,10 @@ float add_residual(float* sum_out, const float* x, const float* residual, int64_
 }
 
 void normalize(float* y, const float* t, const float* weight, float rstd, int64_t count) {
-    for_each_group(count, FTC_GROUP(int64_t i, int64_t n) {
-        store_group(mul(mul(load_group(t + i, n), set(rstd)), load_group(weight + i, n)), y + i, n);
-    });
+    for_each_group(
+        count, FTC_GROUP(int64_t i, int64_t n) {
+            store_group(mul(mul(load_group(t + i, n), set(rstd)), load_group(weight + i, n)), y + i, n);
+        });
 }
 
 // sum of dy * weight * t.
@@ -47,9 +48,10 @@ float weighted_dot(const float* dy, const float* weight, const float* t, int64_t
         s0 = fma(mul(load(dy + i), load(weight + i)), load(t + i), s0);
         s1 = fma(mul(load(dy + i + kLanes), load(weight + i + kLanes)), load(t + i + kLanes), s1);
     }
-    for_each_group(count - i, FTC_GROUP(int64_t j, int64_t n) {
-        s0 = fma(mul(load_group(dy + i + j, n), load_group(weight + i + j, n)), load_group(t + i + j, n), s0);
-    });
+    for_each_group(
+        count - i, FTC_GROUP(int64_t j, int64_t n) {
+            s0 = fma(mul(load_group(dy + i + j, n), load_group(weight + i + j, n)), load_group(t + i + j, n), s0);
+        });
     return sum(add(s0, s1));
 }
 
@@ -86,15 +88,18 @@ void weight_gradient(Pool& pool, const RmsNormBackwardArgs& a) {
                     const float* dy = a.dy + row * a.dy_row_stride + head * a.hidden_size + first;
                     const float* t = a.x + row * a.x_row_stride + head * a.hidden_size + first;
                     const f32x16 rstd = set(a.rstd[row * a.heads + head]);
-                    for_each_group(count, FTC_GROUP(int64_t i, int64_t n) {
-                        store(fma(mul(load_group(dy + i, n), load_group(t + i, n)), rstd, load(sums + i)), sums + i);
-                    });
+                    for_each_group(
+                        count, FTC_GROUP(int64_t i, int64_t n) {
+                            store(fma(mul(load_group(dy + i, n), load_group(t + i, n)), rstd, load(sums + i)),
+                                  sums + i);
+                        });
                 }
             }
             float* dweight = a.dweight + first;
-            for_each_group(count, FTC_GROUP(int64_t i, int64_t n) {
-                store_group(add(load_group(dweight + i, n), load(sums + i)), dweight + i, n);
-            });
+            for_each_group(
+                count, FTC_GROUP(int64_t i, int64_t n) {
+                    store_group(add(load_group(dweight + i, n), load(sums + i)), dweight + i, n);
+                });
         }
     });
 }
@@ -111,18 +116,21 @@ void backward(Pool& pool, const RmsNormBackwardArgs& a) {
             const float rstd = a.rstd[row * a.heads + head];
             const float mean = weighted_dot(dy, a.weight, t, a.hidden_size) / float(a.hidden_size);
             const f32x16 shrink = set(mean * rstd * rstd);
-            for_each_group(a.hidden_size, FTC_GROUP(int64_t i, int64_t n) {
-                const f32x16 dn = mul(load_group(dy + i, n), load_group(a.weight + i, n));
-                const f32x16 direct = fnma(load_group(t + i, n), shrink, dn);
-                const f32x16 past = dsum == nullptr ? set(0.0f) : load_group(dsum + i, n);
-                store_group(fma(direct, set(rstd), past), dx + i, n);
-            });
+            for_each_group(
+                a.hidden_size, FTC_GROUP(int64_t i, int64_t n) {
+                    const f32x16 dn = mul(load_group(dy + i, n), load_group(a.weight + i, n));
+                    const f32x16 direct = fnma(load_group(t + i, n), shrink, dn);
+                    const f32x16 past = dsum == nullptr ? set(0.0f) : load_group(dsum + i, n);
+                    store_group(fma(direct, set(rstd), past), dx + i, n);
+                });
         }
     });
 }
 
 } // namespace
 
-NormKernels norm_kernels() { return {forward, backward}; }
+NormKernels norm_kernels() {
+    return {forward, backward};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

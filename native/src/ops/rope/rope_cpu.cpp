@@ -15,19 +15,22 @@ void rope(Pool& pool, const RopeArgs& a) {
         const float* sin = a.sin + a.positions[row] * half;
         for (int64_t head = 0; head < a.heads; ++head) {
             float* x = a.x + row * a.row_stride + head * a.head_dim;
-            for_each_group(half, FTC_GROUP(int64_t i, int64_t n) {
-                const f32x16 first = load_group(x + i, n), second = load_group(x + half + i, n);
-                const f32x16 c = load_group(cos + i, n), s = load_group(sin + i, n);
-                const f32x16 first_c = mul(first, c), second_c = mul(second, c);
-                store_group(kForward ? fnma(second, s, first_c) : fma(second, s, first_c), x + i, n);
-                store_group(kForward ? fma(first, s, second_c) : fnma(first, s, second_c), x + half + i, n);
-            });
+            for_each_group(
+                half, FTC_GROUP(int64_t i, int64_t n) {
+                    const f32x16 first = load_group(x + i, n), second = load_group(x + half + i, n);
+                    const f32x16 c = load_group(cos + i, n), s = load_group(sin + i, n);
+                    const f32x16 first_c = mul(first, c), second_c = mul(second, c);
+                    store_group(kForward ? fnma(second, s, first_c) : fma(second, s, first_c), x + i, n);
+                    store_group(kForward ? fma(first, s, second_c) : fnma(first, s, second_c), x + half + i, n);
+                });
         }
     });
 }
 
 } // namespace
 
-RopeKernels rope_kernels() { return {rope<true>, rope<false>}; }
+RopeKernels rope_kernels() {
+    return {rope<true>, rope<false>};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -28,9 +28,10 @@ void forward(Pool& pool, const SwigluForwardArgs& a) {
         const float* gate = a.gate + row * a.gate_row_stride;
         const float* up = a.up + row * a.gate_row_stride;
         float* y = a.y + row * a.y_row_stride;
-        for_each_group(a.cols, FTC_GROUP(int64_t i, int64_t n) {
-            store_group(swiglu(load_group(gate + i, n), load_group(up + i, n)), y + i, n);
-        });
+        for_each_group(
+            a.cols, FTC_GROUP(int64_t i, int64_t n) {
+                store_group(swiglu(load_group(gate + i, n), load_group(up + i, n)), y + i, n);
+            });
     });
 }
 
@@ -41,16 +42,20 @@ void backward(Pool& pool, const SwigluBackwardArgs& a) {
         const float* up = a.up + row * a.gate_row_stride;
         float* dgate = a.dgate + row * a.dgate_row_stride;
         float* dup = a.dup + row * a.dgate_row_stride;
-        for_each_group(a.cols, FTC_GROUP(int64_t i, int64_t n) {
-            const Gradient g = swiglu_gradient(load_group(dy + i, n), load_group(gate + i, n), load_group(up + i, n));
-            store_group(g.dgate, dgate + i, n);
-            store_group(g.dup, dup + i, n);
-        });
+        for_each_group(
+            a.cols, FTC_GROUP(int64_t i, int64_t n) {
+                const Gradient g =
+                    swiglu_gradient(load_group(dy + i, n), load_group(gate + i, n), load_group(up + i, n));
+                store_group(g.dgate, dgate + i, n);
+                store_group(g.dup, dup + i, n);
+            });
     });
 }
 
 } // namespace
 
-SwigluKernels swiglu_kernels() { return {forward, backward}; }
+SwigluKernels swiglu_kernels() {
+    return {forward, backward};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE
