@@ -1,6 +1,7 @@
 #include "ops/linear/gemm.h"
 
 #include "core/pool.h"
+#include "ops/linear/dropout_simd.h"
 #include "ops/linear/pack_rows.h"
 #include "ops/linear/tile.h"
 
@@ -104,20 +105,27 @@ void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, i
     store_edge(args, edge, row, column, rows, cols, add || args.c_transposed);
 }
 
-// c += dropout(scaling s factor), for an adapter whose path drops features.
-void add_dropped_adapter(const GemmArgs& args, const GemmAdapter& adapter, const Tile& tile, int64_t row, int64_t column,
-                         int rows, int64_t cols) {
-    float part[kTileRows * kTileCols];
-    Tile only = tile;
-    only.depth = 0;
-    only.c = part;
-    only.c_stride = kTileCols;
-    only.bias = nullptr;
-    only.add_to_c = false;
-    kTiles[rows - 1][cols > kLanes ? 1 : 0](only);
-    for (int64_t i = 0; i < rows; i++)
-        apply_dropout<true>(args.c + (row + i) * args.c_stride + column, part + i * kTileCols, cols, *adapter.dropout, row + i,
-                            column);
+// c += dropout(scaling s factor) for one tile of rows, for an adapter whose path drops features. Four tiles at a time fill
+// a register of counters.
+void add_dropped_adapter(const GemmArgs& args, const GemmAdapter& adapter, Tile tile, int64_t row, int rows, int64_t column,
+                         int64_t cols) {
+    static_assert(4 * kTileCols == kDropoutFeatures);
+    float part[kTileRows * kDropoutFeatures];
+    const float* factor = tile.extra_b;
+    tile.depth = 0;
+    tile.extra_depth = adapter.rank;
+    tile.c_stride = kDropoutFeatures;
+    for (int64_t j = 0; j < cols; j += kDropoutFeatures) {
+        const int64_t width = smaller(kDropoutFeatures, cols - j);
+        for (int64_t t = 0; t < width; t += kTileCols) {
+            tile.c = part + t;
+            tile.extra_b = factor + (j + t) * adapter.rank;
+            kTiles[rows - 1][width - t > kLanes ? 1 : 0](tile);
+        }
+        for (int64_t i = 0; i < rows; i++)
+            apply_dropout<true>(args.c + (row + i) * args.c_stride + column + j, part + i * kDropoutFeatures, width, *adapter.dropout,
+                                row + i, column + j);
+    }
 }
 
 // The adapter of `row` and the first row after it that has another one.
@@ -160,23 +168,26 @@ void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter
     if (rides)
         pack_scaled(scratch.extra_rows, adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank, rows, adapter->rank,
                     adapter->scaling);
+    Tile tile{};
+    tile.a = scratch.rows;
+    tile.depth = block.depth;
+    tile.b_stride = kTileCols;
+    tile.extra_a = scratch.extra_rows;
+    const float* factor = rides ? scratch.extra + extra_offset : scratch.extra;
     const bool chained = rides && adapter->dropout == nullptr;
     for (int64_t j = 0; j < cols; j += kTileCols) {
-        Tile tile{};
-        tile.a = scratch.rows;
-        tile.depth = block.depth;
         tile.b = scratch.columns + j * block.depth;
-        tile.b_stride = kTileCols;
         tile.extra_depth = chained ? adapter->rank : 0;
-        tile.extra_a = scratch.extra_rows;
-        tile.extra_b = rides ? scratch.extra + extra_offset + j * adapter->rank : scratch.extra;
-        const int64_t width = smaller(kTileCols, cols - j);
-        run_one_tile(block, tile, row, column + j, rows, width);
-        if (rides && !chained) {
-            tile.extra_depth = adapter->rank;
-            add_dropped_adapter(args, *adapter, tile, row, column + j, rows, width);
-        }
+        tile.extra_b = chained ? factor + j * adapter->rank : factor;
+        run_one_tile(block, tile, row, column + j, rows, smaller(kTileCols, cols - j));
     }
+    if (!rides || chained) return;
+    Tile dropped{};
+    dropped.a = scratch.rows;
+    dropped.b = scratch.columns;
+    dropped.extra_a = scratch.extra_rows;
+    dropped.extra_b = factor;
+    add_dropped_adapter(args, *adapter, dropped, row, rows, column, cols);
 }
 
 // All rows of the range against the packed columns, in tiles of even height that do not cross adapters.

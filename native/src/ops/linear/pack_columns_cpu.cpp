@@ -1,5 +1,6 @@
 #include "ops/linear/pack_columns.h"
 
+#include "ops/linear/dropout_simd.h"
 #include "ops/linear/vector.h"
 #include "ops/quant/nf4_decode.h"
 
@@ -170,42 +171,57 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
 }
 #endif
 
-void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+// Depth `row`, columns [column, column + count), count <= kSlice, into the micropanels from `to` on.
+constexpr int64_t kSlice = 64 > kDropoutFeatures ? 64 : kDropoutFeatures;
+
+void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column, int64_t count, int64_t panel, bool prefetch) {
+    constexpr int64_t kAhead = 16; // rows: the next chunk
     const ftc_weight& w = source.weight;
-    const int64_t panel = depth * kTileCols;
-    constexpr int64_t kAhead = 8; // rows
-    constexpr int64_t kStage = 256;
-    float stage[kStage];
-    // Columns in slices whose rows stay in a few lines each, so that the next rows can be prefetched whole.
-    for (int64_t slice = 0; slice < count; slice += kStage) {
-        const int64_t width = smaller(kStage, count - slice);
-        const int64_t first = column + slice;
-        for (int64_t k = 0; k < depth; k++) {
-            float* to = dst + slice / kTileCols * panel + k * kTileCols;
-            const int64_t row = begin + k;
-            switch (w.format) {
-            case FTC_WEIGHT_F32: {
-                const float* x = f32_row(w, row) + first;
-                if (source.dropout != nullptr) {
-                    apply_dropout<false>(stage, x, width, *source.dropout, row, first);
-                    x = stage;
-                } else {
-                    for (int64_t j = 0; j < width; j += 16) __builtin_prefetch(x + kAhead * w.row_stride + j);
-                }
-                spread_f32(to, x, width, panel);
-                break;
-            }
-            case FTC_WEIGHT_BF16: spread_bf16(to, bf16_row(w, row) + first, width, panel); break;
-            default: // NF4: api/ has refused anything else
+    float stage[kSlice];
+    switch (w.format) {
+    case FTC_WEIGHT_F32: {
+        const float* x = f32_row(w, row) + column;
+        if (source.dropout != nullptr) {
+            apply_dropout<false>(stage, x, count, *source.dropout, row, column);
+            x = stage;
+        } else if (prefetch) {
+            for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(x + kAhead * w.row_stride + j);
+        }
+        spread_f32(to, x, count, panel);
+        return;
+    }
+    case FTC_WEIGHT_BF16: {
+        const uint16_t* x = bf16_row(w, row) + column;
+        if (prefetch)
+            for (int64_t j = 0; j < count; j += 32) __builtin_prefetch(x + kAhead * w.row_stride + j);
+        spread_bf16(to, x, count, panel);
+        return;
+    }
+    default: // NF4: api/ has refused anything else
 #if FTC_NF4_VECTORS
-                if (nf4_rows_aligned(w)) {
-                    spread_nf4(to, w, nf4_table(w.quant_map), row, first, width, panel);
-                    break;
-                }
+        if (nf4_rows_aligned(w)) {
+            if (prefetch) __builtin_prefetch(static_cast<const uint8_t*>(w.data) + ((row + kAhead) * w.cols + column) / 2);
+            spread_nf4(to, w, nf4_table(w.quant_map), row, column, count, panel);
+            return;
+        }
 #endif
-                nf4_decode_any(stage, w, row * w.cols + first, width);
-                spread_f32(to, stage, width, panel);
-            }
+        nf4_decode_any(stage, w, row * w.cols + column, count);
+        spread_f32(to, stage, count, panel);
+    }
+}
+
+// Sixteen rows at a time, and of them a slice of columns at a time: reads stay in lines that are in L1, and each micropanel
+// is written in runs (micropanels lie a multiple of 4096 bytes apart, so writing many side by side would thrash one set).
+void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+    constexpr int64_t kChunk = 16;
+    const int64_t panel = depth * kTileCols;
+    for (int64_t chunk = 0; chunk < depth; chunk += kChunk) {
+        const int64_t end = smaller(depth, chunk + kChunk);
+        const bool prefetch = chunk + kChunk < depth;
+        for (int64_t slice = 0; slice < count; slice += kSlice) {
+            const int64_t width = smaller(kSlice, count - slice);
+            for (int64_t k = chunk; k < end; k++)
+                pack_row(dst + slice / kTileCols * panel + k * kTileCols, source, begin + k, column + slice, width, panel, prefetch);
         }
     }
 }
