@@ -2,6 +2,7 @@
 
 #include "core/pool.h"
 #include "ops/linear/dropout_simd.h"
+#include "ops/linear/few_rows.h"
 #include "ops/linear/pack_rows.h"
 #include "ops/linear/tile.h"
 
@@ -51,7 +52,8 @@ Grid choose_grid(int64_t rows, int64_t cols, int64_t threads) {
     const int64_t units = divide_up(cols, kTileCols);
     Grid best{1, 1};
     int64_t best_cost = INT64_MAX;
-    for (int64_t row_parts = 1; row_parts <= threads && row_parts <= rows; row_parts++) {
+    const int64_t max_row_parts = rows <= kFewRows ? 1 : smaller(threads, rows); // gemm_few_rows takes all rows at once
+    for (int64_t row_parts = 1; row_parts <= max_row_parts; row_parts++) {
         const int64_t col_parts = smaller(threads / row_parts, units);
         const int64_t cost = (divide_up(rows, row_parts) + kPackRows) * divide_up(units, col_parts);
         if (cost < best_cost) {
@@ -209,7 +211,9 @@ void sweep_rows(const Block& block, const Scratch& scratch, const Range& range, 
     }
 }
 
-void compute_range(const GemmArgs& args, const Scratch& scratch, const Range& range) {
+void compute_range(const GemmArgs& args, const Scratch& scratch, Range range) {
+    range.col_begin = gemm_few_rows(args, {scratch.extra, scratch.extra_rows}, range.col_begin, range.col_end);
+    if (range.col_begin == range.col_end) return;
     const int64_t width = range.col_end - range.col_begin;
     const int64_t step = round_up(divide_up(width, divide_up(width, kMaxColumns)), kTileCols);
     for (int64_t column = range.col_begin; column < range.col_end; column += step) {
