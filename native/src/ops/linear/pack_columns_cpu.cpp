@@ -34,28 +34,33 @@ void transpose_f32(float* dst, const float* const* rows, int64_t depth) {
         for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = rows[i][k];
 }
 
-void widen(float* y, const uint16_t* x, int64_t count) {
-    int64_t k = 0;
-    for (; k + kLanes <= count; k += kLanes) store(y + k, widen_bf16(x + k));
-    for (; k < count; k++) y[k] = bf16_value(x[k]);
-}
-
 void pack_group_f32(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
     const float* rows[kLanes];
     for (int64_t i = 0; i < kLanes; i++) rows[i] = f32_row(w, row + smaller(i, valid - 1)) + begin;
     transpose_f32(dst, rows, depth);
 }
 
+// Pairs of bf16 are transposed as 32-bit words and widened afterwards.
 void pack_group_bf16(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
-    constexpr int64_t kStage = 64;
-    float stage[kLanes][kStage];
-    const float* rows[kLanes];
-    for (int i = 0; i < kLanes; i++) rows[i] = stage[i];
-    for (int64_t k = 0; k < depth; k += kStage) {
-        const int64_t count = smaller(kStage, depth - k);
-        for (int64_t i = 0; i < kLanes; i++) widen(stage[i], bf16_row(w, row + smaller(i, valid - 1)) + begin + k, count);
-        transpose_f32(dst + k * kTileCols, rows, count);
+    const uint16_t* rows[kLanes];
+    const float* pairs[kLanes];
+    for (int64_t i = 0; i < kLanes; i++) {
+        rows[i] = bf16_row(w, row + smaller(i, valid - 1)) + begin;
+        pairs[i] = reinterpret_cast<const float*>(rows[i]);
     }
+    int64_t k = 0;
+    for (; k + 8 <= depth; k += 8) {
+        if ((k & 31) == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k + 128);
+        Vec words[4];
+        transpose_quads(words, pairs, k / 2);
+        for (int d = 0; d < 4; d++) {
+            store(dst + (k + 2 * d) * kTileCols, first_bf16(words[d]));
+            store(dst + (k + 2 * d + 1) * kTileCols, second_bf16(words[d]));
+        }
+    }
+    for (; k < depth; k++)
+        for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = bf16_value(rows[i][k]);
 }
 
 // Any shape: rows decoded in runs, then transposed.

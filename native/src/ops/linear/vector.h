@@ -54,6 +54,11 @@ inline Vec widen_bf16(const uint16_t* p) {
     const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
+// The first and the second bf16 of each 32-bit lane.
+inline Vec first_bf16(Vec pair) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pair), 16)); }
+inline Vec second_bf16(Vec pair) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pair), _mm512_set1_epi32(static_cast<int32_t>(0xffff0000U))));
+}
 
 #elif defined(FTC_ISA_avx2)
 
@@ -80,6 +85,10 @@ inline Vec widen_bf16(const uint16_t* p) {
     const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
+inline Vec first_bf16(Vec pair) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pair), 16)); }
+inline Vec second_bf16(Vec pair) {
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(pair), _mm256_set1_epi32(static_cast<int32_t>(0xffff0000U))));
+}
 
 #else
 
@@ -98,6 +107,10 @@ inline Vec load_quads(const float* const* rows, int64_t k) { return _mm_loadu_ps
 inline Vec widen_bf16(const uint16_t* p) {
     const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), half));
+}
+inline Vec first_bf16(Vec pair) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(pair), 16)); }
+inline Vec second_bf16(Vec pair) {
+    return _mm_castsi128_ps(_mm_and_si128(_mm_castps_si128(pair), _mm_set1_epi32(static_cast<int32_t>(0xffff0000U))));
 }
 
 #endif
