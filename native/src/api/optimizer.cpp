@@ -1,0 +1,76 @@
+#include <cmath>
+
+#include "api/check.h"
+
+using namespace ftc;
+
+namespace {
+
+void check_fraction(const char* function, const char* name, float value) {
+    if (value >= 0.0f && value < 1.0f) return;
+    fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %s is %g, expected it in [0, 1)", function, name, static_cast<double>(value));
+}
+
+} // namespace
+
+ftc_status ftc_adamw_step(ftc_stream* stream, float* parameter, float* m, float* v, const float* gradient,
+                          const ftc_adamw_params* params) {
+    return guard(__func__, [&] {
+        const char* function = "ftc_adamw_step";
+        check_stream(function, stream);
+        check_params(function, params);
+        check_at_least(function, "count", params->count, 0);
+        check_at_least(function, "step", params->step, 1);
+        check_fraction(function, "beta1", params->beta1);
+        check_fraction(function, "beta2", params->beta2);
+        if (params->count == 0) return;
+        check_pointer(function, "parameter", parameter);
+        check_pointer(function, "m", m);
+        check_pointer(function, "v", v);
+        check_pointer(function, "gradient", gradient);
+        const double beta1 = params->beta1, beta2 = params->beta2, rate = params->learning_rate;
+        const double steps = static_cast<double>(params->step);
+        ftc_context& context = *stream->context;
+        context.kernels->optimizer.adamw_step(
+            context.pool, {.parameter = parameter, .m = m, .v = v, .gradient = gradient, .count = params->count,
+                           .gradient_scale = params->gradient_scale, .beta1 = params->beta1,
+                           .one_minus_beta1 = static_cast<float>(1.0 - beta1), .beta2 = params->beta2,
+                           .one_minus_beta2 = static_cast<float>(1.0 - beta2),
+                           .decay = static_cast<float>(1.0 - rate * static_cast<double>(params->weight_decay)),
+                           .step_size = static_cast<float>(rate / (1.0 - std::pow(beta1, steps))),
+                           .v_correction = static_cast<float>(std::sqrt(1.0 - std::pow(beta2, steps))), .eps = params->eps});
+    });
+}
+
+ftc_status ftc_sgd_step(ftc_stream* stream, float* parameter, float* velocity, const float* gradient, const ftc_sgd_params* params) {
+    return guard(__func__, [&] {
+        const char* function = "ftc_sgd_step";
+        check_stream(function, stream);
+        check_params(function, params);
+        check_at_least(function, "count", params->count, 0);
+        if (!(params->momentum >= 0.0f))
+            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: momentum is %g, expected >= 0", function, static_cast<double>(params->momentum));
+        if (params->count == 0) return;
+        check_pointer(function, "parameter", parameter);
+        check_pointer(function, "gradient", gradient);
+        const bool remembers = params->momentum > 0.0f;
+        if (remembers) check_pointer(function, "velocity (needed with momentum)", velocity);
+        ftc_context& context = *stream->context;
+        context.kernels->optimizer.sgd_step(
+            context.pool, {.parameter = parameter, .velocity = remembers ? velocity : nullptr, .gradient = gradient,
+                           .count = params->count, .gradient_scale = params->gradient_scale, .learning_rate = params->learning_rate,
+                           .momentum = params->momentum, .weight_decay = params->weight_decay});
+    });
+}
+
+ftc_status ftc_sum_of_squares(ftc_stream* stream, float* sum, const float* x, int64_t count) {
+    return guard(__func__, [&] {
+        const char* function = "ftc_sum_of_squares";
+        check_stream(function, stream);
+        check_pointer(function, "sum", sum);
+        check_at_least(function, "count", count, 0);
+        if (count > 0) check_pointer(function, "x", x);
+        ftc_context& context = *stream->context;
+        *sum = static_cast<float>(context.kernels->optimizer.sum_of_squares(context.pool, x, count));
+    });
+}

@@ -1,0 +1,54 @@
+#include "api/check.h"
+
+using namespace ftc;
+
+namespace {
+
+void check_shape(const char* function, const ftc_stream* stream, const ftc_swiglu_params* params) {
+    check_stream(function, stream);
+    check_params(function, params);
+    check_dtype_f32(function, params->dtype);
+    check_at_least(function, "rows", params->rows, 0);
+    check_at_least(function, "cols", params->cols, 1);
+    check_at_least(function, "gate_row_stride", params->gate_row_stride, params->cols);
+    check_at_least(function, "y_row_stride", params->y_row_stride, params->cols);
+}
+
+} // namespace
+
+ftc_status ftc_swiglu_forward(ftc_stream* stream, void* y, const void* gate, const void* up, const ftc_swiglu_params* params) {
+    return guard(__func__, [&] {
+        const char* function = "ftc_swiglu_forward";
+        check_shape(function, stream, params);
+        if (params->rows == 0) return;
+        check_pointer(function, "y", y);
+        check_pointer(function, "gate", gate);
+        check_pointer(function, "up", up);
+        ftc_context& context = *stream->context;
+        context.kernels->swiglu.swiglu_forward(
+            context.pool, {.y = static_cast<float*>(y), .gate = static_cast<const float*>(gate), .up = static_cast<const float*>(up),
+                           .rows = params->rows, .cols = params->cols, .gate_row_stride = params->gate_row_stride,
+                           .y_row_stride = params->y_row_stride});
+    });
+}
+
+ftc_status ftc_swiglu_backward(ftc_stream* stream, void* dgate, void* dup, const void* dy, const void* gate, const void* up,
+                               const ftc_swiglu_params* params) {
+    return guard(__func__, [&] {
+        const char* function = "ftc_swiglu_backward";
+        check_shape(function, stream, params);
+        check_at_least(function, "dgate_row_stride", params->dgate_row_stride, params->cols);
+        if (params->rows == 0) return;
+        check_pointer(function, "dgate", dgate);
+        check_pointer(function, "dup", dup);
+        check_pointer(function, "dy", dy);
+        check_pointer(function, "gate", gate);
+        check_pointer(function, "up", up);
+        ftc_context& context = *stream->context;
+        context.kernels->swiglu.swiglu_backward(
+            context.pool, {.dgate = static_cast<float*>(dgate), .dup = static_cast<float*>(dup), .dy = static_cast<const float*>(dy),
+                           .gate = static_cast<const float*>(gate), .up = static_cast<const float*>(up), .rows = params->rows,
+                           .cols = params->cols, .gate_row_stride = params->gate_row_stride, .dy_row_stride = params->y_row_stride,
+                           .dgate_row_stride = params->dgate_row_stride});
+    });
+}

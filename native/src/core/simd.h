@@ -1,0 +1,240 @@
+// Sixteen fp32 lanes, whatever the CPU: one AVX-512 register, two AVX2 registers or four SSE2 registers.
+//
+// What is written on f32x16 gives the same bits on AVX2 and AVX-512: the lanes are the same sixteen everywhere and
+// sums fold them in one order. The portable build has no fused multiply-add; there the last bits may differ.
+//
+// Only for units compiled once per ISA (FTC_ISA_NAMESPACE). Highway 1.0.3 has no SSE2 target, so the portable build
+// uses the compiler's own 16-byte vectors.
+#pragma once
+
+#ifndef FTC_ISA_NAMESPACE
+#error "core/simd.h belongs into units that are compiled once per ISA"
+#endif
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX2__)
+#ifndef HWY_COMPILE_ONLY_STATIC
+#define HWY_COMPILE_ONLY_STATIC
+#endif
+#ifndef HWY_DISABLE_PCLMUL_AES
+#define HWY_DISABLE_PCLMUL_AES // -march levels lack AES; with it Highway would silently choose SSSE3
+#endif
+#include <hwy/highway.h>
+#if defined(__AVX512F__)
+static_assert(HWY_TARGET == HWY_AVX3, "this unit must be built for AVX-512 F, BW, DQ, VL");
+#else
+static_assert(HWY_TARGET == HWY_AVX2, "this unit must be built for AVX2, FMA, BMI, F16C");
+#endif
+#endif
+
+#define FTC_INLINE static inline __attribute__((always_inline))
+
+namespace ftc::FTC_ISA_NAMESPACE {
+
+constexpr int64_t kLanes = 16;
+
+// ---- One register ------------------------------------------------------------------------------------------------
+
+#if defined(__AVX2__)
+
+namespace hn = hwy::HWY_NAMESPACE;
+using RegisterTag = hn::CappedTag<float, 16>;
+using Register = hn::Vec<RegisterTag>;
+using IntegerTag = hn::RebindToSigned<RegisterTag>;
+constexpr int kRegisters = int(16 / hn::MaxLanes(RegisterTag()));
+
+FTC_INLINE Register reg_set(float a) { return hn::Set(RegisterTag(), a); }
+FTC_INLINE Register reg_load(const float* p) { return hn::LoadU(RegisterTag(), p); }
+FTC_INLINE void reg_store(Register a, float* p) { hn::StoreU(a, RegisterTag(), p); }
+FTC_INLINE Register reg_add(Register a, Register b) { return hn::Add(a, b); }
+FTC_INLINE Register reg_sub(Register a, Register b) { return hn::Sub(a, b); }
+FTC_INLINE Register reg_mul(Register a, Register b) { return hn::Mul(a, b); }
+FTC_INLINE Register reg_div(Register a, Register b) { return hn::Div(a, b); }
+FTC_INLINE Register reg_fma(Register a, Register b, Register c) { return hn::MulAdd(a, b, c); }
+FTC_INLINE Register reg_fnma(Register a, Register b, Register c) { return hn::NegMulAdd(a, b, c); }
+FTC_INLINE Register reg_sqrt(Register a) { return hn::Sqrt(a); }
+FTC_INLINE Register reg_select_less(Register a, Register b, Register x, Register y) {
+    return hn::IfThenElse(hn::Lt(a, b), x, y);
+}
+FTC_INLINE Register reg_select_nan(Register a, Register x, Register y) { return hn::IfThenElse(hn::Ne(a, a), x, y); }
+// p * 2^n, where t = 1.5 * 2^23 + n: the low bits of t are n, moved into p's exponent.
+FTC_INLINE Register reg_scale_exponent(Register p, Register t) {
+    const IntegerTag di;
+    const auto shifted = hn::ShiftLeft<23>(hn::BitCast(di, t));
+    return hn::BitCast(RegisterTag(), hn::Add(hn::BitCast(di, p), shifted));
+}
+FTC_INLINE Register reg_load_partial(const float* p, int64_t count) {
+    const RegisterTag d;
+    return hn::MaskedLoad(hn::FirstN(d, size_t(count)), d, p);
+}
+FTC_INLINE void reg_store_partial(Register a, float* p, int64_t count) {
+    const RegisterTag d;
+    hn::BlendedStore(a, hn::FirstN(d, size_t(count)), d, p);
+}
+// Eight lanes left: folds lane i with i + 4, i + 2, i + 1.
+FTC_INLINE float fold_sum8(hn::Vec<hn::Full256<float>> v) {
+    const hn::Full128<float> d4;
+    const auto v4 = hn::Add(hn::LowerHalf(d4, v), hn::UpperHalf(d4, v));
+    const auto v2 = hn::Add(v4, hn::Shuffle1032(v4));
+    return hn::GetLane(hn::Add(v2, hn::Shuffle2301(v2)));
+}
+FTC_INLINE hn::Vec<hn::Full256<float>> fold_add16(const Register (&r)[kRegisters]) {
+#if defined(__AVX512F__)
+    const hn::Full256<float> d8;
+    return hn::Add(hn::LowerHalf(d8, r[0]), hn::UpperHalf(d8, r[0]));
+#else
+    return hn::Add(r[0], r[1]);
+#endif
+}
+
+#else
+
+typedef float Register __attribute__((vector_size(16)));
+typedef int32_t IntegerRegister __attribute__((vector_size(16)));
+constexpr int kRegisters = 4;
+
+FTC_INLINE Register reg_set(float a) { return Register{a, a, a, a}; }
+FTC_INLINE Register reg_load(const float* p) {
+    Register a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+FTC_INLINE void reg_store(Register a, float* p) { memcpy(p, &a, sizeof a); }
+FTC_INLINE Register reg_add(Register a, Register b) { return a + b; }
+FTC_INLINE Register reg_sub(Register a, Register b) { return a - b; }
+FTC_INLINE Register reg_mul(Register a, Register b) { return a * b; }
+FTC_INLINE Register reg_div(Register a, Register b) { return a / b; }
+FTC_INLINE Register reg_fma(Register a, Register b, Register c) { return a * b + c; }
+FTC_INLINE Register reg_fnma(Register a, Register b, Register c) { return c - a * b; }
+FTC_INLINE Register reg_sqrt(Register a) {
+    return Register{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+}
+FTC_INLINE Register reg_select_less(Register a, Register b, Register x, Register y) { return a < b ? x : y; }
+FTC_INLINE Register reg_select_nan(Register a, Register x, Register y) { return a != a ? x : y; }
+FTC_INLINE Register reg_scale_exponent(Register p, Register t) {
+    return reinterpret_cast<Register>(reinterpret_cast<IntegerRegister>(p) +
+                                      (reinterpret_cast<IntegerRegister>(t) << 23));
+}
+FTC_INLINE Register reg_load_partial(const float* p, int64_t count) {
+    Register a = {0.0f, 0.0f, 0.0f, 0.0f};
+    memcpy(&a, p, size_t(count < 4 ? count : 4) * sizeof(float));
+    return a;
+}
+FTC_INLINE void reg_store_partial(Register a, float* p, int64_t count) {
+    memcpy(p, &a, size_t(count < 4 ? count : 4) * sizeof(float));
+}
+
+#endif
+
+// ---- Sixteen lanes -----------------------------------------------------------------------------------------------
+
+struct f32x16 {
+    Register r[kRegisters];
+};
+
+#define FTC_LANES_OP(expression)                                                                                       \
+    f32x16 out_;                                                                                                       \
+    _Pragma("GCC unroll 4") for (int i = 0; i < kRegisters; ++i) out_.r[i] = (expression);                             \
+    return out_
+
+constexpr int64_t kRegisterLanes = kLanes / kRegisters;
+
+FTC_INLINE f32x16 set(float a) { FTC_LANES_OP(reg_set(a)); }
+FTC_INLINE f32x16 load(const float* p) { FTC_LANES_OP(reg_load(p + i * kRegisterLanes)); }
+FTC_INLINE f32x16 add(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_add(a.r[i], b.r[i])); }
+FTC_INLINE f32x16 sub(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_sub(a.r[i], b.r[i])); }
+FTC_INLINE f32x16 mul(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_mul(a.r[i], b.r[i])); }
+FTC_INLINE f32x16 div(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_div(a.r[i], b.r[i])); }
+// a * b + c, rounded once (twice in the portable build).
+FTC_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { FTC_LANES_OP(reg_fma(a.r[i], b.r[i], c.r[i])); }
+// c - a * b, rounded once (twice in the portable build).
+FTC_INLINE f32x16 fnma(f32x16 a, f32x16 b, f32x16 c) { FTC_LANES_OP(reg_fnma(a.r[i], b.r[i], c.r[i])); }
+FTC_INLINE f32x16 sqrt(f32x16 a) { FTC_LANES_OP(reg_sqrt(a.r[i])); }
+// Per lane: a < b ? x : y; y where a or b is NaN.
+FTC_INLINE f32x16 select_less(f32x16 a, f32x16 b, f32x16 x, f32x16 y) {
+    FTC_LANES_OP(reg_select_less(a.r[i], b.r[i], x.r[i], y.r[i]));
+}
+// Per lane: is a NaN ? x : y.
+FTC_INLINE f32x16 select_nan(f32x16 a, f32x16 x, f32x16 y) { FTC_LANES_OP(reg_select_nan(a.r[i], x.r[i], y.r[i])); }
+// The second operand where the first is NaN.
+FTC_INLINE f32x16 max(f32x16 a, f32x16 b) { return select_less(b, a, a, b); }
+FTC_INLINE f32x16 min(f32x16 a, f32x16 b) { return select_less(a, b, a, b); }
+
+FTC_INLINE void store(f32x16 a, float* p) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kRegisters; ++i) reg_store(a.r[i], p + i * kRegisterLanes);
+}
+
+// The first `count` (0..16) elements; the other lanes are 0 and their memory is not touched.
+FTC_INLINE f32x16 load_partial(const float* p, int64_t count) {
+    f32x16 y;
+#pragma GCC unroll 4
+    for (int i = 0; i < kRegisters; ++i) {
+        const int64_t rest = count - i * kRegisterLanes;
+        y.r[i] = rest > 0 ? reg_load_partial(p + i * kRegisterLanes, rest) : reg_set(0.0f);
+    }
+    return y;
+}
+FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kRegisters; ++i) {
+        const int64_t rest = count - i * kRegisterLanes;
+        if (rest > 0) reg_store_partial(a.r[i], p + i * kRegisterLanes, rest);
+    }
+}
+
+// 0, 1, ..., 15.
+FTC_INLINE f32x16 lane_numbers() {
+    alignas(64) static constexpr float kNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return load(kNumbers);
+}
+
+// Sum of the lanes: i with i + 8, then i + 4, i + 2, i + 1.
+FTC_INLINE float sum(f32x16 a) {
+#if defined(__AVX2__)
+    return fold_sum8(fold_add16(a.r));
+#else
+    const Register v = (a.r[0] + a.r[2]) + (a.r[1] + a.r[3]);
+    return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
+}
+
+// Largest lane; NaN lanes may be passed over.
+FTC_INLINE float max_lane(f32x16 a) {
+    alignas(64) float lanes[16];
+    store(a, lanes);
+    float largest = lanes[0];
+    for (int i = 1; i < 16; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
+    return largest;
+}
+
+// e^x: at most 1.3 ulp off; 0 below -87.3 (where fp32 would turn subnormal), infinity above ln(FLT_MAX), NaN stays NaN.
+// x = n ln 2 + r with |r| <= ln(2) / 2; ln 2 is split in two so that n * high is exact.
+FTC_INLINE f32x16 exp(f32x16 x) {
+    const f32x16 rounder = set(12582912.0f); // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+    const f32x16 lowest = set(-87.3f);
+    const f32x16 highest = set(88.722839f);
+    const f32x16 clamped = max(min(x, highest), lowest);
+    const f32x16 t = fma(clamped, set(1.44269504f), rounder);
+    const f32x16 n = sub(t, rounder);
+    const f32x16 r = fnma(n, set(-2.12194440e-4f), fnma(n, set(0.693359375f), clamped));
+    f32x16 p = set(1.98756915e-4f);
+    p = fma(p, r, set(1.39819995e-3f));
+    p = fma(p, r, set(8.33345191e-3f));
+    p = fma(p, r, set(4.16657959e-2f));
+    p = fma(p, r, set(1.66666655e-1f));
+    p = fma(p, r, set(5.00000012e-1f));
+    p = add(fma(p, mul(r, r), r), set(1.0f));
+    f32x16 y;
+#pragma GCC unroll 4
+    for (int i = 0; i < kRegisters; ++i) y.r[i] = reg_scale_exponent(p.r[i], t.r[i]);
+    y = select_less(x, lowest, set(0.0f), y);
+    y = select_less(highest, x, set(__builtin_inff()), y);
+    return select_nan(x, x, y);
+}
+
+#undef FTC_LANES_OP
+
+} // namespace ftc::FTC_ISA_NAMESPACE

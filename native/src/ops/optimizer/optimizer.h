@@ -1,0 +1,46 @@
+// Optimiser updates on flat fp32 arrays, and the sum of squares behind the global gradient norm.
+#pragma once
+
+#include <cstdint>
+
+#include "core/each_isa.h"
+#include "core/pool.h"
+
+namespace ftc {
+
+// p *= decay;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+// p -= step_size * m / (sqrt(v) / v_correction + eps).   Loshchilov & Hutter 2019, arXiv:1711.05101.
+struct AdamwArgs {
+    float* parameter;
+    float* m;
+    float* v;
+    const float* gradient;
+    int64_t count;
+    float gradient_scale; // g = gradient_scale * gradient
+    float beta1, one_minus_beta1;
+    float beta2, one_minus_beta2;
+    float decay;        // 1 - learning_rate * weight_decay
+    float step_size;    // learning_rate / (1 - beta1^step)
+    float v_correction; // sqrt(1 - beta2^step)
+    float eps;
+};
+
+// g += weight_decay * p;  u = momentum * u + g;  p -= learning_rate * u.
+struct SgdArgs {
+    float* parameter;
+    float* velocity; // u; NULL when momentum is 0
+    const float* gradient;
+    int64_t count;
+    float gradient_scale, learning_rate, momentum, weight_decay;
+};
+
+struct OptimizerKernels {
+    void (*adamw_step)(Pool& pool, const AdamwArgs& args);
+    void (*sgd_step)(Pool& pool, const SgdArgs& args);
+    // Sum of x[i]^2 in double, in an order that depends on count alone.
+    double (*sum_of_squares)(Pool& pool, const float* x, int64_t count);
+};
+
+FTC_FOR_EACH_ISA(OptimizerKernels optimizer_kernels();)
+
+} // namespace ftc

@@ -1,0 +1,115 @@
+#include "ops/optimizer/optimizer_reference.h"
+
+#include "everywhere.h"
+
+namespace ftc::testing {
+namespace {
+
+class Optimizer : public ::testing::TestWithParam<int64_t> {};
+
+TEST_P(Optimizer, AdamwMatchesReference) {
+    const int64_t count = GetParam();
+    const Matrix p = Matrix::random(1, count, 0, 1), m = Matrix::random(1, count, 0, 2, 0.1f), g = Matrix::random(1, count, 0, 4);
+    Matrix v = Matrix::random(1, count, 0, 3, 0.1f);
+    for (float& value : v.data) value = std::abs(value);
+    ftc_adamw_params a{};
+    a.struct_size = sizeof(a);
+    a.learning_rate = 1e-2f;
+    a.beta1 = 0.9f;
+    a.beta2 = 0.999f;
+    a.eps = 1e-8f;
+    a.weight_decay = 0.1f;
+    a.gradient_scale = 0.5f;
+    a.step = 3;
+    a.count = count;
+    const auto exact = adamw_reference<double>(p, m, v, g, a);
+    const auto naive = adamw_reference<float>(p, m, v, g, a);
+    const auto results = run_everywhere([&](Device& device) {
+        Matrix p1 = p, m1 = m, v1 = v;
+        EXPECT_EQ(ftc_adamw_step(device, p1.ptr(), m1.ptr(), v1.ptr(), g.ptr(), &a), FTC_OK) << ftc_last_error_message();
+        return Outputs{p1, m1, v1};
+    });
+    for (const auto& [isa, out] : results) {
+        expect_accurate(out[0], naive.p, exact.p, isa + " parameter");
+        expect_accurate(out[1], naive.m, exact.m, isa + " m");
+        expect_accurate(out[2], naive.v, exact.v, isa + " v");
+    }
+}
+
+TEST_P(Optimizer, SgdMatchesReference) {
+    const int64_t count = GetParam();
+    const Matrix p = Matrix::random(1, count, 0, 1), u = Matrix::random(1, count, 0, 2), g = Matrix::random(1, count, 0, 3);
+    ftc_sgd_params a{};
+    a.struct_size = sizeof(a);
+    a.learning_rate = 0.1f;
+    a.momentum = 0.9f;
+    a.weight_decay = 0.01f;
+    a.gradient_scale = 2.0f;
+    a.count = count;
+    ftc_sgd_params plain = a;
+    plain.momentum = 0.0f;
+    const auto exact = sgd_reference<double>(p, u, g, a), exact_plain = sgd_reference<double>(p, u, g, plain);
+    const auto naive = sgd_reference<float>(p, u, g, a), naive_plain = sgd_reference<float>(p, u, g, plain);
+    const auto results = run_everywhere([&](Device& device) {
+        Matrix p1 = p, u1 = u, p2 = p;
+        EXPECT_EQ(ftc_sgd_step(device, p1.ptr(), u1.ptr(), g.ptr(), &a), FTC_OK) << ftc_last_error_message();
+        EXPECT_EQ(ftc_sgd_step(device, p2.ptr(), nullptr, g.ptr(), &plain), FTC_OK) << ftc_last_error_message();
+        return Outputs{p1, u1, p2};
+    });
+    for (const auto& [isa, out] : results) {
+        expect_accurate(out[0], naive.p, exact.p, isa + " parameter");
+        expect_accurate(out[1], naive.u, exact.u, isa + " velocity");
+        expect_accurate(out[2], naive_plain.p, exact_plain.p, isa + " without momentum");
+    }
+}
+
+TEST_P(Optimizer, SumOfSquaresIsExactToFp32) {
+    const int64_t count = GetParam();
+    const std::vector<float> x = random_floats(count, 5);
+    double exact = 0;
+    for (const float value : x) exact += static_cast<double>(value) * static_cast<double>(value);
+    for (const auto& [isa, out] : run_everywhere([&](Device& device) {
+             Matrix sum(1, 1);
+             EXPECT_EQ(ftc_sum_of_squares(device, sum.ptr(), x.data(), count), FTC_OK) << ftc_last_error_message();
+             return Outputs{sum};
+         }))
+        EXPECT_EQ(out[0].at(0, 0), static_cast<float>(exact)) << isa;
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts, Optimizer, ::testing::Values(0, 1, 16, 257, 16384, 40009));
+
+TEST(Optimizer, SumOfSquaresPassesNotANumberAndInfinity) {
+    Device device;
+    float sum = 0;
+    std::vector<float> x(100, 1.0f);
+    x[77] = std::numeric_limits<float>::infinity();
+    EXPECT_EQ(ftc_sum_of_squares(device, &sum, x.data(), 100), FTC_OK);
+    EXPECT_TRUE(std::isinf(sum));
+    x[78] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_EQ(ftc_sum_of_squares(device, &sum, x.data(), 100), FTC_OK);
+    EXPECT_TRUE(std::isnan(sum));
+}
+
+TEST(Optimizer, ErrorsSayWhereAndWhat) {
+    Device device;
+    float x[4] = {};
+    ftc_adamw_params a{};
+    a.struct_size = sizeof(a);
+    a.beta1 = 0.9f;
+    a.beta2 = 1.0f;
+    a.count = 4;
+    EXPECT_EQ(ftc_adamw_step(device, x, x, x, x, &a), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(), "ftc_adamw_step: step is 0, expected > 0");
+    a.step = 1;
+    EXPECT_EQ(ftc_adamw_step(device, x, x, x, x, &a), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(), "ftc_adamw_step: beta2 is 1, expected it in [0, 1)");
+    ftc_sgd_params s{};
+    s.struct_size = sizeof(s);
+    s.momentum = 0.9f;
+    s.count = 4;
+    EXPECT_EQ(ftc_sgd_step(device, x, nullptr, x, &s), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(), "ftc_sgd_step: velocity (needed with momentum) is NULL, expected a pointer");
+}
+
+} // namespace
+} // namespace ftc::testing
