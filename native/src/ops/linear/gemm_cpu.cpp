@@ -47,8 +47,11 @@ struct Grid {
 };
 
 // Packing a column costs about as much as 25 rows of arithmetic on it (measured: 4-5 Gelem/s against 225 GFLOP/s).
-Grid choose_grid(int64_t rows, int64_t cols, int64_t threads) {
+// A product of less than about two microseconds is not worth waking a thread for.
+Grid choose_grid(int64_t rows, int64_t cols, int64_t depth, int64_t threads) {
     constexpr int64_t kPackRows = 25;
+    constexpr int64_t kSmallProduct = int64_t{1} << 17;
+    if (rows * cols * depth < kSmallProduct) return {1, 1};
     const int64_t units = divide_up(cols, kTileCols);
     Grid best{1, 1};
     int64_t best_cost = INT64_MAX;
@@ -244,7 +247,7 @@ int64_t gemm_workspace_floats(int32_t threads, int64_t cols, int64_t depth_of_bl
 
 void gemm(Pool& pool, const GemmArgs& args, float* workspace) {
     if (args.rows == 0 || args.cols == 0) return;
-    const Grid grid = choose_grid(args.rows, args.cols, pool.threads());
+    const Grid grid = choose_grid(args.rows, args.cols, args.depth, pool.threads());
     const int64_t units = divide_up(args.cols, kTileCols);
     const int64_t per_thread = gemm_workspace_floats(1, args.cols, args.block_depth, args.total_rank);
     parallel_for(pool, grid.row_parts * grid.col_parts, [&](int64_t part, int32_t thread) {
