@@ -67,12 +67,19 @@ Grid choose_grid(int64_t rows, int64_t cols, int64_t depth, int64_t threads) {
     return best;
 }
 
-// What a tile at (row, column) of C needs beside A and B.
+// One block of depth.
 struct Block {
     const GemmArgs& args;
-    int64_t begin, depth; // of this block
+    int64_t begin, depth;
     bool first, last;
+    int64_t direct; // columns of the sweep that are read in place instead of packed
 };
+
+// Rows of fp32 whose columns lie side by side need no packing when few tiles of rows would read the copy.
+bool reads_in_place(const GemmArgs& args) {
+    const ColumnSource& b = args.b;
+    return !b.transposed && b.weight.format == FTC_WEIGHT_F32 && b.dropout == nullptr && args.rows <= 2 * kTileRows;
+}
 
 // Stores a tile that the kernel may not write in place: fewer columns than a vector, or C transposed.
 void store_edge(const GemmArgs& args, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols, bool add) {
@@ -176,12 +183,17 @@ void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter
     Tile tile{};
     tile.a = scratch.rows;
     tile.depth = block.depth;
-    tile.b_stride = kTileCols;
     tile.extra_a = scratch.extra_rows;
     const float* factor = rides ? scratch.extra + extra_offset : scratch.extra;
     const bool chained = rides && adapter->dropout == nullptr;
     for (int64_t j = 0; j < cols; j += kTileCols) {
-        tile.b = scratch.columns + j * block.depth;
+        if (j < block.direct) {
+            tile.b = static_cast<const float*>(args.b.weight.data) + block.begin * args.b.weight.row_stride + column + j;
+            tile.b_stride = args.b.weight.row_stride;
+        } else {
+            tile.b = scratch.columns + (j - block.direct) * block.depth;
+            tile.b_stride = kTileCols;
+        }
         tile.extra_depth = chained ? adapter->rank : 0;
         tile.extra_b = chained ? factor + j * adapter->rank : factor;
         run_one_tile(block, tile, row, column + j, rows, smaller(kTileCols, cols - j));
@@ -223,8 +235,9 @@ void compute_range(const GemmArgs& args, const Scratch& scratch, Range range) {
         const int64_t cols = smaller(step, range.col_end - column);
         for (int64_t begin = 0; begin < args.depth; begin += args.block_depth) {
             const int64_t depth = smaller(args.block_depth, args.depth - begin);
-            const Block block{args, begin, depth, begin == 0, begin + depth == args.depth};
-            pack_columns(scratch.columns, args.b, column, cols, begin, depth);
+            const int64_t direct = reads_in_place(args) ? cols / kTileCols * kTileCols : 0;
+            const Block block{args, begin, depth, begin == 0, begin + depth == args.depth, direct};
+            if (direct < cols) pack_columns(scratch.columns, args.b, column + direct, cols - direct, begin, depth);
             if (block.last) {
                 float* extra = scratch.extra;
                 for (int32_t i = 0; i < args.adapter_count; i++) {
