@@ -102,6 +102,11 @@ struct Runner {
         nf4.absmax = absmax.data;
         nf4.quant_map = kNf4Map;
         nf4.block_size = 64;
+        ftc_weight nested = nf4;
+        const Buffer nested_absmax(context, n * k / 64 / 256 + 1), nested_map(context, 256);
+        nested.nested_absmax = nested_absmax.data;
+        nested.nested_map = nested_map.data;
+        nested.nested_block_size = 256;
 
         for (const int64_t m : {1, 4, 16, 64, 256, 1024}) {
             ftc_linear_params params{};
@@ -132,17 +137,19 @@ struct Runner {
                                          workspace.data, bytes));
             };
             const auto backward = [&](const ftc_weight& weight, const ftc_lora_segment* segment, float* dweight) {
-                check(ftc_linear_backward(stream, x.data, dweight, nullptr, y.data, dweight != nullptr ? x.data : x.data, &weight,
+                check(ftc_linear_backward(stream, x.data, dweight, nullptr, y.data, x.data, &weight,
                                           segment, segment != nullptr ? 1 : 0, &params, workspace.data, bytes));
             };
             measure("forward f32 " + shape, flops, [&] { forward(f32, nullptr); });
             measure("forward bf16 " + shape, flops, [&] { forward(bf16, nullptr); });
             measure("forward nf4 " + shape, flops, [&] { forward(nf4, nullptr); });
+            measure("forward nf4-nested " + shape, flops, [&] { forward(nested, nullptr); });
             measure("forward f32+lora " + shape, flops + lora_flops, [&] { forward(f32, &lora); });
             measure("forward f32+lora+dropout " + shape, flops + lora_flops, [&] { forward(f32, &dropping); });
             measure("backward f32 " + shape, flops, [&] { backward(f32, nullptr, nullptr); });
             measure("backward bf16 " + shape, flops, [&] { backward(bf16, nullptr, nullptr); });
             measure("backward nf4 " + shape, flops, [&] { backward(nf4, nullptr, nullptr); });
+            measure("backward nf4-nested " + shape, flops, [&] { backward(nested, nullptr, nullptr); });
             measure("backward f32+lora " + shape, flops + 2 * lora_flops, [&] { backward(f32, &lora, nullptr); });
             measure("backward f32+lora+dropout " + shape, flops + 2 * lora_flops, [&] { backward(f32, &dropping, nullptr); });
             measure("backward f32+dweight " + shape, 2 * flops, [&] { backward(f32, nullptr, dw.data); });
