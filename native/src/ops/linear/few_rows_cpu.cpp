@@ -289,7 +289,7 @@ int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64
         pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank, adapter->scaling);
     int64_t column = begin;
     for (; column + group <= end; column += group) {
-        if (adapter != nullptr) pack_columns(scratch.extra, adapter->factor, column, group, 0, adapter->rank);
+        if (adapter != nullptr) pack_columns(scratch.extra, adapter->factor, column, group, 0, adapter->rank, adapter->rank);
         for (int64_t k = 0; k < args.depth; k += args.block_depth) {
             const int64_t depth = args.depth - k < args.block_depth ? args.depth - k : args.block_depth;
             const bool last = k + depth == args.depth;

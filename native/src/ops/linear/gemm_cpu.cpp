@@ -20,7 +20,7 @@ int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 // Workspace of one thread.
 struct Scratch {
     float* columns; // packed block of B
-    float* extra;   // packed factors of the adapters, [total_rank, columns] micropanels
+    float* extra;   // packed factors of the adapters where they do not follow the columns; directly behind them
     float* rows;    // packed tile of A
     float* extra_rows;
     float* stage; // rows of A after dropout
@@ -67,12 +67,21 @@ Grid choose_grid(int64_t rows, int64_t cols, int64_t depth, int64_t threads) {
     return best;
 }
 
-// One block of depth.
+// Columns [column, column + cols) in one block of depth, packed or read in place.
 struct Block {
     const GemmArgs& args;
+    int64_t column, cols;
     int64_t begin, depth;
     bool first, last;
-    int64_t direct; // columns of the sweep that are read in place instead of packed
+    int64_t in_place;    // columns, from the first on, that are read where they are
+    float* columns;      // micropanels of the others, panel_depth rows each
+    int64_t panel_depth;
+    float* factors;      // last block: micropanels of the adapters' factors, factor_depth rows apart
+    int64_t factor_depth;
+
+    const float* factor_panel(int64_t j, int64_t rank_offset) const {
+        return factors + (j / kTileCols * factor_depth + rank_offset) * kTileCols;
+    }
 };
 
 // Rows of fp32 whose columns lie side by side need no packing when few tiles of rows would read the copy: measured to pay up
@@ -121,24 +130,28 @@ void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, i
 
 // c += dropout(scaling s factor) for one tile of rows, for an adapter whose path drops features. Four tiles at a time fill
 // a register of counters.
-void add_dropped_adapter(const GemmArgs& args, const GemmAdapter& adapter, Tile tile, int64_t row, int rows, int64_t column,
-                         int64_t cols) {
+void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmAdapter& adapter, int64_t rank_offset, int64_t row,
+                         int rows) {
     static_assert(4 * kTileCols == kDropoutFeatures);
+    const GemmArgs& args = block.args;
     float part[kTileRows * kDropoutFeatures];
-    const float* factor = tile.extra_b;
-    tile.depth = 0;
+    Tile tile{};
+    tile.a = scratch.rows;
+    tile.b = block.columns;
     tile.extra_depth = adapter.rank;
+    tile.extra_a = scratch.extra_rows;
     tile.c_stride = kDropoutFeatures;
-    for (int64_t j = 0; j < cols; j += kDropoutFeatures) {
-        const int64_t width = smaller(kDropoutFeatures, cols - j);
+    for (int64_t j = 0; j < block.cols; j += kDropoutFeatures) {
+        const int64_t width = smaller(kDropoutFeatures, block.cols - j);
         for (int64_t t = 0; t < width; t += kTileCols) {
             tile.c = part + t;
-            tile.extra_b = factor + (j + t) * adapter.rank;
+            tile.extra_b = block.factor_panel(j + t, rank_offset);
             kTiles[rows - 1][width - t > kLanes ? 1 : 0](tile);
         }
+        const int64_t column = block.column + j;
         for (int64_t i = 0; i < rows; i++)
-            apply_dropout<true>(args.c + (row + i) * args.c_stride + column + j, part + i * kDropoutFeatures, width, *adapter.dropout,
-                                row + i, column + j);
+            apply_dropout<true>(args.c + (row + i) * args.c_stride + column, part + i * kDropoutFeatures, width, *adapter.dropout, row + i,
+                                column);
     }
 }
 
@@ -173,10 +186,9 @@ void pack_tile_rows(const Block& block, const Scratch& scratch, int64_t row, int
     pack_row_major(scratch.rows, scratch.stage, block.depth, rows, block.depth);
 }
 
-// One tile of rows against the packed columns [column, column + cols).
-void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t extra_offset, int64_t row,
-                   int rows, int64_t column, int64_t cols) {
-    const GemmArgs& args = block.args;
+// One tile of rows against the columns of the block.
+void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t rank_offset, int64_t row, int rows) {
+    const ftc_weight& b = block.args.b.weight;
     pack_tile_rows(block, scratch, row, rows);
     const bool rides = adapter != nullptr && block.last;
     if (rides)
@@ -186,46 +198,63 @@ void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter
     tile.a = scratch.rows;
     tile.depth = block.depth;
     tile.extra_a = scratch.extra_rows;
-    const float* factor = rides ? scratch.extra + extra_offset : scratch.extra;
+    tile.extra_b = block.columns;
     const bool chained = rides && adapter->dropout == nullptr;
-    for (int64_t j = 0; j < cols; j += kTileCols) {
-        if (j < block.direct) {
-            tile.b = static_cast<const float*>(args.b.weight.data) + block.begin * args.b.weight.row_stride + column + j;
-            tile.b_stride = args.b.weight.row_stride;
+    for (int64_t j = 0; j < block.cols; j += kTileCols) {
+        if (j < block.in_place) {
+            tile.b = static_cast<const float*>(b.data) + block.begin * b.row_stride + block.column + j;
+            tile.b_stride = b.row_stride;
         } else {
-            tile.b = scratch.columns + (j - block.direct) * block.depth;
+            tile.b = block.columns + (j - block.in_place) * block.panel_depth;
             tile.b_stride = kTileCols;
         }
-        tile.extra_depth = chained ? adapter->rank : 0;
-        tile.extra_b = chained ? factor + j * adapter->rank : factor;
-        run_one_tile(block, tile, row, column + j, rows, smaller(kTileCols, cols - j));
+        if (chained) {
+            tile.extra_depth = adapter->rank;
+            tile.extra_b = block.factor_panel(j, rank_offset);
+        }
+        run_one_tile(block, tile, row, block.column + j, rows, smaller(kTileCols, block.cols - j));
     }
-    if (!rides || chained) return;
-    Tile dropped{};
-    dropped.a = scratch.rows;
-    dropped.b = scratch.columns;
-    dropped.extra_a = scratch.extra_rows;
-    dropped.extra_b = factor;
-    add_dropped_adapter(args, *adapter, dropped, row, rows, column, cols);
+    if (rides && !chained) add_dropped_adapter(block, scratch, *adapter, rank_offset, row, rows);
 }
 
-// All rows of the range against the packed columns, in tiles of even height that do not cross adapters.
-void sweep_rows(const Block& block, const Scratch& scratch, const Range& range, int64_t column, int64_t cols) {
+// All rows of the range against the columns of the block, in tiles of even height that do not cross adapters.
+void sweep_rows(const Block& block, const Scratch& scratch, const Range& range) {
     const GemmArgs& args = block.args;
-    const int64_t packed = round_up(cols, kTileCols);
     int64_t next = 0;
     for (int64_t row = range.row_begin; row < range.row_end; row = next) {
         const GemmAdapter* adapter = adapter_at(args, row, range.row_end, &next);
-        int64_t extra_offset = 0;
-        for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++)
-            extra_offset += before->rank * packed;
+        int64_t rank_offset = 0;
+        for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++) rank_offset += before->rank;
         int64_t tiles = divide_up(next - row, kTileRows);
         for (int64_t r = row; r < next; tiles--) {
             const int rows = static_cast<int>(divide_up(next - r, tiles));
-            sweep_columns(block, scratch, adapter, extra_offset, r, rows, column, cols);
+            sweep_columns(block, scratch, adapter, rank_offset, r, rows);
             r += rows;
         }
     }
+}
+
+// Packs what the block reads. The factors of adapters follow the last block's depth in the same micropanels, so that tiles read
+// one stream.
+Block pack_block(const GemmArgs& args, const Scratch& scratch, int64_t column, int64_t cols, int64_t begin) {
+    Block block{args, column, cols, begin, smaller(args.block_depth, args.depth - begin), begin == 0, false, 0, scratch.columns, 0,
+                nullptr, 0};
+    block.last = begin + block.depth == args.depth;
+    block.in_place = reads_in_place(args) ? cols / kTileCols * kTileCols : 0;
+    const bool follow = block.last && block.in_place == 0;
+    block.panel_depth = block.depth + (follow ? args.total_rank : 0);
+    if (block.in_place < cols)
+        pack_columns(block.columns, args.b, column + block.in_place, cols - block.in_place, begin, block.depth, block.panel_depth);
+    if (!block.last || args.adapter_count == 0) return block;
+    block.factors = follow ? block.columns + block.depth * kTileCols : scratch.extra;
+    block.factor_depth = follow ? block.panel_depth : args.total_rank;
+    int64_t rank_offset = 0;
+    for (int32_t i = 0; i < args.adapter_count; i++) {
+        const GemmAdapter& adapter = args.adapters[i];
+        pack_columns(block.factors + rank_offset * kTileCols, adapter.factor, column, cols, 0, adapter.rank, block.factor_depth);
+        rank_offset += adapter.rank;
+    }
+    return block;
 }
 
 void compute_range(const GemmArgs& args, const Scratch& scratch, Range range) {
@@ -235,20 +264,8 @@ void compute_range(const GemmArgs& args, const Scratch& scratch, Range range) {
     const int64_t step = round_up(divide_up(width, divide_up(width, kMaxColumns)), kTileCols);
     for (int64_t column = range.col_begin; column < range.col_end; column += step) {
         const int64_t cols = smaller(step, range.col_end - column);
-        for (int64_t begin = 0; begin < args.depth; begin += args.block_depth) {
-            const int64_t depth = smaller(args.block_depth, args.depth - begin);
-            const int64_t direct = reads_in_place(args) ? cols / kTileCols * kTileCols : 0;
-            const Block block{args, begin, depth, begin == 0, begin + depth == args.depth, direct};
-            if (direct < cols) pack_columns(scratch.columns, args.b, column + direct, cols - direct, begin, depth);
-            if (block.last) {
-                float* extra = scratch.extra;
-                for (int32_t i = 0; i < args.adapter_count; i++) {
-                    pack_columns(extra, args.adapters[i].factor, column, cols, 0, args.adapters[i].rank);
-                    extra += args.adapters[i].rank * round_up(cols, kTileCols);
-                }
-            }
-            sweep_rows(block, scratch, range, column, cols);
-        }
+        for (int64_t begin = 0; begin < args.depth; begin += args.block_depth)
+            sweep_rows(pack_block(args, scratch, column, cols, begin), scratch, range);
     }
 }
 

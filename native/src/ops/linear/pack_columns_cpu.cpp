@@ -132,9 +132,10 @@ void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid,
     pack_group_nf4_any(dst, w, row, valid, begin, depth);
 }
 
-void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t count, int64_t begin, int64_t depth,
+                     int64_t panel_depth) {
     for (int64_t j = 0; j < count; j += kLanes) {
-        float* group = dst + j / kTileCols * depth * kTileCols + j % kTileCols;
+        float* group = dst + j / kTileCols * panel_depth * kTileCols + j % kTileCols;
         const int64_t valid = smaller(kLanes, count - j);
         switch (w.format) {
         case FTC_WEIGHT_F32: pack_group_f32(group, w, column + j, valid, begin, depth); break;
@@ -217,9 +218,10 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
 
 // Sixteen rows at a time, and of them a slice of columns at a time: reads stay in lines that are in L1, and each micropanel
 // is written in runs (micropanels lie a multiple of 4096 bytes apart, so writing many side by side would thrash one set).
-void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth,
+                  int64_t panel_depth) {
     constexpr int64_t kChunk = 16;
-    const int64_t panel = depth * kTileCols;
+    const int64_t panel = panel_depth * kTileCols;
     for (int64_t chunk = 0; chunk < depth; chunk += kChunk) {
         const int64_t end = smaller(depth, chunk + kChunk);
         const bool prefetch = chunk + kChunk < depth;
@@ -233,11 +235,12 @@ void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_
 
 } // namespace
 
-void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth,
+                  int64_t panel_depth) {
     if (source.transposed)
-        pack_transposed(dst, source.weight, column, count, begin, depth);
+        pack_transposed(dst, source.weight, column, count, begin, depth, panel_depth);
     else
-        pack_natural(dst, source, column, count, begin, depth);
+        pack_natural(dst, source, column, count, begin, depth, panel_depth);
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE
