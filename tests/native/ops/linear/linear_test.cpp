@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "accuracy.h"
 #include "ops/linear/linear_case.h"
 
@@ -57,6 +59,27 @@ TEST_P(Linear, DropoutFollowsTheTokenNotTheRow) {
     expect_matches_reference(result, l);
     l.segments[0].dropout_probability = 0.0f;
     EXPECT_NE(run_linear(device, l).y, result.y);
+}
+
+// Shapes nobody chose, from a fixed seed: every mix of tile heights, edges, blocks, adapters and threads.
+TEST_P(Linear, RandomShapesMatchTheReference) {
+    const Device devices[] = {Device(GetParam(), 1), Device(GetParam(), 3)};
+    const std::vector<float> numbers = random_floats(2000, 99);
+    size_t next = 0;
+    const auto pick = [&](int64_t low, int64_t high) {
+        const double unit = (static_cast<double>(numbers.at(next++)) + 1.0) / 2.0;
+        return low + static_cast<int64_t>(unit * static_cast<double>(high - low + 1));
+    };
+    for (int i = 0; i < 20; i++) {
+        ReferenceLinear l = random_linear(pick(1, 60), pick(1, 150), pick(1, i % 4 == 0 ? 1300 : 200), pick(0, 1) == 1);
+        for (int64_t row = pick(0, 4); row < l.m && l.segments.size() < 3;) {
+            const int64_t end = std::min(l.m, row + pick(1, 40));
+            add_segment(l, row, end, pick(1, 20), pick(0, 2) == 0 ? 0.3f : 0.0f);
+            row = end + pick(0, 3);
+        }
+        SCOPED_TRACE(::testing::Message() << l.m << " x " << l.n << " x " << l.k << ", " << l.segments.size() << " adapters");
+        expect_matches_reference(run_linear(devices[i % 2], l), l);
+    }
 }
 
 TEST_P(Linear, AccumulatesOntoWhatIsThere) {
