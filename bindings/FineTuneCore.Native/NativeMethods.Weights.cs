@@ -1,0 +1,20 @@
+using System.Runtime.InteropServices;
+
+namespace FineTuneCore.Native;
+
+internal static partial class NativeMethods
+{
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_convert(StreamHandle stream, nint y, int yDtype, nint x, int xDtype, long count);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_nf4_quantize(StreamHandle stream, nint codes, nint absmax, nint x, long count);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_nf4_quantize_absmax(
+        StreamHandle stream, nint codes, nint nestedAbsmax, nint nestedOffset, nint absmax, nint nestedMap, long count);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_weight_dequantize(
+        StreamHandle stream, nint y, long yRowStride, in Weight weight, long rowBegin, long rowCount);
+}

@@ -1,0 +1,92 @@
+using FineTuneCore.Tensors;
+
+namespace FineTuneCore.Backends;
+
+/// <summary>
+/// The managed mirror of <c>ftc.h</c>: memory and ops of one device, spoken in buffer + byte offset + strides, never in addresses
+/// (OpenCL has none to give). A backend that lacks an op says so by name; nothing falls back in silence. Shapes, formulas and
+/// papers stand in the header. One backend serves one thread at a time.
+/// </summary>
+internal interface IBackend : IDisposable
+{
+    DeviceInfo Info { get; }
+
+    /// <summary>A zeroed buffer; refused with numbers when it does not fit.</summary>
+    DeviceBuffer Allocate(long sizeBytes, string purpose);
+
+    /// <summary>A buffer over host memory that outlives it (a mapped file). Null where the device cannot read host memory.</summary>
+    DeviceBuffer? TryBorrow(nint data, long sizeBytes);
+
+    void Upload<T>(Tensor destination, ReadOnlySpan<T> source) where T : unmanaged;
+
+    void Download<T>(Span<T> destination, Tensor source) where T : unmanaged;
+
+    void Zero(Tensor contiguous);
+
+    void Copy(Tensor destination, Tensor contiguous);
+
+    void Synchronize();
+
+    void Convert(Tensor y, Tensor x, long count);
+
+    void Nf4Quantize(Tensor codes, Tensor absmax, Tensor x, long count);
+
+    void Nf4QuantizeAbsmax(Tensor codes, Tensor nestedAbsmax, Tensor nestedOffset, Tensor absmax, Tensor nestedMap, long count);
+
+    void Dequantize(Tensor y, WeightMatrix weight, long rowBegin, long rowCount);
+
+    void EmbeddingForward(Tensor y, Tensor ids, WeightMatrix weight);
+
+    void EmbeddingBackward(Tensor dweight, Tensor dy, Tensor ids);
+
+    /// <summary>y = norm(x + residual); without residual pass none for it and for sum.</summary>
+    void RmsNormForward(Tensor y, Tensor sum, Tensor rstd, Tensor x, Tensor residual, Tensor weight, long heads, float eps);
+
+    void RmsNormBackward(Tensor dx, Tensor dweight, Tensor dy, Tensor dsum, Tensor x, Tensor rstd, Tensor weight, long heads, float eps);
+
+    /// <summary>In place on heads side by side; cos and sin are [table rows, rope_dim / 2].</summary>
+    void RopeForward(Tensor x, Tensor positions, Tensor cos, Tensor sin, int headDim);
+
+    void RopeBackward(Tensor dx, Tensor positions, Tensor cos, Tensor sin, int headDim);
+
+    void AttentionForward(Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v, Tensor keyBegin, in AttentionShape shape, in Workspace workspace);
+
+    void AttentionBackward(
+        Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor q, Tensor k, Tensor v, Tensor o, Tensor lse, Tensor keyBegin,
+        in AttentionShape shape, in Workspace workspace);
+
+    long AttentionWorkspaceBytes(long queryRows, long keyRows, in AttentionShape shape, bool backward);
+
+    void SwigluForward(Tensor y, Tensor gate, Tensor up);
+
+    void SwigluBackward(Tensor dgate, Tensor dup, Tensor dy, Tensor gate, Tensor up);
+
+    /// <summary>y = x Wᵀ + bias + Σ segments; accumulate adds to y instead of writing it.</summary>
+    void LinearForward(
+        Tensor y, Tensor x, WeightMatrix weight, Tensor bias, ReadOnlySpan<LoraSegmentArguments> segments, in DropoutRows dropout,
+        bool accumulate, in Workspace workspace);
+
+    /// <summary>dx, and added to: dweight, dbias, the segments' dA and dB. None where not wanted.</summary>
+    void LinearBackward(
+        Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x, WeightMatrix weight, ReadOnlySpan<LoraSegmentArguments> segments,
+        in DropoutRows dropout, bool accumulate, in Workspace workspace);
+
+    long LinearWorkspaceBytes(long rows, long inFeatures, long outFeatures, long rank);
+
+    /// <summary>Row strides this device likes for x and y of a linear layer.</summary>
+    (long X, long Y) LinearStrides(long inFeatures, long outFeatures, long rank);
+
+    /// <summary>nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight.</summary>
+    void LinearCrossEntropy(
+        Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, float gradientScale,
+        in Workspace workspace);
+
+    long LinearCrossEntropyWorkspaceBytes(long rows, long hiddenSize, long vocabSize);
+
+    void AdamWStep(Tensor parameter, Tensor m, Tensor v, Tensor gradient, in AdamWArguments arguments);
+
+    void SgdStep(Tensor parameter, Tensor velocity, Tensor gradient, in SgdArguments arguments);
+
+    /// <summary>sum[0] = Σ x², in double and a fixed order.</summary>
+    void SumOfSquares(Tensor sum, Tensor x);
+}

@@ -1,0 +1,111 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Text;
+using FineTuneCore.Native;
+using FineTuneCore.Tensors;
+
+namespace FineTuneCore.Backends;
+
+/// <summary>Whichever native library was loaded: memory here, ops in the other part of this class.</summary>
+internal sealed unsafe partial class NativeBackend : IBackend
+{
+    private readonly ContextHandle _context;
+    private readonly StreamHandle _stream;
+
+    /// <summary>Opens the device; 0 threads means as many as this process may use, 0 bytes what the machine has free.</summary>
+    /// <exception cref="FtcException">The library refused, for instance an ISA this CPU lacks.</exception>
+    internal NativeBackend(int threads = 0, long memoryLimitBytes = 0)
+    {
+        var parameters = new ContextParams
+        {
+            StructSize = (uint)sizeof(ContextParams),
+            Threads = threads,
+            MemoryLimitBytes = memoryLimitBytes,
+        };
+        NativeMethods.ftc_context_create(out _context, in parameters).ThrowIfFailed();
+        NativeMethods.ftc_stream_create(out _stream, _context).ThrowIfFailed();
+    }
+
+    public DeviceInfo Info
+    {
+        get
+        {
+            var info = new ContextInfo { StructSize = (uint)sizeof(ContextInfo) };
+            NativeMethods.ftc_context_get_info(_context, ref info).ThrowIfFailed();
+            return new DeviceInfo(
+                Name(info.DeviceKind), Name(info.DeviceName), Name(info.Isa), info.Threads, info.MemoryTotalBytes,
+                info.MemoryAvailableBytes, info.MemoryUsedBytes);
+        }
+    }
+
+    public DeviceBuffer Allocate(long sizeBytes, string purpose)
+    {
+        FtcStatus status = NativeMethods.ftc_buffer_create(out BufferHandle handle, _context, Math.Max(sizeBytes, 1));
+        if (status == FtcStatus.Ok) return new NativeBuffer(handle, sizeBytes);
+        handle.Dispose();
+        try
+        {
+            status.ThrowIfFailed();
+        }
+        catch (FtcException e) when (e.Status == FtcStatus.OutOfMemory)
+        {
+            throw FineTuneException.DoesNotFit($"no memory for {purpose}: {e.Message}", e);
+        }
+
+        throw new InvalidOperationException("unreachable: a failed status throws");
+    }
+
+    public DeviceBuffer? TryBorrow(nint data, long sizeBytes)
+    {
+        NativeMethods.ftc_buffer_borrow(out BufferHandle handle, _context, data, sizeBytes).ThrowIfFailed();
+        return new NativeBuffer(handle, sizeBytes);
+    }
+
+    public void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
+        where T : unmanaged
+    {
+        Check(destination, (long)source.Length * sizeof(T));
+        fixed (T* p = source)
+            NativeMethods.ftc_copy_from_host(_stream, Address(destination), (nint)p, (long)source.Length * sizeof(T)).ThrowIfFailed();
+    }
+
+    public void Download<T>(Span<T> destination, Tensor source)
+        where T : unmanaged
+    {
+        Check(source, (long)destination.Length * sizeof(T));
+        fixed (T* p = destination)
+            NativeMethods.ftc_copy_to_host(_stream, (nint)p, Address(source), (long)destination.Length * sizeof(T)).ThrowIfFailed();
+    }
+
+    public void Zero(Tensor contiguous) =>
+        NativeMethods.ftc_fill_zero(_stream, Address(contiguous), Bytes(contiguous)).ThrowIfFailed();
+
+    public void Copy(Tensor destination, Tensor contiguous)
+    {
+        Check(destination, Bytes(contiguous));
+        NativeMethods.ftc_copy(_stream, Address(destination), Address(contiguous), Bytes(contiguous)).ThrowIfFailed();
+    }
+
+    public void Synchronize() => NativeMethods.ftc_stream_synchronize(_stream).ThrowIfFailed();
+
+    public void Dispose()
+    {
+        _stream.Dispose();
+        _context.Dispose();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static nint Address(Tensor tensor) =>
+        tensor.Buffer is null ? 0 : ((NativeBuffer)tensor.Buffer).Data + (nint)tensor.ByteOffset;
+
+    private static long Bytes(Tensor contiguous) => contiguous.Rows * contiguous.RowStride * contiguous.DType.Size();
+
+    private static void Check(Tensor tensor, long bytes)
+    {
+        if (tensor.Buffer is null || tensor.ByteOffset + bytes > tensor.Buffer.SizeBytes)
+            throw new ArgumentException($"a copy of {bytes} bytes runs past a buffer of {tensor.Buffer?.SizeBytes ?? 0} bytes (offset {tensor.ByteOffset})");
+    }
+
+    private static string Name(ReadOnlySpan<byte> utf8) =>
+        Encoding.UTF8.GetString(utf8.IndexOf((byte)0) is >= 0 and int end ? utf8[..end] : utf8);
+}

@@ -1,0 +1,231 @@
+using FineTuneCore.Backends;
+using FineTuneCore.Files;
+using FineTuneCore.Tensors;
+
+namespace FineTuneCore.Models;
+
+/// <summary>How frozen linear weights are kept in memory.</summary>
+internal enum BaseFormat
+{
+    /// <summary>As the checkpoint stores them: F32 and BF16 where they lie in the mapped file, F16 widened to F32, NF4 as NF4.</summary>
+    AsStored,
+
+    /// <summary>4-bit NormalFloat with double quantisation; made while loading where the checkpoint is wider.</summary>
+    Nf4,
+}
+
+/// <summary>
+/// Turns tensors of a checkpoint into weights on a device. Where the device reads host memory, F32, BF16 and NF4 stay in the mapped
+/// file; nothing exists twice, and no quantised matrix ever exists whole in a wider type.
+/// </summary>
+internal sealed unsafe class WeightLoader : IDisposable
+{
+    private const long ChunkElements = 1 << 20; // of fp32 scratch while converting or quantising: 4 MB; a multiple of 64
+
+    private readonly IBackend _backend;
+    private readonly TensorFiles _files;
+    private readonly List<DeviceBuffer> _buffers = [];
+    private Tensor _quantMap;
+    private Tensor _nestedMap;
+
+    internal WeightLoader(IBackend backend, TensorFiles files) => (_backend, _files) = (backend, files);
+
+    /// <summary>Device bytes this loader allocated; mapped files are not counted.</summary>
+    internal long AllocatedBytes { get; private set; }
+
+    internal static string QuantStateName(string weight) => $"{weight}.quant_state.bitsandbytes__nf4";
+
+    /// <summary>Whether the checkpoint stores this weight as bitsandbytes NF4.</summary>
+    internal bool IsNf4(string weight) => _files.Contains(QuantStateName(weight));
+
+    /// <summary>An fp32 vector: a norm's weight or a bias.</summary>
+    internal Tensor Vector(string name, long count)
+    {
+        TensorEntry entry = Float(_files.Require(name, count));
+        Tensor vector = Tensor.Vector(Allocate(count * 4, name), 0, count);
+        ReadF32(vector, entry, 0, count);
+        return vector;
+    }
+
+    /// <summary>Copies a tensor into trained fp32 memory.</summary>
+    internal void Into(Tensor destination, ModuleSpec module, string name, params long[] shape)
+    {
+        if (IsNf4(name))
+        {
+            WeightMatrix weight = StoredNf4(module);
+            _backend.Dequantize(destination, weight, 0, weight.Rows);
+            return;
+        }
+
+        TensorEntry entry = Float(_files.Require(name, shape));
+        ReadF32(destination, entry, 0, entry.Count);
+    }
+
+    /// <summary>A frozen matrix in the wanted format.</summary>
+    internal WeightMatrix Matrix(ModuleSpec module, BaseFormat format)
+    {
+        string name = module.WeightName;
+        if (IsNf4(name)) return StoredNf4(module);
+        TensorEntry entry = Float(_files.Require(name, module.Rows, module.Columns));
+        return format == BaseFormat.Nf4 && module.Kind == WeightKind.Linear ? Quantise(module, entry) : Wide(module, entry);
+    }
+
+    private WeightMatrix Wide(ModuleSpec module, TensorEntry entry)
+    {
+        bool keepsBf16 = entry.Type == ElementType.BF16;
+        DType dtype = keepsBf16 ? DType.BF16 : DType.F32;
+        Tensor data;
+        if (entry.Type != ElementType.F16 && entry.Type != ElementType.F64
+            && Borrow(entry, dtype.Size()) is { } mapped)
+        {
+            data = new Tensor(mapped, 0, module.Rows, module.Columns, module.Columns, dtype);
+        }
+        else
+        {
+            DeviceBuffer buffer = Allocate(module.Rows * module.Columns * dtype.Size(), entry.Name);
+            data = new Tensor(buffer, 0, module.Rows, module.Columns, module.Columns, dtype);
+            if (keepsBf16) UploadRaw(data, entry);
+            else ReadF32(data, entry, 0, entry.Count);
+        }
+
+        return new WeightMatrix
+        {
+            Format = keepsBf16 ? WeightFormat.BF16 : WeightFormat.F32, Rows = module.Rows, Columns = module.Columns, Data = data,
+        };
+    }
+
+    private WeightMatrix Quantise(ModuleSpec module, TensorEntry entry)
+    {
+        long count = module.Rows * module.Columns;
+        long blocks = (count + Nf4Tables.BlockSize - 1) / Nf4Tables.BlockSize;
+        long nestedBlocks = (blocks + Nf4Tables.NestedBlockSize - 1) / Nf4Tables.NestedBlockSize;
+        Tensor codes = Tensor.Vector(Allocate((count + 1) / 2, entry.Name), 0, (count + 1) / 2, DType.U8);
+        Tensor absmaxCodes = Tensor.Vector(Allocate(blocks, entry.Name), 0, blocks, DType.U8);
+        Tensor nested = Tensor.Vector(Allocate(nestedBlocks * 4, entry.Name), 0, nestedBlocks);
+
+        using DeviceBuffer scratch = _backend.Allocate(Math.Min(count, ChunkElements) * 4 + blocks * 4 + 64, "quantising");
+        Tensor offset = Tensor.Vector(scratch, 0, 1);
+        Tensor absmax = Tensor.Vector(scratch, 64, blocks);
+        for (long at = 0; at < count; at += ChunkElements)
+        {
+            long n = Math.Min(ChunkElements, count - at);
+            Tensor chunk = Tensor.Vector(scratch, 64 + blocks * 4, n);
+            ReadF32(chunk, entry, at, n);
+            _backend.Nf4Quantize(
+                codes with { ByteOffset = at / 2 }, absmax with { ByteOffset = absmax.ByteOffset + at / Nf4Tables.BlockSize * 4 }, chunk, n);
+        }
+
+        _backend.Nf4QuantizeAbsmax(absmaxCodes, nested, offset, absmax, NestedMap, blocks);
+        Span<float> nestedOffset = stackalloc float[1];
+        _backend.Download(nestedOffset, offset);
+        return new WeightMatrix
+        {
+            Format = WeightFormat.Nf4, Rows = module.Rows, Columns = module.Columns, Data = codes, Absmax = absmaxCodes, NestedAbsmax = nested,
+            NestedMap = NestedMap, QuantMap = QuantMap, NestedOffset = nestedOffset[0], BlockSize = Nf4Tables.BlockSize,
+            NestedBlockSize = Nf4Tables.NestedBlockSize,
+        };
+    }
+
+    private WeightMatrix StoredNf4(ModuleSpec module)
+    {
+        string name = module.WeightName;
+        Nf4State state = Nf4State.Parse(_files.Bytes(_files.Require(QuantStateName(name)).Name), _files.FileOf(name), name);
+        if (!state.Shape.AsSpan().SequenceEqual([module.Rows, module.Columns]))
+        {
+            throw FineTuneException.Failed(
+                $"{_files.FileOf(name)}: quantised tensor '{name}' has shape [{string.Join(", ", state.Shape)}], expected [{module.Rows}, {module.Columns}] from config.json.");
+        }
+
+        long count = module.Rows * module.Columns;
+        long blocks = (count + state.BlockSize - 1) / state.BlockSize;
+        bool nested = state.NestedBlockSize > 0;
+        Tensor data = Raw(name, (count + 1) / 2, DType.U8);
+        Tensor absmax = Raw($"{name}.absmax", blocks, nested ? DType.U8 : DType.F32);
+        return new WeightMatrix
+        {
+            Format = WeightFormat.Nf4, Rows = module.Rows, Columns = module.Columns, Data = data, Absmax = absmax,
+            NestedAbsmax = nested ? Raw($"{name}.nested_absmax", (blocks + state.NestedBlockSize - 1) / state.NestedBlockSize, DType.F32) : default,
+            NestedMap = nested ? Raw($"{name}.nested_quant_map", 256, DType.F32) : default,
+            QuantMap = Raw($"{name}.quant_map", 16, DType.F32),
+            NestedOffset = state.NestedOffset, BlockSize = state.BlockSize, NestedBlockSize = state.NestedBlockSize,
+        };
+    }
+
+    /// <summary>A stored vector as it is, mapped where possible.</summary>
+    private Tensor Raw(string name, long count, DType dtype)
+    {
+        TensorEntry entry = _files.Require(name);
+        if (entry.Count * entry.Type.Size() != count * dtype.Size() || (dtype == DType.F32) != (entry.Type == ElementType.F32))
+        {
+            throw FineTuneException.Failed(
+                $"{_files.FileOf(name)}: tensor '{name}' is {entry.Type}{entry.ShapeText}, expected {count} elements of {dtype} as bitsandbytes writes them.");
+        }
+
+        if (Borrow(entry, dtype.Size()) is { } mapped) return Tensor.Vector(mapped, 0, count, dtype);
+        Tensor copy = Tensor.Vector(Allocate(count * dtype.Size(), name), 0, count, dtype);
+        UploadRaw(copy, entry);
+        return copy;
+    }
+
+    private DeviceBuffer? Borrow(TensorEntry entry, int alignment)
+    {
+        byte* address = _files.Address(entry.Name);
+        if ((nint)address % alignment != 0 || entry.ByteCount == 0) return null;
+        DeviceBuffer? buffer = _backend.TryBorrow((nint)address, entry.ByteCount);
+        if (buffer is not null) _buffers.Add(buffer);
+        return buffer;
+    }
+
+    private void UploadRaw(Tensor destination, TensorEntry entry)
+    {
+        for (long at = 0; at < entry.ByteCount; at += ChunkElements)
+        {
+            int n = (int)Math.Min(ChunkElements, entry.ByteCount - at);
+            _backend.Upload(destination with { ByteOffset = destination.ByteOffset + at }, new ReadOnlySpan<byte>(_files.Address(entry.Name) + at, n));
+        }
+    }
+
+    /// <summary>Elements [begin, begin + count) of a float tensor as fp32 into contiguous device memory.</summary>
+    private void ReadF32(Tensor destination, TensorEntry entry, long begin, long count)
+    {
+        byte* source = _files.Address(entry.Name) + begin * entry.Type.Size();
+        float[] staged = new float[Math.Min(count, 1 << 16)];
+        for (long at = 0; at < count; at += staged.Length)
+        {
+            int n = (int)Math.Min(staged.Length, count - at);
+            Span<float> chunk = staged.AsSpan(0, n);
+            FloatConversion.ToF32(chunk, new ReadOnlySpan<byte>(source + at * entry.Type.Size(), n * entry.Type.Size()), entry.Type);
+            _backend.Upload<float>(destination with { ByteOffset = destination.ByteOffset + at * 4 }, chunk);
+        }
+    }
+
+    private TensorEntry Float(TensorEntry entry) => entry.Type is ElementType.F32 or ElementType.BF16 or ElementType.F16 or ElementType.F64
+        ? entry
+        : throw FineTuneException.Failed(
+            $"{_files.FileOf(entry.Name)}: tensor '{entry.Name}' is {entry.Type}, expected F32, BF16 or F16 (or bitsandbytes NF4); use an unquantised or NF4 checkpoint of this model.");
+
+    private Tensor QuantMap => _quantMap.IsNone ? _quantMap = Constant(Nf4Tables.QuantMap, "the NF4 code table") : _quantMap;
+
+    private Tensor NestedMap => _nestedMap.IsNone ? _nestedMap = Constant(Nf4Tables.NestedMap, "the 8-bit code table") : _nestedMap;
+
+    private Tensor Constant(ReadOnlySpan<float> values, string purpose)
+    {
+        Tensor tensor = Tensor.Vector(Allocate(values.Length * 4, purpose), 0, values.Length);
+        _backend.Upload(tensor, values);
+        return tensor;
+    }
+
+    private DeviceBuffer Allocate(long bytes, string purpose)
+    {
+        DeviceBuffer buffer = _backend.Allocate(bytes, purpose);
+        AllocatedBytes += bytes;
+        _buffers.Add(buffer);
+        return buffer;
+    }
+
+    public void Dispose()
+    {
+        foreach (DeviceBuffer buffer in _buffers) buffer.Dispose();
+        _files.Dispose();
+    }
+}

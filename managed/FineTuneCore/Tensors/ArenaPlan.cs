@@ -1,0 +1,36 @@
+using FineTuneCore.Backends;
+
+namespace FineTuneCore.Tensors;
+
+/// <summary>Where a planned tensor lies in its arena.</summary>
+internal readonly record struct Slot(long ByteOffset, long Rows, long Columns, long RowStride, DType DType)
+{
+    internal Tensor In(DeviceBuffer buffer) => new(buffer, ByteOffset, Rows, Columns, RowStride, DType);
+}
+
+/// <summary>
+/// Lays tensors end to end in one buffer before any of it exists. Run without the buffer it is the memory estimate, to the byte.
+/// </summary>
+internal sealed class ArenaPlan
+{
+    private const long Alignment = 64; // a cache line, and the widest vector
+
+    private readonly List<(string Name, long Bytes)> _entries = [];
+
+    /// <summary>Bytes the arena needs.</summary>
+    internal long Bytes { get; private set; }
+
+    /// <summary>What was planned, for the memory report.</summary>
+    internal IReadOnlyList<(string Name, long Bytes)> Entries => _entries;
+
+    /// <summary>Plans a [rows, columns] matrix.</summary>
+    internal Slot Add(string name, long rows, long columns, long rowStride = 0, DType dtype = DType.F32)
+    {
+        if (rowStride == 0) rowStride = columns;
+        long bytes = checked((rows * rowStride * dtype.Size() + Alignment - 1) / Alignment * Alignment);
+        var slot = new Slot(Bytes, rows, columns, rowStride, dtype);
+        Bytes = checked(Bytes + bytes);
+        _entries.Add((name, bytes));
+        return slot;
+    }
+}
