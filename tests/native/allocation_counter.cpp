@@ -9,12 +9,18 @@ namespace {
 std::atomic<int64_t> g_allocations{0};
 }
 
-int64_t ftc::testing::allocations() { return g_allocations; }
+int64_t ftc::testing::allocations() {
+    return g_allocations;
+}
 
 void* operator new(size_t size) {
     g_allocations++;
     if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
     throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+    std::free(memory);
+}
+void operator delete(void* memory, size_t) noexcept {
+    std::free(memory);
+}

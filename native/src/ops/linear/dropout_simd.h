@@ -10,14 +10,30 @@ namespace {
 #if defined(FTC_ISA_avx512)
 
 using Words = __m512i;
-inline Words words_of(uint32_t x) { return _mm512_set1_epi32(static_cast<int32_t>(x)); }
-inline Words load_words(const uint32_t* p) { return _mm512_loadu_si512(p); }
-inline void store_words(void* p, Words v) { _mm512_storeu_si512(p, v); }
-inline Words exclusive_or(Words a, Words b, Words c) { return _mm512_ternarylogic_epi32(a, b, c, 0x96); }
-inline Words interleave_low(Words a, Words b) { return _mm512_unpacklo_epi32(a, b); }
-inline Words interleave_high(Words a, Words b) { return _mm512_unpackhi_epi32(a, b); }
-inline Words interleave_low_pairs(Words a, Words b) { return _mm512_unpacklo_epi64(a, b); }
-inline Words interleave_high_pairs(Words a, Words b) { return _mm512_unpackhi_epi64(a, b); }
+inline Words words_of(uint32_t x) {
+    return _mm512_set1_epi32(static_cast<int32_t>(x));
+}
+inline Words load_words(const uint32_t* p) {
+    return _mm512_loadu_si512(p);
+}
+inline void store_words(void* p, Words v) {
+    _mm512_storeu_si512(p, v);
+}
+inline Words exclusive_or(Words a, Words b, Words c) {
+    return _mm512_ternarylogic_epi32(a, b, c, 0x96);
+}
+inline Words interleave_low(Words a, Words b) {
+    return _mm512_unpacklo_epi32(a, b);
+}
+inline Words interleave_high(Words a, Words b) {
+    return _mm512_unpackhi_epi32(a, b);
+}
+inline Words interleave_low_pairs(Words a, Words b) {
+    return _mm512_unpacklo_epi64(a, b);
+}
+inline Words interleave_high_pairs(Words a, Words b) {
+    return _mm512_unpackhi_epi64(a, b);
+}
 // The 64-bit product of each lane with m, as high and low words.
 inline void multiply_wide(Words x, Words m, Words* high, Words* low) {
     const Words even = _mm512_mul_epu32(x, m);
@@ -29,14 +45,30 @@ inline void multiply_wide(Words x, Words m, Words* high, Words* low) {
 #elif defined(FTC_ISA_avx2)
 
 using Words = __m256i;
-inline Words words_of(uint32_t x) { return _mm256_set1_epi32(static_cast<int32_t>(x)); }
-inline Words load_words(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-inline void store_words(void* p, Words v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
-inline Words exclusive_or(Words a, Words b, Words c) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c); }
-inline Words interleave_low(Words a, Words b) { return _mm256_unpacklo_epi32(a, b); }
-inline Words interleave_high(Words a, Words b) { return _mm256_unpackhi_epi32(a, b); }
-inline Words interleave_low_pairs(Words a, Words b) { return _mm256_unpacklo_epi64(a, b); }
-inline Words interleave_high_pairs(Words a, Words b) { return _mm256_unpackhi_epi64(a, b); }
+inline Words words_of(uint32_t x) {
+    return _mm256_set1_epi32(static_cast<int32_t>(x));
+}
+inline Words load_words(const uint32_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline void store_words(void* p, Words v) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), v);
+}
+inline Words exclusive_or(Words a, Words b, Words c) {
+    return _mm256_xor_si256(_mm256_xor_si256(a, b), c);
+}
+inline Words interleave_low(Words a, Words b) {
+    return _mm256_unpacklo_epi32(a, b);
+}
+inline Words interleave_high(Words a, Words b) {
+    return _mm256_unpackhi_epi32(a, b);
+}
+inline Words interleave_low_pairs(Words a, Words b) {
+    return _mm256_unpacklo_epi64(a, b);
+}
+inline Words interleave_high_pairs(Words a, Words b) {
+    return _mm256_unpackhi_epi64(a, b);
+}
 inline void multiply_wide(Words x, Words m, Words* high, Words* low) {
     const Words even = _mm256_mul_epu32(x, m);
     const Words odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), m);
@@ -47,14 +79,30 @@ inline void multiply_wide(Words x, Words m, Words* high, Words* low) {
 #else
 
 using Words = __m128i;
-inline Words words_of(uint32_t x) { return _mm_set1_epi32(static_cast<int32_t>(x)); }
-inline Words load_words(const uint32_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-inline void store_words(void* p, Words v) { _mm_storeu_si128(static_cast<__m128i*>(p), v); }
-inline Words exclusive_or(Words a, Words b, Words c) { return _mm_xor_si128(_mm_xor_si128(a, b), c); }
-inline Words interleave_low(Words a, Words b) { return _mm_unpacklo_epi32(a, b); }
-inline Words interleave_high(Words a, Words b) { return _mm_unpackhi_epi32(a, b); }
-inline Words interleave_low_pairs(Words a, Words b) { return _mm_unpacklo_epi64(a, b); }
-inline Words interleave_high_pairs(Words a, Words b) { return _mm_unpackhi_epi64(a, b); }
+inline Words words_of(uint32_t x) {
+    return _mm_set1_epi32(static_cast<int32_t>(x));
+}
+inline Words load_words(const uint32_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+inline void store_words(void* p, Words v) {
+    _mm_storeu_si128(static_cast<__m128i*>(p), v);
+}
+inline Words exclusive_or(Words a, Words b, Words c) {
+    return _mm_xor_si128(_mm_xor_si128(a, b), c);
+}
+inline Words interleave_low(Words a, Words b) {
+    return _mm_unpacklo_epi32(a, b);
+}
+inline Words interleave_high(Words a, Words b) {
+    return _mm_unpackhi_epi32(a, b);
+}
+inline Words interleave_low_pairs(Words a, Words b) {
+    return _mm_unpacklo_epi64(a, b);
+}
+inline Words interleave_high_pairs(Words a, Words b) {
+    return _mm_unpackhi_epi64(a, b);
+}
 inline void multiply_wide(Words x, Words m, Words* high, Words* low) {
     const Words odd_lanes = _mm_set_epi32(-1, 0, -1, 0);
     const Words even = _mm_mul_epu32(x, m);

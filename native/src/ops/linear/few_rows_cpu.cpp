@@ -23,7 +23,8 @@ template <int Rows, int Vecs>
     for (int64_t t = 0; t < f.extra_depth; t++) {
 #pragma GCC unroll 8
         for (int v = 0; v < Vecs; v++) {
-            const Vec x = load(f.extra + v / kTileVecs * f.extra_depth * kTileCols + t * kTileCols + v % kTileVecs * kLanes);
+            const Vec x =
+                load(f.extra + v / kTileVecs * f.extra_depth * kTileCols + t * kTileCols + v % kTileVecs * kLanes);
 #pragma GCC unroll 4
             for (int i = 0; i < Rows; i++) sum[i][v] = fma(broadcast(f.extra_rows[t * Rows + i]), x, sum[i][v]);
         }
@@ -43,7 +44,8 @@ template <int Rows, int Vecs>
     }
 }
 
-// ---- Natural: columns side by side in a row of W ------------------------------------------------------------------------
+// ---- Natural: columns side by side in a row of W
+// ------------------------------------------------------------------------
 
 constexpr int kNaturalVecs = 4;
 constexpr int kAheadRows = 16;
@@ -92,7 +94,8 @@ struct NaturalNf4 {
         for (int half = 0; half < 2; half++) { // kTileCols columns lie in one block
             const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
 #pragma GCC unroll 2
-            for (int v = half * 2; v < half * 2 + 2; v++) x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
+            for (int v = half * 2; v < half * 2 + 2; v++)
+                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
         }
     }
 };
@@ -121,15 +124,18 @@ void natural_block(const Finish& f, int64_t begin, int64_t depth) {
     finish<Rows, kNaturalVecs>(sum, f);
 }
 
-// ---- Transposed: each lane is a row of W, transposed in registers --------------------------------------------------------
+// ---- Transposed: each lane is a row of W, transposed in registers
+// --------------------------------------------------------
 
-// Rows of W as kTileCols streams. step(k, v) hands out depths k .. k + kStep - 1 of the rows of register v. (Both registers in
-// turn, depth by depth, keeps more chains in flight, but reading 32 streams at once cost up to 1.7x from DRAM.)
+// Rows of W as kTileCols streams. step(k, v) hands out depths k .. k + kStep - 1 of the rows of register v. (Both
+// registers in turn, depth by depth, keeps more chains in flight, but reading 32 streams at once cost up to 1.7x from
+// DRAM.)
 struct TransposedF32 {
     static constexpr int64_t kStep = 4;
     const float* rows[kTileCols];
     TransposedF32(const ftc_weight& w, int64_t column, int64_t begin) {
-        for (int i = 0; i < kTileCols; i++) rows[i] = static_cast<const float*>(w.data) + (column + i) * w.row_stride + begin;
+        for (int i = 0; i < kTileCols; i++)
+            rows[i] = static_cast<const float*>(w.data) + (column + i) * w.row_stride + begin;
     }
     template <class Use>
     [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
@@ -140,7 +146,9 @@ struct TransposedF32 {
 #pragma GCC unroll 4
         for (int d = 0; d < 4; d++) use(d, quads[d]);
     }
-    float value(int64_t k, int i) const { return rows[i][k]; }
+    float value(int64_t k, int i) const {
+        return rows[i][k];
+    }
 };
 
 struct TransposedBf16 {
@@ -165,7 +173,9 @@ struct TransposedBf16 {
             use(2 * d + 1, second_bf16(words[d]));
         }
     }
-    float value(int64_t k, int i) const { return __builtin_bit_cast(float, uint32_t{rows[i][k]} << 16); }
+    float value(int64_t k, int i) const {
+        return __builtin_bit_cast(float, uint32_t{rows[i][k]} << 16);
+    }
 };
 
 #if FTC_NF4_VECTORS
@@ -179,13 +189,15 @@ struct TransposedNf4 {
     TransposedNf4(const ftc_weight& weight, int64_t first_column, int64_t first_depth)
         : w(weight), column(first_column), begin(first_depth), table(nf4_table(weight.quant_map)) {
         for (int i = 0; i < kTileCols; i++)
-            rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) + ((column + i) * w.cols + begin) / 2);
+            rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
+                                                     ((column + i) * w.cols + begin) / 2);
     }
     template <class Use>
     [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
         const int64_t blocks_per_row = w.cols / 64;
         float lanes[kLanes];
-        for (int i = 0; i < kLanes; i++) lanes[i] = nf4_absmax(w, (column + v * kLanes + i) * blocks_per_row + (begin + k) / 64);
+        for (int i = 0; i < kLanes; i++)
+            lanes[i] = nf4_absmax(w, (column + v * kLanes + i) * blocks_per_row + (begin + k) / 64);
         const Vec absmax = load(lanes);
         if (k % 128 == 0)
             for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[v * kLanes + i] + k / 8 + 64);
@@ -207,7 +219,9 @@ struct TransposedNf4 {
             }
         }
     }
-    float value(int64_t, int) const { return 0.0f; } // never: the depth is a multiple of 64
+    float value(int64_t, int) const {
+        return 0.0f;
+    } // never: the depth is a multiple of 64
 };
 #endif
 
@@ -225,27 +239,30 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
     for (; k + Columns::kStep <= depth; k += Columns::kStep)
 #pragma GCC unroll 2
         for (int v = 0; v < kTileVecs; v++)
-            columns.step(k, v, [&](int64_t d, Vec x) __attribute__((always_inline)) {
+            columns.step(
+                k, v, [&](int64_t d, Vec x) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-                for (int i = 0; i < Rows; i++) sum[i][v] = fma(broadcast(a[i * stride + k + d]), x, sum[i][v]);
-            });
+                    for (int i = 0; i < Rows; i++) sum[i][v] = fma(broadcast(a[i * stride + k + d]), x, sum[i][v]);
+                });
     for (; k < depth; k++) {
         float lanes[kTileCols];
         for (int i = 0; i < kTileCols; i++) lanes[i] = columns.value(k, i);
         for (int i = 0; i < Rows; i++)
-            for (int v = 0; v < kTileVecs; v++) sum[i][v] = fma(broadcast(a[i * stride + k]), load(lanes + v * kLanes), sum[i][v]);
+            for (int v = 0; v < kTileVecs; v++)
+                sum[i][v] = fma(broadcast(a[i * stride + k]), load(lanes + v * kLanes), sum[i][v]);
     }
     finish<Rows, kTileVecs>(sum, f);
 }
 
-// ---- Choice -----------------------------------------------------------------------------------------------------------------
+// ---- Choice
+// -----------------------------------------------------------------------------------------------------------------
 
 using BlockKernel = void (*)(const Finish&, int64_t begin, int64_t depth);
 
 template <class Columns>
 BlockKernel natural_kernel(int64_t rows) {
-    constexpr BlockKernel kKernels[kFewRows] = {natural_block<1, Columns>, natural_block<2, Columns>, natural_block<3, Columns>,
-                                                natural_block<4, Columns>};
+    constexpr BlockKernel kKernels[kFewRows] = {natural_block<1, Columns>, natural_block<2, Columns>,
+                                                natural_block<3, Columns>, natural_block<4, Columns>};
     return kKernels[rows - 1];
 }
 
@@ -259,7 +276,8 @@ BlockKernel transposed_kernel(int64_t rows) {
 // NULL where the packed product has to do it.
 BlockKernel choose(const GemmArgs& args) {
     const ColumnSource& b = args.b;
-    if (args.rows > kFewRows || args.a_depth_major || args.c_transposed || args.a_dropout != nullptr || b.dropout != nullptr)
+    if (args.rows > kFewRows || args.a_depth_major || args.c_transposed || args.a_dropout != nullptr ||
+        b.dropout != nullptr)
         return nullptr;
     if (args.adapter_count > 1) return nullptr;
     if (args.adapter_count == 1) {
@@ -267,8 +285,10 @@ BlockKernel choose(const GemmArgs& args) {
         if (adapter.row_begin > 0 || adapter.row_end < args.rows || adapter.dropout != nullptr) return nullptr;
     }
     switch (b.weight.format) {
-    case FTC_WEIGHT_F32: return b.transposed ? transposed_kernel<TransposedF32>(args.rows) : natural_kernel<NaturalF32>(args.rows);
-    case FTC_WEIGHT_BF16: return b.transposed ? transposed_kernel<TransposedBf16>(args.rows) : natural_kernel<NaturalBf16>(args.rows);
+    case FTC_WEIGHT_F32:
+        return b.transposed ? transposed_kernel<TransposedF32>(args.rows) : natural_kernel<NaturalF32>(args.rows);
+    case FTC_WEIGHT_BF16:
+        return b.transposed ? transposed_kernel<TransposedBf16>(args.rows) : natural_kernel<NaturalBf16>(args.rows);
     default:
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(b.weight))
@@ -286,15 +306,18 @@ int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64
     const int64_t group = args.b.transposed ? kTileCols : kNaturalVecs * kLanes;
     const GemmAdapter* adapter = args.adapter_count == 1 ? &args.adapters[0] : nullptr;
     if (adapter != nullptr)
-        pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank, adapter->scaling);
+        pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank,
+                    adapter->scaling);
     int64_t column = begin;
     for (; column + group <= end; column += group) {
-        if (adapter != nullptr) pack_columns(scratch.extra, adapter->factor, column, group, 0, adapter->rank, adapter->rank);
+        if (adapter != nullptr)
+            pack_columns(scratch.extra, adapter->factor, column, group, 0, adapter->rank, adapter->rank);
         for (int64_t k = 0; k < args.depth; k += args.block_depth) {
             const int64_t depth = args.depth - k < args.block_depth ? args.depth - k : args.block_depth;
             const bool last = k + depth == args.depth;
-            const Finish finish_block{args, column, last && adapter != nullptr ? adapter->rank : 0, scratch.extra_rows, scratch.extra,
-                                      k == 0};
+            const Finish finish_block{
+                args,          column, last && adapter != nullptr ? adapter->rank : 0, scratch.extra_rows,
+                scratch.extra, k == 0};
             kernel(finish_block, k, depth);
         }
     }

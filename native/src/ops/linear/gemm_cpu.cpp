@@ -13,9 +13,15 @@ namespace {
 // Columns packed at a time: 576 x 1024 floats stream from L2 at the speed the tiles need (measured on 1 MB of L2).
 constexpr int64_t kMaxColumns = 1024;
 
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+int64_t round_up(int64_t a, int64_t b) {
+    return divide_up(a, b) * b;
+}
 
 // Workspace of one thread.
 struct Scratch {
@@ -73,10 +79,10 @@ struct Block {
     int64_t column, cols;
     int64_t begin, depth;
     bool first, last;
-    int64_t in_place;    // columns, from the first on, that are read where they are
-    float* columns;      // micropanels of the others, panel_depth rows each
+    int64_t in_place; // columns, from the first on, that are read where they are
+    float* columns;   // micropanels of the others, panel_depth rows each
     int64_t panel_depth;
-    float* factors;      // last block: micropanels of the adapters' factors, factor_depth rows apart
+    float* factors; // last block: micropanels of the adapters' factors, factor_depth rows apart
     int64_t factor_depth;
 
     const float* factor_panel(int64_t j, int64_t rank_offset) const {
@@ -84,8 +90,8 @@ struct Block {
     }
 };
 
-// Rows of fp32 whose columns lie side by side need no packing when few tiles of rows would read the copy: measured to pay up
-// to five tiles, fewer where the rows lie whole pages apart and share a set of the L1 cache.
+// Rows of fp32 whose columns lie side by side need no packing when few tiles of rows would read the copy: measured to
+// pay up to five tiles, fewer where the rows lie whole pages apart and share a set of the L1 cache.
 bool reads_in_place(const GemmArgs& args) {
     const ColumnSource& b = args.b;
     if (b.transposed || b.weight.format != FTC_WEIGHT_F32 || b.dropout != nullptr) return false;
@@ -93,7 +99,8 @@ bool reads_in_place(const GemmArgs& args) {
 }
 
 // Stores a tile that the kernel may not write in place: fewer columns than a vector, or C transposed.
-void store_edge(const GemmArgs& args, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols, bool add) {
+void store_edge(const GemmArgs& args, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols,
+                bool add) {
     for (int64_t i = 0; i < rows; i++) {
         for (int64_t j = 0; j < cols; j++) {
             float* c = args.c_transposed ? args.c + (column + j) * args.c_stride + row + i
@@ -128,10 +135,10 @@ void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, i
     store_edge(args, edge, row, column, rows, cols, add || args.c_transposed);
 }
 
-// c += dropout(scaling s factor) for one tile of rows, for an adapter whose path drops features. Four tiles at a time fill
-// a register of counters.
-void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmAdapter& adapter, int64_t rank_offset, int64_t row,
-                         int rows) {
+// c += dropout(scaling s factor) for one tile of rows, for an adapter whose path drops features. Four tiles at a time
+// fill a register of counters.
+void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmAdapter& adapter, int64_t rank_offset,
+                         int64_t row, int rows) {
     static_assert(4 * kTileCols == kDropoutFeatures);
     const GemmArgs& args = block.args;
     float part[kTileRows * kDropoutFeatures];
@@ -150,8 +157,8 @@ void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmA
         }
         const int64_t column = block.column + j;
         for (int64_t i = 0; i < rows; i++)
-            apply_dropout<true>(args.c + (row + i) * args.c_stride + column, part + i * kDropoutFeatures, width, *adapter.dropout, row + i,
-                                column);
+            apply_dropout<true>(args.c + (row + i) * args.c_stride + column, part + i * kDropoutFeatures, width,
+                                *adapter.dropout, row + i, column);
     }
 }
 
@@ -172,7 +179,8 @@ const GemmAdapter* adapter_at(const GemmArgs& args, int64_t row, int64_t row_end
 void pack_tile_rows(const Block& block, const Scratch& scratch, int64_t row, int rows) {
     const GemmArgs& args = block.args;
     if (args.a_depth_major) {
-        pack_depth_major(scratch.rows, args.a + block.begin * args.a_stride + row, args.a_stride, rows, block.depth, args.a_scale);
+        pack_depth_major(scratch.rows, args.a + block.begin * args.a_stride + row, args.a_stride, rows, block.depth,
+                         args.a_scale);
         return;
     }
     const float* a = args.a + row * args.a_stride + block.begin;
@@ -181,19 +189,20 @@ void pack_tile_rows(const Block& block, const Scratch& scratch, int64_t row, int
         return;
     }
     for (int i = 0; i < rows; i++)
-        apply_dropout<false>(scratch.stage + i * block.depth, a + i * args.a_stride, block.depth, *args.a_dropout, row + i,
-                             block.begin);
+        apply_dropout<false>(scratch.stage + i * block.depth, a + i * args.a_stride, block.depth, *args.a_dropout,
+                             row + i, block.begin);
     pack_row_major(scratch.rows, scratch.stage, block.depth, rows, block.depth);
 }
 
 // One tile of rows against the columns of the block.
-void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t rank_offset, int64_t row, int rows) {
+void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t rank_offset,
+                   int64_t row, int rows) {
     const ftc_weight& b = block.args.b.weight;
     pack_tile_rows(block, scratch, row, rows);
     const bool rides = adapter != nullptr && block.last;
     if (rides)
-        pack_scaled(scratch.extra_rows, adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank, rows, adapter->rank,
-                    adapter->scaling);
+        pack_scaled(scratch.extra_rows, adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank, rows,
+                    adapter->rank, adapter->scaling);
     Tile tile{};
     tile.a = scratch.rows;
     tile.depth = block.depth;
@@ -224,7 +233,8 @@ void sweep_rows(const Block& block, const Scratch& scratch, const Range& range) 
     for (int64_t row = range.row_begin; row < range.row_end; row = next) {
         const GemmAdapter* adapter = adapter_at(args, row, range.row_end, &next);
         int64_t rank_offset = 0;
-        for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++) rank_offset += before->rank;
+        for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++)
+            rank_offset += before->rank;
         int64_t tiles = divide_up(next - row, kTileRows);
         for (int64_t r = row; r < next; tiles--) {
             const int rows = static_cast<int>(divide_up(next - r, tiles));
@@ -234,24 +244,27 @@ void sweep_rows(const Block& block, const Scratch& scratch, const Range& range) 
     }
 }
 
-// Packs what the block reads. The factors of adapters follow the last block's depth in the same micropanels, so that tiles read
-// one stream.
+// Packs what the block reads. The factors of adapters follow the last block's depth in the same micropanels, so that
+// tiles read one stream.
 Block pack_block(const GemmArgs& args, const Scratch& scratch, int64_t column, int64_t cols, int64_t begin) {
-    Block block{args, column, cols, begin, smaller(args.block_depth, args.depth - begin), begin == 0, false, 0, scratch.columns, 0,
-                nullptr, 0};
+    Block block{args,       column, cols, begin,           smaller(args.block_depth, args.depth - begin),
+                begin == 0, false,  0,    scratch.columns, 0,
+                nullptr,    0};
     block.last = begin + block.depth == args.depth;
     block.in_place = reads_in_place(args) ? cols / kTileCols * kTileCols : 0;
     const bool follow = block.last && block.in_place == 0;
     block.panel_depth = block.depth + (follow ? args.total_rank : 0);
     if (block.in_place < cols)
-        pack_columns(block.columns, args.b, column + block.in_place, cols - block.in_place, begin, block.depth, block.panel_depth);
+        pack_columns(block.columns, args.b, column + block.in_place, cols - block.in_place, begin, block.depth,
+                     block.panel_depth);
     if (!block.last || args.adapter_count == 0) return block;
     block.factors = follow ? block.columns + block.depth * kTileCols : scratch.extra;
     block.factor_depth = follow ? block.panel_depth : args.total_rank;
     int64_t rank_offset = 0;
     for (int32_t i = 0; i < args.adapter_count; i++) {
         const GemmAdapter& adapter = args.adapters[i];
-        pack_columns(block.factors + rank_offset * kTileCols, adapter.factor, column, cols, 0, adapter.rank, block.factor_depth);
+        pack_columns(block.factors + rank_offset * kTileCols, adapter.factor, column, cols, 0, adapter.rank,
+                     block.factor_depth);
         rank_offset += adapter.rank;
     }
     return block;

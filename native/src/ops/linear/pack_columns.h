@@ -1,8 +1,9 @@
-// Packing of the column operand B: micropanels of kTileCols columns, [depth, kTileCols] each, zero past the last column.
+// Packing of the column operand B: micropanels of kTileCols columns, [depth, kTileCols] each, zero past the last
+// column.
 #pragma once
 
-#include "ops/linear/dropout.h"
 #include "ftc.h"
+#include "ops/linear/dropout.h"
 
 namespace ftc {
 

@@ -8,14 +8,20 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
-const float* f32_row(const ftc_weight& w, int64_t row) { return static_cast<const float*>(w.data) + row * w.row_stride; }
+const float* f32_row(const ftc_weight& w, int64_t row) {
+    return static_cast<const float*>(w.data) + row * w.row_stride;
+}
 const uint16_t* bf16_row(const ftc_weight& w, int64_t row) {
     return static_cast<const uint16_t*>(w.data) + row * w.row_stride;
 }
 
-float bf16_value(uint16_t x) { return __builtin_bit_cast(float, uint32_t{x} << 16); }
+float bf16_value(uint16_t x) {
+    return __builtin_bit_cast(float, uint32_t{x} << 16);
+}
 
 // ---- Transposed: a register holds one depth of kLanes rows of W -----------------------------------------------------
 
@@ -84,8 +90,8 @@ template <int Shift>
     store(dst, mul(nf4_look_up(table, shift_right<Shift>(codes)), absmax));
 }
 
-// The codes of kLanes rows transposed as 32-bit words: lane i of a word vector holds eight codes of row i, and each depth
-// is a shift, a table look-up and a multiplication. The high nibble of a byte comes first.
+// The codes of kLanes rows transposed as 32-bit words: lane i of a word vector holds eight codes of row i, and each
+// depth is a shift, a table look-up and a multiplication. The high nibble of a byte comes first.
 void pack_group_nf4_aligned(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
     const Nf4Table table = nf4_table(w.quant_map);
     const int64_t blocks_per_row = w.cols / 64;
@@ -97,7 +103,8 @@ void pack_group_nf4_aligned(float* dst, const ftc_weight& w, int64_t row, int64_
     for (int64_t k = 0; k < depth; k += 64) {
         float absmax_of_rows[kLanes];
         const int64_t block = row * blocks_per_row + (begin + k) / 64;
-        for (int64_t i = 0; i < kLanes; i++) absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
+        for (int64_t i = 0; i < kLanes; i++)
+            absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
         const Vec absmax = load(absmax_of_rows);
         for (int half = 0; half < 2; half++) { // four words are 32 codes
             if (half == 0 && k % 128 == 0)
@@ -138,14 +145,20 @@ void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t co
         float* group = dst + j / kTileCols * panel_depth * kTileCols + j % kTileCols;
         const int64_t valid = smaller(kLanes, count - j);
         switch (w.format) {
-        case FTC_WEIGHT_F32: pack_group_f32(group, w, column + j, valid, begin, depth); break;
-        case FTC_WEIGHT_BF16: pack_group_bf16(group, w, column + j, valid, begin, depth); break;
-        default: pack_group_nf4(group, w, column + j, valid, begin, depth); // api/ has refused anything else
+        case FTC_WEIGHT_F32:
+            pack_group_f32(group, w, column + j, valid, begin, depth);
+            break;
+        case FTC_WEIGHT_BF16:
+            pack_group_bf16(group, w, column + j, valid, begin, depth);
+            break;
+        default:
+            pack_group_nf4(group, w, column + j, valid, begin, depth); // api/ has refused anything else
         }
     }
 }
 
-// ---- Natural: a row of W is a depth -----------------------------------------------------------------------------------
+// ---- Natural: a row of W is a depth
+// -----------------------------------------------------------------------------------
 
 // One depth of `count` columns, spread over the micropanels (panel floats apart).
 void spread_f32(float* dst, const float* x, int64_t count, int64_t panel) {
@@ -166,7 +179,8 @@ void spread_bf16(float* dst, const uint16_t* x, int64_t count, int64_t panel) {
 
 #if FTC_NF4_VECTORS
 // Rows of whole blocks; column is a multiple of kTileCols, so a micropanel's row lies in one block of 64.
-void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t row, int64_t column, int64_t count, int64_t panel) {
+void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t row, int64_t column, int64_t count,
+                int64_t panel) {
     const int64_t first = row * w.cols + column;
     const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + first / 2;
     for (int64_t j = 0; j < count; j += kTileCols, dst += panel) { // cols % 64 == 0: whole micropanels
@@ -180,7 +194,8 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
 // Depth `row`, columns [column, column + count), count <= kSlice, into the micropanels from `to` on.
 constexpr int64_t kSlice = 64 > kDropoutFeatures ? 64 : kDropoutFeatures;
 
-void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column, int64_t count, int64_t panel, bool prefetch) {
+void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column, int64_t count, int64_t panel,
+              bool prefetch) {
     constexpr int64_t kAhead = 16; // rows: the next chunk
     const ftc_weight& w = source.weight;
     float stage[kSlice];
@@ -206,7 +221,8 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
     default: // NF4: api/ has refused anything else
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(w)) {
-            if (prefetch) __builtin_prefetch(static_cast<const uint8_t*>(w.data) + ((row + kAhead) * w.cols + column) / 2);
+            if (prefetch)
+                __builtin_prefetch(static_cast<const uint8_t*>(w.data) + ((row + kAhead) * w.cols + column) / 2);
             spread_nf4(to, w, nf4_table(w.quant_map), row, column, count, panel);
             return;
         }
@@ -216,8 +232,9 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
     }
 }
 
-// Sixteen rows at a time, and of them a slice of columns at a time: reads stay in lines that are in L1, and each micropanel
-// is written in runs (micropanels lie a multiple of 4096 bytes apart, so writing many side by side would thrash one set).
+// Sixteen rows at a time, and of them a slice of columns at a time: reads stay in lines that are in L1, and each
+// micropanel is written in runs (micropanels lie a multiple of 4096 bytes apart, so writing many side by side would
+// thrash one set).
 void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth,
                   int64_t panel_depth) {
     constexpr int64_t kChunk = 16;
@@ -228,7 +245,8 @@ void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_
         for (int64_t slice = 0; slice < count; slice += kSlice) {
             const int64_t width = smaller(kSlice, count - slice);
             for (int64_t k = chunk; k < end; k++)
-                pack_row(dst + slice / kTileCols * panel + k * kTileCols, source, begin + k, column + slice, width, panel, prefetch);
+                pack_row(dst + slice / kTileCols * panel + k * kTileCols, source, begin + k, column + slice, width,
+                         panel, prefetch);
         }
     }
 }

@@ -77,7 +77,8 @@ TEST_P(Linear, RandomShapesMatchTheReference) {
             add_segment(l, row, end, pick(1, 20), pick(0, 2) == 0 ? 0.3f : 0.0f);
             row = end + pick(0, 3);
         }
-        SCOPED_TRACE(::testing::Message() << l.m << " x " << l.n << " x " << l.k << ", " << l.segments.size() << " adapters");
+        SCOPED_TRACE(::testing::Message()
+                     << l.m << " x " << l.n << " x " << l.k << ", " << l.segments.size() << " adapters");
         expect_matches_reference(run_linear(devices[i % 2], l), l);
     }
 }
@@ -143,7 +144,8 @@ TEST(LinearIsas, Avx2AndAvx512AgreeBitForBit) {
     }
 }
 
-// Central differences of sum(y * dy) with respect to x and a, in the layer's own forward: tiny, so exact enough in fp32.
+// Central differences of sum(y * dy) with respect to x and a, in the layer's own forward: tiny, so exact enough in
+// fp32.
 TEST_P(Linear, GradientsMatchFiniteDifferences) {
     const Device device(GetParam());
     ReferenceLinear l = random_linear(3, 4, 5, true);
