@@ -78,8 +78,8 @@ public sealed class TokenizerPropertyTests : IDisposable
     [Fact]
     public void A_megabyte_without_any_cut_is_encoded_in_reasonable_time()
     {
-        string source = ReferenceData.Need("tokenizers", "TinyLlama-1.1B-Chat-v1.0");
-        string text = File.ReadAllText(ReferenceData.Need("datasets", "tinyshakespeare.txt"));
+        string source = TestData.Path("tokenizers", "TinyLlama-1.1B-Chat-v1.0");
+        string text = File.ReadAllText(TestData.Path("datasets", "tinyshakespeare.txt"));
         Tokenizer tokenizer = Tokenizer.Load(source);
         var watch = Stopwatch.StartNew();
         TokenEncoding encoding = tokenizer.Encode(text, true);
