@@ -77,6 +77,7 @@ public sealed class ExampleEncoderTests : IDisposable
     {
         TokenizedExample sample = new ExampleEncoder(_tiny.Tokenizer, Template("<s>" + ChatMl), Options()).Encode(Chat("A", "B"))[0];
         sample.Ids.Count(id => id == _tiny.Tokenizer.BosId).Should().Be(1);
+        Show(new ExampleEncoder(_tiny.Tokenizer, null, Options()).Encode(new CompletionExample(Here, "<s>Q: ", "yes"))[0]).Should().Be("<s>Q: [yes</s>]");
     }
 
     [Fact]
