@@ -43,9 +43,10 @@ internal sealed class BpeModel : ITokenModel
     {
         // Where no token has the sign for a space inside, none crosses the place before one: words can be looked up one by one.
         int start = 0;
-        for (int i = 1; _signBegins && i < piece.Length; i++)
+        ReadOnlySpan<char> text = piece.Span;
+        for (int i = 1; _signBegins && i < text.Length; i++)
         {
-            if (piece.Span[i] != Sign || piece.Span[i - 1] == Sign)
+            if (text[i] != Sign || text[i - 1] == Sign)
                 continue;
             TokenizeWord(piece.Sub(start, i - start), output);
             start = i;
