@@ -105,7 +105,7 @@ public sealed class ExampleEncoder
 
     private TokenizedExample EncodeCompletion(CompletionExample example)
     {
-        TokenEncoding encoding = _tokenizer.Encode(example.Prompt + example.Completion, addSpecialTokens: true);
+        TokenEncoding encoding = EncodePlain(example.Prompt + example.Completion);
         List<int> ids = [.. encoding.Ids];
         List<byte> mask = [.. encoding.Offsets.Select(range => range.End > range.Start && range.Start >= example.Prompt.Length ? (byte)1 : (byte)0)];
         return Ended(ids, mask, example.Source);
@@ -113,9 +113,13 @@ public sealed class ExampleEncoder
 
     private TokenizedExample EncodeText(TextExample example)
     {
-        TokenEncoding encoding = _tokenizer.Encode(example.Text, addSpecialTokens: true);
+        TokenEncoding encoding = EncodePlain(example.Text);
         return Ended([.. encoding.Ids], [.. encoding.Offsets.Select(range => range.End > range.Start ? (byte)1 : (byte)0)], example.Source);
     }
+
+    // A text that already begins with the BOS token gets no second one.
+    private TokenEncoding EncodePlain(string text) => _tokenizer.Encode(
+        text, addSpecialTokens: !(_tokenizer.AddsBos && text.StartsWith(_tokenizer.BosToken!, StringComparison.Ordinal)));
 
     private TokenizedExample Ended(List<int> ids, List<byte> mask, SourceLocation source)
     {

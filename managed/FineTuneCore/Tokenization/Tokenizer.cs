@@ -164,11 +164,14 @@ public sealed class Tokenizer
 
     private (string? Token, int? Id) Named(string? token) => (token, token is null ? null : IdOf(token));
 
-    // transformers adds what tokenizer_config.json declares and tokenizer.json lacks.
+    // transformers adds what tokenizer_config.json declares, so its flags win over those of tokenizer.json.
     private static TokenizerParts WithDeclared(TokenizerParts parts, SpecialTokens special)
     {
-        HashSet<string> known = [.. parts.AddedTokens.Select(token => token.Content)];
-        AddedToken[] missing = [.. special.Declared.Where(token => !known.Contains(token.Content))];
-        return missing.Length == 0 ? parts : parts with { AddedTokens = [.. parts.AddedTokens, .. missing] };
+        var tokens = new OrderedDictionary<string, AddedToken>(StringComparer.Ordinal);
+        foreach (AddedToken token in parts.AddedTokens)
+            tokens[token.Content] = token;
+        foreach (AddedToken token in special.Declared)
+            tokens[token.Content] = tokens.TryGetValue(token.Content, out AddedToken? known) ? token with { Id = known.Id } : token;
+        return parts with { AddedTokens = [.. tokens.Values] };
     }
 }

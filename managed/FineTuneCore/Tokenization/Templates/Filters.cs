@@ -20,7 +20,7 @@ internal static class Filters
         ["forceescape"] = (v, _) => Escape(Python.Text(v)),
         ["float"] = (v, a) => ToFloat(v, a.Next("default", 0.0)),
         ["format"] = (v, a) => Format(Python.Text(v), a),
-        ["indent"] = (v, a) => Indent(Python.Text(v), a),
+        ["indent"] = (v, a) => Indent(v as string ?? throw Needs("indent", "a string", v), a),
         ["int"] = ToInt,
         ["lower"] = (v, _) => Python.Text(v).ToLowerInvariant(),
         ["upper"] = (v, _) => Python.Text(v).ToUpperInvariant(),

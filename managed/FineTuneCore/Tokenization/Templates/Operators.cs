@@ -69,7 +69,7 @@ internal static class Operators
                 "*" => checked(left * right),
                 "//" => FloorDivide(left, right),
                 "%" => left - checked(FloorDivide(left, right) * right),
-                "**" when right < 0 => Math.Pow(left, right),
+                "**" when right < 0 => left == 0 ? throw new TemplateError("0 cannot be raised to a negative power") : Math.Pow(left, right),
                 "**" => Power(left, right),
                 _ => throw new TemplateError($"unknown operator {op}"),
             };
@@ -152,7 +152,7 @@ internal static class Operators
                 throw new TemplateError("not enough arguments for format string");
             result.Append(Conversion(format[start..i], format[i], hasName ? named : items[used++]));
         }
-        if (used < items.Count && values is not Mapping)
+        if (used < items.Count && values is not (Mapping or Sequence { IsTuple: false }))
             throw new TemplateError("not all arguments converted during string formatting");
         return result.ToString();
     }

@@ -10,10 +10,10 @@ public sealed class ChatTemplateTests
     private const string Chat = """[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]""";
 
     [Theory]
-    [InlineData("chatml", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYes?<|im_end|>\n", "<|im_start|>assistant\n")]
+    [InlineData("chatml", "<s><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYes?<|im_end|>\n", "<|im_start|>assistant\n")]
     [InlineData("llama3", "<s><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nYes?<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\n")]
-    [InlineData("plain", "### User:\nHi\n\n### Assistant:\nYes?</s>\n\n", "### Assistant:\n")]
-    [InlineData("zephyr", "<|user|>\nHi</s>\n<|assistant|>\nYes?</s>\n", "<|assistant|>\n")]
+    [InlineData("plain", "<s>### User:\nHi\n\n### Assistant:\nYes?</s>\n\n", "### Assistant:\n")]
+    [InlineData("zephyr", "<s><|user|>\nHi</s>\n<|assistant|>\nYes?</s>\n", "<|assistant|>\n")]
     public void Bundled_templates_render(string name, string text, string prompt)
     {
         ChatTemplate template = ChatTemplate.Bundled(name, "<s>", "</s>");
@@ -84,7 +84,7 @@ public sealed class ChatTemplateTests
     [Fact]
     public void Published_templates_render_as_published()
     {
-        string file = ReferenceData.Need("chat_templates", "renderings.json");
+        string file = TestData.Path("chat_templates", "renderings.json");
         using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(file));
         JsonElement conversations = golden.RootElement.GetProperty("conversations");
         int checkedCases = 0;

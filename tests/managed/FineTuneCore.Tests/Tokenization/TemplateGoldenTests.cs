@@ -11,7 +11,7 @@ public sealed class TemplateGoldenTests
     [Fact]
     public void Small_templates_render_as_Jinja2_renders_them()
     {
-        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(ReferenceData.Golden("templates", "renderings.json")));
+        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(GoldenFiles.Path("templates", "renderings.json")));
         Dictionary<string, JsonElement> variables = golden.RootElement.GetProperty("variables").EnumerateObject().ToDictionary(v => v.Name, v => v.Value);
         var different = new List<string>();
         foreach (JsonElement test in golden.RootElement.GetProperty("cases").EnumerateArray())
