@@ -1,7 +1,7 @@
 // ftc_bench [threads] [rounds] [filter]: GFLOP/s of the linear layer per shape, and the share of the measured FMA peak.
 //
-// With one thread times are CPU time of the thread, else wall time; the best of the rounds counts. FTC_CPU_ISA picks the
-// instruction set. Only shapes whose name contains `filter` run.
+// With one thread times are CPU time of the thread, else wall time; the best of the rounds counts. FTC_CPU_ISA picks
+// the instruction set. Only shapes whose name contains `filter` run.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -41,8 +41,9 @@ struct Buffer {
     float* data = nullptr;
 };
 
-const float kNf4Map[16] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f, -0.09105004f, 0.0f,
-                           0.07958030f,  0.16093020f,  0.24611230f,  0.33791524f,  0.44070983f,  0.56261700f,  0.72295684f,  1.0f};
+const float kNf4Map[16] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f,
+                           -0.09105004f, 0.0f,         0.07958030f,  0.16093020f,  0.24611230f,  0.33791524f,
+                           0.44070983f,  0.56261700f,  0.72295684f,  1.0f};
 
 struct Runner {
     ftc_context* context = nullptr;
@@ -82,8 +83,9 @@ struct Runner {
         layout.struct_size = sizeof(layout);
         check(ftc_linear_get_layout(context, k, n, 16, FTC_F32, &layout));
         const Buffer x(context, kMaxRows * layout.x_row_stride), y(context, kMaxRows * layout.y_row_stride),
-            w(context, n * layout.weight_row_stride), codes(context, n * k / 8), absmax(context, n * k / 64), a(context, 16 * k),
-            b(context, n * 16), s(context, kMaxRows * 16), da(context, 16 * k), db(context, n * 16), dw(context, n * k);
+            w(context, n * layout.weight_row_stride), codes(context, n * k / 8), absmax(context, n * k / 64),
+            a(context, 16 * k), b(context, n * 16), s(context, kMaxRows * 16), da(context, 16 * k), db(context, n * 16),
+            dw(context, n * k);
         int64_t bytes = 0;
         check(ftc_linear_workspace_bytes(context, kMaxRows, k, n, 16, &bytes));
         const Buffer workspace(context, bytes / 4);
@@ -102,6 +104,11 @@ struct Runner {
         nf4.absmax = absmax.data;
         nf4.quant_map = kNf4Map;
         nf4.block_size = 64;
+        ftc_weight nested = nf4;
+        const Buffer nested_absmax(context, n * k / 64 / 256 + 1), nested_map(context, 256);
+        nested.nested_absmax = nested_absmax.data;
+        nested.nested_map = nested_map.data;
+        nested.nested_block_size = 256;
 
         for (const int64_t m : {1, 4, 16, 64, 256, 1024}) {
             ftc_linear_params params{};
@@ -128,23 +135,26 @@ struct Runner {
             const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
             const double lora_flops = 2.0 * 16 * static_cast<double>(m) * static_cast<double>(n + k);
             const auto forward = [&](const ftc_weight& weight, const ftc_lora_segment* segment) {
-                check(ftc_linear_forward(stream, y.data, x.data, &weight, nullptr, segment, segment != nullptr ? 1 : 0, &params,
-                                         workspace.data, bytes));
+                check(ftc_linear_forward(stream, y.data, x.data, &weight, nullptr, segment, segment != nullptr ? 1 : 0,
+                                         &params, workspace.data, bytes));
             };
             const auto backward = [&](const ftc_weight& weight, const ftc_lora_segment* segment, float* dweight) {
-                check(ftc_linear_backward(stream, x.data, dweight, nullptr, y.data, dweight != nullptr ? x.data : x.data, &weight,
-                                          segment, segment != nullptr ? 1 : 0, &params, workspace.data, bytes));
+                check(ftc_linear_backward(stream, x.data, dweight, nullptr, y.data, x.data, &weight, segment,
+                                          segment != nullptr ? 1 : 0, &params, workspace.data, bytes));
             };
             measure("forward f32 " + shape, flops, [&] { forward(f32, nullptr); });
             measure("forward bf16 " + shape, flops, [&] { forward(bf16, nullptr); });
             measure("forward nf4 " + shape, flops, [&] { forward(nf4, nullptr); });
+            measure("forward nf4-nested " + shape, flops, [&] { forward(nested, nullptr); });
             measure("forward f32+lora " + shape, flops + lora_flops, [&] { forward(f32, &lora); });
             measure("forward f32+lora+dropout " + shape, flops + lora_flops, [&] { forward(f32, &dropping); });
             measure("backward f32 " + shape, flops, [&] { backward(f32, nullptr, nullptr); });
             measure("backward bf16 " + shape, flops, [&] { backward(bf16, nullptr, nullptr); });
             measure("backward nf4 " + shape, flops, [&] { backward(nf4, nullptr, nullptr); });
+            measure("backward nf4-nested " + shape, flops, [&] { backward(nested, nullptr, nullptr); });
             measure("backward f32+lora " + shape, flops + 2 * lora_flops, [&] { backward(f32, &lora, nullptr); });
-            measure("backward f32+lora+dropout " + shape, flops + 2 * lora_flops, [&] { backward(f32, &dropping, nullptr); });
+            measure("backward f32+lora+dropout " + shape, flops + 2 * lora_flops,
+                    [&] { backward(f32, &dropping, nullptr); });
             measure("backward f32+dweight " + shape, 2 * flops, [&] { backward(f32, nullptr, dw.data); });
         }
     }
@@ -166,7 +176,8 @@ int main(int argc, char** argv) {
     info.struct_size = sizeof(info);
     check(ftc_context_get_info(runner.context, &info));
     runner.peak = fma_peak(info.isa);
-    std::printf("%s, %s, %d threads, FMA peak %.1f GFLOP/s a core\n", info.device_name, info.isa, info.threads, runner.peak);
+    std::printf("%s, %s, %d threads, FMA peak %.1f GFLOP/s a core\n", info.device_name, info.isa, info.threads,
+                runner.peak);
     runner.linear(576, 576);
     runner.linear(1536, 576);
     runner.linear(8192, 576);

@@ -1,4 +1,5 @@
-// The rule every kernel is held to: at most twice as wrong as the naive computation in fp32, plus one ulp of the largest value.
+// The rule every kernel is held to: at most twice as wrong as the naive computation in fp32, plus one ulp of the
+// largest value.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,8 +11,8 @@
 
 namespace ftc::testing {
 
-inline void expect_accurate(const std::vector<float>& actual, const std::vector<float>& naive, const std::vector<double>& exact,
-                            const char* what) {
+inline void expect_accurate(const std::vector<float>& actual, const std::vector<float>& naive,
+                            const std::vector<double>& exact, const char* what) {
     ASSERT_EQ(actual.size(), exact.size()) << what;
     ASSERT_EQ(naive.size(), exact.size()) << what;
     double worst = 0, naive_worst = 0, largest = 0;
@@ -27,7 +28,8 @@ inline void expect_accurate(const std::vector<float>& actual, const std::vector<
     }
     const float top = static_cast<float>(largest);
     const double ulp = static_cast<double>(std::nextafter(top, std::numeric_limits<float>::infinity()) - top);
-    EXPECT_LE(worst, 2 * naive_worst + ulp) << what << ": element " << at << " is " << actual[at] << ", expected " << exact[at];
+    EXPECT_LE(worst, 2 * naive_worst + ulp)
+        << what << ": element " << at << " is " << actual[at] << ", expected " << exact[at];
 }
 
 } // namespace ftc::testing

@@ -1,4 +1,5 @@
-// How a kernel is held against its definition: on every instruction set and thread count, and as accurate as plain fp32.
+// How a kernel is held against its definition: on every instruction set and thread count, and as accurate as plain
+// fp32.
 #pragma once
 
 #include <algorithm>
@@ -24,8 +25,8 @@ inline void expect_same_bits(const Outputs& a, const Outputs& b, const std::stri
     }
 }
 
-// Runs the op on every instruction set with 1, 2 and 3 threads. Thread counts must agree bit for bit, and so must AVX2 and
-// AVX-512; padding must be untouched. Returns one set of outputs per instruction set.
+// Runs the op on every instruction set with 1, 2 and 3 threads. Thread counts must agree bit for bit, and so must AVX2
+// and AVX-512; padding must be untouched. Returns one set of outputs per instruction set.
 inline std::vector<std::pair<std::string, Outputs>> run_everywhere(const std::function<Outputs(Device&)>& op) {
     std::vector<std::pair<std::string, Outputs>> results;
     for (const std::string& isa : isas()) {
@@ -57,17 +58,21 @@ inline void expect_accurate(const Matrix& actual, const std::vector<float>& naiv
             const size_t i = static_cast<size_t>(r * actual.cols + c);
             const double value = static_cast<double>(actual.at(r, c));
             if (std::isnan(exact[i]) || std::isinf(exact[i])) {
-                ASSERT_TRUE(std::isnan(exact[i]) ? std::isnan(value) : value == exact[i]) << what << " at " << r << ", " << c;
+                ASSERT_TRUE(std::isnan(exact[i]) ? std::isnan(value) : value == exact[i])
+                    << what << " at " << r << ", " << c;
                 continue;
             }
-            ASSERT_TRUE(std::isfinite(value)) << what << " at " << r << ", " << c << " is " << value << ", expected " << exact[i];
+            ASSERT_TRUE(std::isfinite(value))
+                << what << " at " << r << ", " << c << " is " << value << ", expected " << exact[i];
             largest = std::max(largest, std::abs(exact[i]));
             naive_error = std::max(naive_error, std::abs(static_cast<double>(naive[i]) - exact[i]));
             error = std::max(error, std::abs(value - exact[i]));
         }
     const float top = static_cast<float>(largest);
-    const double ulp = static_cast<double>(std::nextafter(top, std::numeric_limits<float>::infinity())) - static_cast<double>(top);
-    EXPECT_LE(error, 2.0 * naive_error + ulp) << what << ": naive error " << naive_error << ", largest value " << largest;
+    const double ulp =
+        static_cast<double>(std::nextafter(top, std::numeric_limits<float>::infinity())) - static_cast<double>(top);
+    EXPECT_LE(error, 2.0 * naive_error + ulp)
+        << what << ": naive error " << naive_error << ", largest value " << largest;
 }
 
 } // namespace ftc::testing

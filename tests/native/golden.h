@@ -49,7 +49,7 @@ inline std::string test_data() {
 
 // The tensors of a small .safetensors file as bytes; only what tests need: names and data_offsets.
 class Tensors {
-  public:
+public:
     explicit Tensors(const std::string& path) {
         std::ifstream file(path, std::ios::binary);
         std::stringstream all;
@@ -63,7 +63,8 @@ class Tensors {
 
     std::vector<std::string> names_ending(const std::string& suffix) const {
         std::vector<std::string> names;
-        for (size_t at = header_.find(suffix + "\""); at != std::string::npos; at = header_.find(suffix + "\"", at + 1)) {
+        for (size_t at = header_.find(suffix + "\""); at != std::string::npos;
+             at = header_.find(suffix + "\"", at + 1)) {
             const size_t start = header_.rfind('"', at) + 1;
             names.push_back(header_.substr(start, at + suffix.size() - start));
         }
@@ -83,7 +84,7 @@ class Tensors {
         return values;
     }
 
-  private:
+private:
     std::string bytes_, header_;
     size_t data_ = 0;
 };

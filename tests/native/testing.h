@@ -22,7 +22,7 @@ inline std::vector<std::string> isas() {
 
 // A context and its stream on one instruction set ("" = the default choice).
 class Device {
-  public:
+public:
     explicit Device(const std::string& isa = "", int32_t threads = 1, int64_t memory_limit_bytes = 0) {
         if (!isa.empty()) setenv("FTC_CPU_ISA", isa.c_str(), 1);
         ftc_context_params params{};
@@ -43,7 +43,7 @@ class Device {
     ftc_context* context() const { return context_; }
     operator ftc_stream*() const { return stream_; } // ops take a stream
 
-  private:
+private:
     ftc_context* context_ = nullptr;
     ftc_stream* stream_ = nullptr;
 };

@@ -13,12 +13,13 @@ void check_shape(const char* function, const ftc_attention_params* p) {
     check_at_least(function, "key_rows", p->key_rows, 0);
     check_at_least(function, "first_query", p->first_query, 0);
     if (p->first_query + p->query_rows > p->key_rows)
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: first_query + query_rows is %" PRId64 ", expected at most key_rows %" PRId64, function,
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "%s: first_query + query_rows is %" PRId64 ", expected at most key_rows %" PRId64, function,
              p->first_query + p->query_rows, p->key_rows);
     check_at_least(function, "key_value_heads", p->key_value_heads, 1);
     if (p->heads < 1 || p->heads % p->key_value_heads != 0)
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: heads is %d, expected a multiple of key_value_heads %d", function, p->heads,
-             p->key_value_heads);
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: heads is %d, expected a multiple of key_value_heads %d", function,
+             p->heads, p->key_value_heads);
     if (p->head_dim < 1 || p->head_dim > 256)
         fail(FTC_ERROR_INVALID_ARGUMENT, "%s: head_dim is %d, expected 1..256", function, p->head_dim);
 }
@@ -36,28 +37,30 @@ void check_key_begin(const char* function, const int32_t* key_begin, int64_t que
     for (int64_t row = 0; row < query_rows; ++row) {
         const int32_t smallest = row == 0 ? 0 : key_begin[row - 1];
         if (key_begin[row] < smallest)
-            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: key_begin[%" PRId64 "] is %d, expected >= %d: key intervals begin at 0 or later and never go back",
+            fail(FTC_ERROR_INVALID_ARGUMENT,
+                 "%s: key_begin[%" PRId64
+                 "] is %d, expected >= %d: key intervals begin at 0 or later and never go back",
                  function, row, static_cast<int>(key_begin[row]), static_cast<int>(smallest));
     }
 }
 
 int64_t needed_bytes(const ftc_attention_params& p, int32_t threads, bool backward) {
-    int64_t floats = 0;
-    if (backward)
-        floats = attention_backward_layout(p, threads).floats;
-    else if (p.query_rows <= kDecodeRows)
-        floats = attention_decode_layout(p, threads).floats;
-    else
-        floats = attention_forward_layout(p, threads).floats;
+    const int64_t floats =
+        backward ? attention_backward_layout(p, threads).floats : attention_forward_floats(p, threads);
     return workspace_bytes_of(floats);
 }
 
-const float* floats(const void* p) { return static_cast<const float*>(p); }
-float* floats(void* p) { return static_cast<float*>(p); }
+const float* floats(const void* p) {
+    return static_cast<const float*>(p);
+}
+float* floats(void* p) {
+    return static_cast<float*>(p);
+}
 
 } // namespace
 
-ftc_status ftc_attention_workspace_bytes(ftc_context* context, const ftc_attention_params* params, int32_t backward, int64_t* bytes) {
+ftc_status ftc_attention_workspace_bytes(ftc_context* context, const ftc_attention_params* params, int32_t backward,
+                                         int64_t* bytes) {
     return guard(__func__, [&] {
         const char* function = "ftc_attention_workspace_bytes";
         check_pointer(function, "context", context);
@@ -82,17 +85,24 @@ ftc_status ftc_attention_forward(ftc_stream* stream, void* o, float* lse, const 
         check_pointer(function, "v", v);
         check_key_begin(function, key_begin, params->query_rows);
         ftc_context& context = *stream->context;
-        float* memory = check_workspace(function, workspace, workspace_bytes, needed_bytes(*params, context.pool.threads(), false),
-                                        "ftc_attention_workspace_bytes");
-        context.kernels->attention.attention_forward(
-            context.pool, {.o = floats(o), .lse = lse, .q = floats(q), .k = floats(k), .v = floats(v), .key_begin = key_begin,
-                           .shape = *params, .workspace = memory});
+        float* memory =
+            check_workspace(function, workspace, workspace_bytes, needed_bytes(*params, context.pool.threads(), false),
+                            "ftc_attention_workspace_bytes");
+        context.kernels->attention.attention_forward(context.pool, {.o = floats(o),
+                                                                    .lse = lse,
+                                                                    .q = floats(q),
+                                                                    .k = floats(k),
+                                                                    .v = floats(v),
+                                                                    .key_begin = key_begin,
+                                                                    .shape = *params,
+                                                                    .workspace = memory});
     });
 }
 
-ftc_status ftc_attention_backward(ftc_stream* stream, void* dq, void* dk, void* dv, const void* dout, const void* q, const void* k,
-                                  const void* v, const void* o, const float* lse, const int32_t* key_begin,
-                                  const ftc_attention_params* params, void* workspace, int64_t workspace_bytes) {
+ftc_status ftc_attention_backward(ftc_stream* stream, void* dq, void* dk, void* dv, const void* dout, const void* q,
+                                  const void* k, const void* v, const void* o, const float* lse,
+                                  const int32_t* key_begin, const ftc_attention_params* params, void* workspace,
+                                  int64_t workspace_bytes) {
     return guard(__func__, [&] {
         const char* function = "ftc_attention_backward";
         check_stream(function, stream);
@@ -118,10 +128,19 @@ ftc_status ftc_attention_backward(ftc_stream* stream, void* dq, void* dk, void* 
         }
         check_key_begin(function, key_begin, p.query_rows);
         ftc_context& context = *stream->context;
-        float* memory = check_workspace(function, workspace, workspace_bytes, needed_bytes(p, context.pool.threads(), true),
-                                        "ftc_attention_workspace_bytes");
-        context.kernels->attention.attention_backward(
-            context.pool, {.dq = floats(dq), .dk = floats(dk), .dv = floats(dv), .dout = floats(dout), .q = floats(q), .k = floats(k),
-                           .v = floats(v), .o = floats(o), .lse = lse, .key_begin = key_begin, .shape = p, .workspace = memory});
+        float* memory = check_workspace(function, workspace, workspace_bytes,
+                                        needed_bytes(p, context.pool.threads(), true), "ftc_attention_workspace_bytes");
+        context.kernels->attention.attention_backward(context.pool, {.dq = floats(dq),
+                                                                     .dk = floats(dk),
+                                                                     .dv = floats(dv),
+                                                                     .dout = floats(dout),
+                                                                     .q = floats(q),
+                                                                     .k = floats(k),
+                                                                     .v = floats(v),
+                                                                     .o = floats(o),
+                                                                     .lse = lse,
+                                                                     .key_begin = key_begin,
+                                                                     .shape = p,
+                                                                     .workspace = memory});
     });
 }

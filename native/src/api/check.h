@@ -24,11 +24,14 @@ template <class Params>
 void check_params(const char* function, const Params* params, const char* name = "params") {
     check_pointer(function, name, params);
     if (params->struct_size != sizeof(Params))
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %s->struct_size is %u, expected %zu; header and library differ in version",
-             function, name, params->struct_size, sizeof(Params));
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "%s: %s->struct_size is %u, expected %zu; header and library differ in version", function, name,
+             params->struct_size, sizeof(Params));
 }
 
-inline void check_stream(const char* function, const ftc_stream* stream) { check_pointer(function, "stream", stream); }
+inline void check_stream(const char* function, const ftc_stream* stream) {
+    check_pointer(function, "stream", stream);
+}
 
 // Only fp32 activations are implemented on the CPU.
 inline void check_dtype_f32(const char* function, int32_t dtype) {

@@ -23,9 +23,11 @@ ftc_status ftc_context_create(ftc_context** out, const ftc_context_params* param
         *out = nullptr;
         check_params("ftc_context_create", params);
         if (params->device_index != 0)
-            fail(FTC_ERROR_INVALID_ARGUMENT, "ftc_context_create: device_index is %d, expected 0 on the CPU", params->device_index);
+            fail(FTC_ERROR_INVALID_ARGUMENT, "ftc_context_create: device_index is %d, expected 0 on the CPU",
+                 params->device_index);
         if (params->threads < 0 || params->threads > 256)
-            fail(FTC_ERROR_INVALID_ARGUMENT, "ftc_context_create: threads is %d, expected 1..256, or 0 for all this process may use",
+            fail(FTC_ERROR_INVALID_ARGUMENT,
+                 "ftc_context_create: threads is %d, expected 1..256, or 0 for all this process may use",
                  params->threads);
         check_at_least("ftc_context_create", "memory_limit_bytes", params->memory_limit_bytes, 0);
         int32_t threads = params->threads;
@@ -34,7 +36,9 @@ ftc_status ftc_context_create(ftc_context** out, const ftc_context_params* param
     });
 }
 
-void ftc_context_destroy(ftc_context* context) { delete context; }
+void ftc_context_destroy(ftc_context* context) {
+    delete context;
+}
 
 ftc_status ftc_context_get_info(ftc_context* context, ftc_context_info* info) {
     return guard(__func__, [&] {

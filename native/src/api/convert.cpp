@@ -6,7 +6,8 @@ namespace {
 
 void check_dtype(const char* function, const char* name, int32_t dtype) {
     if (dtype == FTC_F32 || dtype == FTC_BF16 || dtype == FTC_F16) return;
-    fail(FTC_ERROR_UNSUPPORTED, "%s: %s is %d, expected FTC_F32, FTC_BF16 or FTC_F16", function, name, static_cast<int>(dtype));
+    fail(FTC_ERROR_UNSUPPORTED, "%s: %s is %d, expected FTC_F32, FTC_BF16 or FTC_F16", function, name,
+         static_cast<int>(dtype));
 }
 
 } // namespace
@@ -22,6 +23,7 @@ ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, const void*
         check_pointer(function, "y", y);
         check_pointer(function, "x", x);
         ftc_context& context = *stream->context;
-        context.kernels->convert.convert(context.pool, {.y = y, .y_dtype = y_dtype, .x = x, .x_dtype = x_dtype, .count = count});
+        context.kernels->convert.convert(context.pool,
+                                         {.y = y, .y_dtype = y_dtype, .x = x, .x_dtype = x_dtype, .count = count});
     });
 }

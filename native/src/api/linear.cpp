@@ -7,64 +7,74 @@ namespace {
 
 constexpr int64_t kMaxSize = int64_t{1} << 40; // products of sizes stay far from overflow
 
-void check_segment(const char* function, const ftc_lora_segment& s, int32_t index, const ftc_linear_params& p, bool backward) {
+void check_segment(const char* function, const ftc_lora_segment& s, int32_t index, const ftc_linear_params& p,
+                   bool backward) {
     if (s.struct_size != sizeof(ftc_lora_segment))
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d].struct_size is %u, expected %zu; header and library differ in version",
-             function, index, s.struct_size, sizeof(ftc_lora_segment));
-    if (s.rank < 1) fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d].rank is %d, expected >= 1", function, index, s.rank);
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "%s: segments[%d].struct_size is %u, expected %zu; header and library differ in version", function, index,
+             s.struct_size, sizeof(ftc_lora_segment));
+    if (s.rank < 1)
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d].rank is %d, expected >= 1", function, index, s.rank);
     if (s.row_begin < 0 || s.row_end < s.row_begin || s.row_end > p.rows)
         fail(FTC_ERROR_INVALID_ARGUMENT,
-             "%s: segments[%d] covers rows [%" PRId64 ", %" PRId64 "), expected them in [0, %" PRId64 ")", function, index, s.row_begin,
-             s.row_end, p.rows);
+             "%s: segments[%d] covers rows [%" PRId64 ", %" PRId64 "), expected them in [0, %" PRId64 ")", function,
+             index, s.row_begin, s.row_end, p.rows);
     if (!(s.dropout_probability >= 0.0f && s.dropout_probability < 1.0f))
         fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d].dropout_probability is %g, expected [0, 1)", function, index,
              static_cast<double>(s.dropout_probability));
     if (s.dropout_probability > 0.0f && (p.dropout_samples == nullptr || p.dropout_positions == nullptr))
         fail(FTC_ERROR_INVALID_ARGUMENT,
-             "%s: segments[%d] drops features, but params->dropout_samples or dropout_positions is NULL, expected pointers", function,
-             index);
+             "%s: segments[%d] drops features, but params->dropout_samples or dropout_positions is NULL, expected "
+             "pointers",
+             function, index);
     const bool reads_s = !backward || s.db != nullptr;
     if (s.a == nullptr || s.b == nullptr || (reads_s && s.s == nullptr))
         fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d].%s is NULL, expected a pointer", function, index,
-             s.a == nullptr ? "a" : s.b == nullptr ? "b" : "s");
+             s.a == nullptr   ? "a"
+             : s.b == nullptr ? "b"
+                              : "s");
 }
 
 // Everything both directions have in common; returns the total rank.
-int64_t check_linear(const char* function, ftc_stream* stream, const ftc_weight* weight, const ftc_lora_segment* segments,
-                     int32_t segment_count, const ftc_linear_params* params, bool backward) {
+int64_t check_linear(const char* function, ftc_stream* stream, const ftc_weight* weight,
+                     const ftc_lora_segment* segments, int32_t segment_count, const ftc_linear_params* params,
+                     bool backward) {
     check_stream(function, stream);
     check_weight(function, weight);
     check_params(function, params);
     check_dtype_f32(function, params->dtype);
     check_at_least(function, "params->rows", params->rows, 0);
     if (segment_count < 0 || segment_count > kMaxSegments)
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segment_count is %d, expected 0..%d", function, segment_count, kMaxSegments);
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segment_count is %d, expected 0..%d", function, segment_count,
+             kMaxSegments);
     if (segment_count > 0) check_pointer(function, "segments", segments);
     int64_t rank = 0;
     for (int32_t i = 0; i < segment_count; i++) {
         check_segment(function, segments[i], i, *params, backward);
         for (int32_t j = 0; j < i; j++) {
             if (segments[i].row_begin < segments[j].row_end && segments[j].row_begin < segments[i].row_end)
-                fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d] and segments[%d] overlap, expected disjoint rows", function, j, i);
+                fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d] and segments[%d] overlap, expected disjoint rows",
+                     function, j, i);
         }
         rank += segments[i].rank;
     }
     return rank;
 }
 
-void check_workspace(const char* function, const ftc_stream* stream, const ftc_weight& weight, int64_t rows, int64_t rank,
-                     const void* workspace, int64_t workspace_bytes) {
-    const int64_t needed = 4 * stream->context->kernels->linear.workspace_floats(stream->context->pool.threads(), rows, weight.cols,
-                                                                                 weight.rows, rank);
+void check_workspace(const char* function, const ftc_stream* stream, const ftc_weight& weight, int64_t rows,
+                     int64_t rank, const void* workspace, int64_t workspace_bytes) {
+    const int64_t needed = 4 * stream->context->kernels->linear.workspace_floats(stream->context->pool.threads(), rows,
+                                                                                 weight.cols, weight.rows, rank);
     if (workspace == nullptr || workspace_bytes < needed)
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: workspace has %" PRId64 " bytes, expected >= %" PRId64 " (ftc_linear_workspace_bytes)",
-             function, workspace == nullptr ? 0 : workspace_bytes, needed);
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "%s: workspace has %" PRId64 " bytes, expected >= %" PRId64 " (ftc_linear_workspace_bytes)", function,
+             workspace == nullptr ? 0 : workspace_bytes, needed);
 }
 
 } // namespace
 
-ftc_status ftc_linear_get_layout(ftc_context* context, int64_t in_features, int64_t out_features, int64_t rank, int32_t dtype,
-                                 ftc_linear_layout* layout) {
+ftc_status ftc_linear_get_layout(ftc_context* context, int64_t in_features, int64_t out_features, int64_t rank,
+                                 int32_t dtype, ftc_linear_layout* layout) {
     return guard(__func__, [&] {
         const char* function = "ftc_linear_get_layout";
         check_pointer(function, "context", context);
@@ -81,8 +91,8 @@ ftc_status ftc_linear_get_layout(ftc_context* context, int64_t in_features, int6
     });
 }
 
-ftc_status ftc_linear_workspace_bytes(ftc_context* context, int64_t rows, int64_t in_features, int64_t out_features, int64_t rank,
-                                      int64_t* bytes) {
+ftc_status ftc_linear_workspace_bytes(ftc_context* context, int64_t rows, int64_t in_features, int64_t out_features,
+                                      int64_t rank, int64_t* bytes) {
     return guard(__func__, [&] {
         const char* function = "ftc_linear_workspace_bytes";
         check_pointer(function, "context", context);
@@ -92,9 +102,11 @@ ftc_status ftc_linear_workspace_bytes(ftc_context* context, int64_t rows, int64_
         check_at_least(function, "rank", rank, 0);
         check_pointer(function, "bytes", bytes);
         if (rows > kMaxSize || rank > (int64_t{1} << 20))
-            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: rows is %" PRId64 ", rank is %" PRId64 ", expected them below 2^40 and 2^20", function,
-                 rows, rank);
-        *bytes = 4 * context->kernels->linear.workspace_floats(context->pool.threads(), rows, in_features, out_features, rank);
+            fail(FTC_ERROR_INVALID_ARGUMENT,
+                 "%s: rows is %" PRId64 ", rank is %" PRId64 ", expected them below 2^40 and 2^20", function, rows,
+                 rank);
+        *bytes = 4 * context->kernels->linear.workspace_floats(context->pool.threads(), rows, in_features, out_features,
+                                                               rank);
     });
 }
 
@@ -123,9 +135,10 @@ ftc_status ftc_linear_forward(ftc_stream* stream, void* y, const void* x, const 
     });
 }
 
-ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, float* dbias, const void* dy, const void* x,
-                               const ftc_weight* weight, const ftc_lora_segment* segments, int32_t segment_count,
-                               const ftc_linear_params* params, void* workspace, int64_t workspace_bytes) {
+ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, float* dbias, const void* dy,
+                               const void* x, const ftc_weight* weight, const ftc_lora_segment* segments,
+                               int32_t segment_count, const ftc_linear_params* params, void* workspace,
+                               int64_t workspace_bytes) {
     return guard(__func__, [&] {
         const char* function = "ftc_linear_backward";
         const int64_t rank = check_linear(function, stream, weight, segments, segment_count, params, true);
@@ -139,7 +152,8 @@ ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, flo
             check_pointer(function, "x", x);
             check_at_least(function, "params->x_row_stride", params->x_row_stride, weight->cols);
         }
-        if (dweight != nullptr) check_at_least(function, "params->dweight_row_stride", params->dweight_row_stride, weight->cols);
+        if (dweight != nullptr)
+            check_at_least(function, "params->dweight_row_stride", params->dweight_row_stride, weight->cols);
         check_workspace(function, stream, *weight, params->rows, rank, workspace, workspace_bytes);
         LinearArgs args{};
         args.dx = static_cast<float*>(dx);

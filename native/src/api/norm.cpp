@@ -18,8 +18,8 @@ void check_shape(const char* function, const ftc_stream* stream, const ftc_rms_n
 
 } // namespace
 
-ftc_status ftc_rms_norm_forward(ftc_stream* stream, void* y, void* sum, float* rstd, const void* x, const void* residual,
-                                const float* weight, const ftc_rms_norm_params* params) {
+ftc_status ftc_rms_norm_forward(ftc_stream* stream, void* y, void* sum, float* rstd, const void* x,
+                                const void* residual, const float* weight, const ftc_rms_norm_params* params) {
     return guard(__func__, [&] {
         const char* function = "ftc_rms_norm_forward";
         check_shape(function, stream, params);
@@ -33,25 +33,36 @@ ftc_status ftc_rms_norm_forward(ftc_stream* stream, void* y, void* sum, float* r
             check_at_least(function, "residual_row_stride", params->residual_row_stride, width);
             if (sum == residual && params->residual_row_stride != params->x_row_stride)
                 fail(FTC_ERROR_INVALID_ARGUMENT,
-                     "%s: sum is residual, but residual_row_stride is %" PRId64 " and x_row_stride %" PRId64 ", expected them equal",
+                     "%s: sum is residual, but residual_row_stride is %" PRId64 " and x_row_stride %" PRId64
+                     ", expected them equal",
                      function, params->residual_row_stride, params->x_row_stride);
         } else if (sum != nullptr) {
             fail(FTC_ERROR_INVALID_ARGUMENT, "%s: sum is given without residual, expected NULL", function);
         }
         if (y == x && params->y_row_stride != params->x_row_stride)
-            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: y is x, but y_row_stride is %" PRId64 " and x_row_stride %" PRId64 ", expected them equal",
+            fail(FTC_ERROR_INVALID_ARGUMENT,
+                 "%s: y is x, but y_row_stride is %" PRId64 " and x_row_stride %" PRId64 ", expected them equal",
                  function, params->y_row_stride, params->x_row_stride);
         ftc_context& context = *stream->context;
-        context.kernels->norm.rms_norm_forward(
-            context.pool, {.y = static_cast<float*>(y), .sum = static_cast<float*>(sum), .rstd = rstd, .x = static_cast<const float*>(x),
-                           .residual = static_cast<const float*>(residual), .weight = weight, .rows = params->rows, .heads = params->heads,
-                           .hidden_size = params->hidden_size, .x_row_stride = params->x_row_stride, .y_row_stride = params->y_row_stride,
-                           .residual_row_stride = params->residual_row_stride, .eps = params->eps});
+        context.kernels->norm.rms_norm_forward(context.pool, {.y = static_cast<float*>(y),
+                                                              .sum = static_cast<float*>(sum),
+                                                              .rstd = rstd,
+                                                              .x = static_cast<const float*>(x),
+                                                              .residual = static_cast<const float*>(residual),
+                                                              .weight = weight,
+                                                              .rows = params->rows,
+                                                              .heads = params->heads,
+                                                              .hidden_size = params->hidden_size,
+                                                              .x_row_stride = params->x_row_stride,
+                                                              .y_row_stride = params->y_row_stride,
+                                                              .residual_row_stride = params->residual_row_stride,
+                                                              .eps = params->eps});
     });
 }
 
-ftc_status ftc_rms_norm_backward(ftc_stream* stream, void* dx, float* dweight, const void* dy, const void* dsum, const void* x,
-                                 const float* rstd, const float* weight, const ftc_rms_norm_params* params) {
+ftc_status ftc_rms_norm_backward(ftc_stream* stream, void* dx, float* dweight, const void* dy, const void* dsum,
+                                 const void* x, const float* rstd, const float* weight,
+                                 const ftc_rms_norm_params* params) {
     return guard(__func__, [&] {
         const char* function = "ftc_rms_norm_backward";
         check_shape(function, stream, params);
@@ -65,11 +76,19 @@ ftc_status ftc_rms_norm_backward(ftc_stream* stream, void* dx, float* dweight, c
         check_pointer(function, "rstd", rstd);
         check_pointer(function, "weight", weight);
         ftc_context& context = *stream->context;
-        context.kernels->norm.rms_norm_backward(
-            context.pool, {.dx = static_cast<float*>(dx), .dweight = dweight, .dy = static_cast<const float*>(dy),
-                           .dsum = static_cast<const float*>(dsum), .x = static_cast<const float*>(x), .rstd = rstd, .weight = weight,
-                           .rows = params->rows, .heads = params->heads, .hidden_size = params->hidden_size,
-                           .x_row_stride = params->x_row_stride, .dy_row_stride = params->y_row_stride,
-                           .dsum_row_stride = params->residual_row_stride, .dx_row_stride = params->dx_row_stride});
+        context.kernels->norm.rms_norm_backward(context.pool, {.dx = static_cast<float*>(dx),
+                                                               .dweight = dweight,
+                                                               .dy = static_cast<const float*>(dy),
+                                                               .dsum = static_cast<const float*>(dsum),
+                                                               .x = static_cast<const float*>(x),
+                                                               .rstd = rstd,
+                                                               .weight = weight,
+                                                               .rows = params->rows,
+                                                               .heads = params->heads,
+                                                               .hidden_size = params->hidden_size,
+                                                               .x_row_stride = params->x_row_stride,
+                                                               .dy_row_stride = params->y_row_stride,
+                                                               .dsum_row_stride = params->residual_row_stride,
+                                                               .dx_row_stride = params->dx_row_stride});
     });
 }

@@ -32,34 +32,47 @@ ftc_status ftc_adamw_step(ftc_stream* stream, float* parameter, float* m, float*
         const double steps = static_cast<double>(params->step);
         ftc_context& context = *stream->context;
         context.kernels->optimizer.adamw_step(
-            context.pool, {.parameter = parameter, .m = m, .v = v, .gradient = gradient, .count = params->count,
-                           .gradient_scale = params->gradient_scale, .beta1 = params->beta1,
-                           .one_minus_beta1 = static_cast<float>(1.0 - beta1), .beta2 = params->beta2,
+            context.pool, {.parameter = parameter,
+                           .m = m,
+                           .v = v,
+                           .gradient = gradient,
+                           .count = params->count,
+                           .gradient_scale = params->gradient_scale,
+                           .beta1 = params->beta1,
+                           .one_minus_beta1 = static_cast<float>(1.0 - beta1),
+                           .beta2 = params->beta2,
                            .one_minus_beta2 = static_cast<float>(1.0 - beta2),
                            .decay = static_cast<float>(1.0 - rate * static_cast<double>(params->weight_decay)),
                            .step_size = static_cast<float>(rate / (1.0 - std::pow(beta1, steps))),
-                           .v_correction = static_cast<float>(std::sqrt(1.0 - std::pow(beta2, steps))), .eps = params->eps});
+                           .v_correction = static_cast<float>(std::sqrt(1.0 - std::pow(beta2, steps))),
+                           .eps = params->eps});
     });
 }
 
-ftc_status ftc_sgd_step(ftc_stream* stream, float* parameter, float* velocity, const float* gradient, const ftc_sgd_params* params) {
+ftc_status ftc_sgd_step(ftc_stream* stream, float* parameter, float* velocity, const float* gradient,
+                        const ftc_sgd_params* params) {
     return guard(__func__, [&] {
         const char* function = "ftc_sgd_step";
         check_stream(function, stream);
         check_params(function, params);
         check_at_least(function, "count", params->count, 0);
         if (!(params->momentum >= 0.0f))
-            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: momentum is %g, expected >= 0", function, static_cast<double>(params->momentum));
+            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: momentum is %g, expected >= 0", function,
+                 static_cast<double>(params->momentum));
         if (params->count == 0) return;
         check_pointer(function, "parameter", parameter);
         check_pointer(function, "gradient", gradient);
         const bool remembers = params->momentum > 0.0f;
         if (remembers) check_pointer(function, "velocity (needed with momentum)", velocity);
         ftc_context& context = *stream->context;
-        context.kernels->optimizer.sgd_step(
-            context.pool, {.parameter = parameter, .velocity = remembers ? velocity : nullptr, .gradient = gradient,
-                           .count = params->count, .gradient_scale = params->gradient_scale, .learning_rate = params->learning_rate,
-                           .momentum = params->momentum, .weight_decay = params->weight_decay});
+        context.kernels->optimizer.sgd_step(context.pool, {.parameter = parameter,
+                                                           .velocity = remembers ? velocity : nullptr,
+                                                           .gradient = gradient,
+                                                           .count = params->count,
+                                                           .gradient_scale = params->gradient_scale,
+                                                           .learning_rate = params->learning_rate,
+                                                           .momentum = params->momentum,
+                                                           .weight_decay = params->weight_decay});
     });
 }
 

@@ -13,7 +13,9 @@ ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context) {
     });
 }
 
-void ftc_stream_destroy(ftc_stream* stream) { delete stream; }
+void ftc_stream_destroy(ftc_stream* stream) {
+    delete stream;
+}
 
 // Ops run inside their call, so nothing is ever pending.
 ftc_status ftc_stream_synchronize(ftc_stream* stream) {

@@ -16,7 +16,8 @@ void check_shape(const char* function, const ftc_stream* stream, const ftc_swigl
 
 } // namespace
 
-ftc_status ftc_swiglu_forward(ftc_stream* stream, void* y, const void* gate, const void* up, const ftc_swiglu_params* params) {
+ftc_status ftc_swiglu_forward(ftc_stream* stream, void* y, const void* gate, const void* up,
+                              const ftc_swiglu_params* params) {
     return guard(__func__, [&] {
         const char* function = "ftc_swiglu_forward";
         check_shape(function, stream, params);
@@ -25,15 +26,18 @@ ftc_status ftc_swiglu_forward(ftc_stream* stream, void* y, const void* gate, con
         check_pointer(function, "gate", gate);
         check_pointer(function, "up", up);
         ftc_context& context = *stream->context;
-        context.kernels->swiglu.swiglu_forward(
-            context.pool, {.y = static_cast<float*>(y), .gate = static_cast<const float*>(gate), .up = static_cast<const float*>(up),
-                           .rows = params->rows, .cols = params->cols, .gate_row_stride = params->gate_row_stride,
-                           .y_row_stride = params->y_row_stride});
+        context.kernels->swiglu.swiglu_forward(context.pool, {.y = static_cast<float*>(y),
+                                                              .gate = static_cast<const float*>(gate),
+                                                              .up = static_cast<const float*>(up),
+                                                              .rows = params->rows,
+                                                              .cols = params->cols,
+                                                              .gate_row_stride = params->gate_row_stride,
+                                                              .y_row_stride = params->y_row_stride});
     });
 }
 
-ftc_status ftc_swiglu_backward(ftc_stream* stream, void* dgate, void* dup, const void* dy, const void* gate, const void* up,
-                               const ftc_swiglu_params* params) {
+ftc_status ftc_swiglu_backward(ftc_stream* stream, void* dgate, void* dup, const void* dy, const void* gate,
+                               const void* up, const ftc_swiglu_params* params) {
     return guard(__func__, [&] {
         const char* function = "ftc_swiglu_backward";
         check_shape(function, stream, params);
@@ -45,10 +49,15 @@ ftc_status ftc_swiglu_backward(ftc_stream* stream, void* dgate, void* dup, const
         check_pointer(function, "gate", gate);
         check_pointer(function, "up", up);
         ftc_context& context = *stream->context;
-        context.kernels->swiglu.swiglu_backward(
-            context.pool, {.dgate = static_cast<float*>(dgate), .dup = static_cast<float*>(dup), .dy = static_cast<const float*>(dy),
-                           .gate = static_cast<const float*>(gate), .up = static_cast<const float*>(up), .rows = params->rows,
-                           .cols = params->cols, .gate_row_stride = params->gate_row_stride, .dy_row_stride = params->y_row_stride,
-                           .dgate_row_stride = params->dgate_row_stride});
+        context.kernels->swiglu.swiglu_backward(context.pool, {.dgate = static_cast<float*>(dgate),
+                                                               .dup = static_cast<float*>(dup),
+                                                               .dy = static_cast<const float*>(dy),
+                                                               .gate = static_cast<const float*>(gate),
+                                                               .up = static_cast<const float*>(up),
+                                                               .rows = params->rows,
+                                                               .cols = params->cols,
+                                                               .gate_row_stride = params->gate_row_stride,
+                                                               .dy_row_stride = params->y_row_stride,
+                                                               .dgate_row_stride = params->dgate_row_stride});
     });
 }

@@ -10,16 +10,21 @@ void check_weight(const char* function, const ftc_weight* weight) {
     check_pointer(function, "weight->data", weight->data);
     switch (weight->format) {
     case FTC_WEIGHT_F32:
-    case FTC_WEIGHT_BF16: check_at_least(function, "weight->row_stride", weight->row_stride, weight->cols); return;
-    case FTC_WEIGHT_NF4: break;
+    case FTC_WEIGHT_BF16:
+        check_at_least(function, "weight->row_stride", weight->row_stride, weight->cols);
+        return;
+    case FTC_WEIGHT_NF4:
+        break;
     default:
-        fail(FTC_ERROR_UNSUPPORTED, "%s: weight->format is %d, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16 or FTC_WEIGHT_NF4", function,
+        fail(FTC_ERROR_UNSUPPORTED,
+             "%s: weight->format is %d, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16 or FTC_WEIGHT_NF4", function,
              static_cast<int>(weight->format));
     }
     check_pointer(function, "weight->absmax", weight->absmax);
     check_pointer(function, "weight->quant_map", weight->quant_map);
     if (weight->block_size != 64)
-        fail(FTC_ERROR_UNSUPPORTED, "%s: weight->block_size is %d, expected 64", function, static_cast<int>(weight->block_size));
+        fail(FTC_ERROR_UNSUPPORTED, "%s: weight->block_size is %d, expected 64", function,
+             static_cast<int>(weight->block_size));
     if (weight->nested_absmax == nullptr) return;
     check_pointer(function, "weight->nested_map", weight->nested_map);
     if (weight->nested_block_size != 256)
@@ -40,8 +45,9 @@ ftc_status ftc_weight_dequantize(ftc_stream* stream, float* y, int64_t y_row_str
         check_at_least(function, "row_begin", row_begin, 0);
         check_at_least(function, "row_count", row_count, 0);
         if (row_count > weight->rows - row_begin)
-            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: rows [%" PRId64 ", %" PRId64 ") are asked for, expected them in [0, %" PRId64 ")",
-                 function, row_begin, row_begin + row_count, weight->rows);
+            fail(FTC_ERROR_INVALID_ARGUMENT,
+                 "%s: rows [%" PRId64 ", %" PRId64 ") are asked for, expected them in [0, %" PRId64 ")", function,
+                 row_begin, row_begin + row_count, weight->rows);
         if (row_count == 0) return;
         check_pointer(function, "y", y);
         check_at_least(function, "y_row_stride", y_row_stride, weight->cols);

@@ -1,13 +1,13 @@
 // Declares something once in the namespace of every instruction set the kernels are compiled for.
 #pragma once
 
-#define FTC_FOR_EACH_ISA(...)                                                                                                  \
-    namespace portable {                                                                                                       \
-    __VA_ARGS__                                                                                                                \
-    }                                                                                                                          \
-    namespace avx2 {                                                                                                           \
-    __VA_ARGS__                                                                                                                \
-    }                                                                                                                          \
-    namespace avx512 {                                                                                                         \
-    __VA_ARGS__                                                                                                                \
+#define FTC_FOR_EACH_ISA(...)                                                                                          \
+    namespace portable {                                                                                               \
+    __VA_ARGS__                                                                                                        \
+    }                                                                                                                  \
+    namespace avx2 {                                                                                                   \
+    __VA_ARGS__                                                                                                        \
+    }                                                                                                                  \
+    namespace avx512 {                                                                                                 \
+    __VA_ARGS__                                                                                                        \
     }

@@ -21,15 +21,20 @@ uint64_t saved_state() {
     return (uint64_t{high} << 32) | low;
 }
 
-constexpr bool all_set(uint32_t value, uint32_t bits) { return (value & bits) == bits; }
+constexpr bool all_set(uint32_t value, uint32_t bits) {
+    return (value & bits) == bits;
+}
 
 } // namespace
 
 const char* isa_name(Isa isa) {
     switch (isa) {
-    case Isa::portable: return "portable";
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
+    case Isa::portable:
+        return "portable";
+    case Isa::avx2:
+        return "avx2";
+    case Isa::avx512:
+        return "avx512";
     }
     return "unknown";
 }
@@ -37,8 +42,8 @@ const char* isa_name(Isa isa) {
 Isa best_isa() {
     uint32_t a = 0, b = 0, c = 0, d = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return Isa::portable;
-    const uint32_t leaf1 = bit_FMA | bit_SSE4_1 | bit_SSE4_2 | bit_MOVBE | bit_POPCNT | bit_OSXSAVE | bit_AVX | bit_F16C |
-                           bit_AES | bit_PCLMUL;
+    const uint32_t leaf1 = bit_FMA | bit_SSE4_1 | bit_SSE4_2 | bit_MOVBE | bit_POPCNT | bit_OSXSAVE | bit_AVX |
+                           bit_F16C | bit_AES | bit_PCLMUL;
     if (!all_set(c, leaf1)) return Isa::portable;
     const uint64_t state = saved_state();
     if ((state & 0x6) != 0x6) return Isa::portable; // xmm, ymm
@@ -63,14 +68,18 @@ Isa choose_isa() {
                  isa_name(best));
         return isa;
     }
-    fail(FTC_ERROR_UNSUPPORTED, "ftc_context_create: FTC_CPU_ISA is '%.32s', expected portable, avx2 or avx512", forced);
+    fail(FTC_ERROR_UNSUPPORTED, "ftc_context_create: FTC_CPU_ISA is '%.32s', expected portable, avx2 or avx512",
+         forced);
 }
 
 const Kernels& kernels_for(Isa isa) {
     switch (isa) {
-    case Isa::avx512: return avx512::kernels();
-    case Isa::avx2: return avx2::kernels();
-    case Isa::portable: return portable::kernels();
+    case Isa::avx512:
+        return avx512::kernels();
+    case Isa::avx2:
+        return avx2::kernels();
+    case Isa::portable:
+        return portable::kernels();
     }
     fail(FTC_ERROR_INTERNAL, "kernels_for: isa is %d, expected 0..2", static_cast<int>(isa));
 }

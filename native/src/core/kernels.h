@@ -11,9 +11,9 @@
 #include "ops/norm/rms_norm.h"
 #include "ops/optimizer/optimizer.h"
 #include "ops/quant/dequantize.h"
+#include "ops/quant/nf4_quantize.h"
 #include "ops/rope/rope.h"
 #include "ops/swiglu/swiglu.h"
-#include "ops/quant/nf4_quantize.h"
 
 namespace ftc {
 

@@ -98,7 +98,8 @@ GroupLimits read_groups(const std::string& root) {
         if (std::sscanf(quota.c_str(), "%lld %lld", &used, &period) == 2) limits.add_quota(used, period);
     });
     for_each_group(mount + "/memory", group_path(root, "memory"), [&](const std::string& group) {
-        limits.add_memory(read_number(group + "/memory.limit_in_bytes", 0), read_number(group + "/memory.usage_in_bytes", 0),
+        limits.add_memory(read_number(group + "/memory.limit_in_bytes", 0),
+                          read_number(group + "/memory.usage_in_bytes", 0),
                           read_key(group + "/memory.stat", "total_inactive_file"));
     });
     for_each_group(mount + "/cpu", group_path(root, "cpu"), [&](const std::string& group) {
@@ -116,7 +117,8 @@ MachineLimits read_machine_limits(const char* root) {
     const int64_t available = read_key(base + "/proc/meminfo", "MemAvailable");
     MachineLimits limits{};
     limits.memory_total_bytes = std::min(total < 0 ? INT64_MAX : total, groups.limit);
-    limits.memory_available_bytes = std::max<int64_t>(0, std::min(available < 0 ? INT64_MAX : available, groups.available));
+    limits.memory_available_bytes =
+        std::max<int64_t>(0, std::min(available < 0 ? INT64_MAX : available, groups.available));
     limits.cpu_quota = static_cast<int32_t>(std::min<int64_t>(groups.cpus, INT32_MAX));
     return limits;
 }

@@ -5,10 +5,10 @@
 
 namespace ftc {
 
-// An owned, zeroed, 64-byte aligned block; from 2 MB on mapped on huge pages where the system grants them, and touched at
-// once, so that what was promised to exist does. Throws std::bad_alloc.
+// An owned, zeroed, 64-byte aligned block; from 2 MB on mapped on huge pages where the system grants them, and touched
+// at once, so that what was promised to exist does. Throws std::bad_alloc.
 class Memory {
-  public:
+public:
     Memory() = default;
     explicit Memory(int64_t bytes);
     Memory(Memory&& other) noexcept;
@@ -18,7 +18,7 @@ class Memory {
     void* data() const { return data_; }
     int64_t size() const { return size_; }
 
-  private:
+private:
     void* data_ = nullptr;
     int64_t size_ = 0;
     int64_t mapped_ = 0; // bytes mapped, 0 when on the heap

@@ -17,8 +17,8 @@ namespace ftc {
 
 namespace {
 
-// A wake-up costs 80-100 us once a virtual CPU has halted, so spinning through the serial gaps inside a step pays; yielding
-// early keeps an oversubscribed machine alive.
+// A wake-up costs 80-100 us once a virtual CPU has halted, so spinning through the serial gaps inside a step pays;
+// yielding early keeps an oversubscribed machine alive.
 constexpr int kSpins = 1500;
 constexpr int64_t kYieldNanoseconds = 200'000;
 
@@ -124,7 +124,9 @@ Pool::~Pool() {
     delete state_;
 }
 
-int32_t Pool::threads() const { return state_->threads; }
+int32_t Pool::threads() const {
+    return state_->threads;
+}
 
 void Pool::run(int64_t parts, Part part, void* context) {
     State& state = *state_;
@@ -147,6 +149,8 @@ void Pool::reserve_scratch(int64_t bytes) {
         if (memory.size() < bytes) memory = Memory(bytes);
 }
 
-void* Pool::scratch(int32_t thread) const { return state_->scratch[static_cast<size_t>(thread)].data(); }
+void* Pool::scratch(int32_t thread) const {
+    return state_->scratch[static_cast<size_t>(thread)].data();
+}
 
 } // namespace ftc

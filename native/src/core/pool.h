@@ -8,7 +8,7 @@
 namespace ftc {
 
 class Pool {
-  public:
+public:
     using Part = void (*)(void* context, int64_t part, int32_t thread);
 
     explicit Pool(int32_t threads);
@@ -27,7 +27,7 @@ class Pool {
     void reserve_scratch(int64_t bytes);
     void* scratch(int32_t thread) const;
 
-  private:
+private:
     struct State;
     State* state_;
 };

@@ -1,4 +1,5 @@
-// Row-wise work on the pool: rows are grouped so that a part is worth its hand-over, whatever the number of threads.
+// Work on the rows or columns of a matrix, shared out over the pool: rows are grouped so that a part is worth its
+// hand-over, whatever the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,8 @@
 #include "core/pool.h"
 
 namespace ftc {
+
+constexpr int64_t kMaxColumnBlock = 512;
 
 // Calls body(row) for every row; row_elements are the elements of one row.
 template <class Body>
@@ -15,6 +18,19 @@ template <class Body>
     parallel_for(pool, (rows + group - 1) / group, [&](int64_t part, int32_t) {
         const int64_t end = (part + 1) * group < rows ? (part + 1) * group : rows;
         for (int64_t row = part * group; row < end; ++row) body(row);
+    });
+}
+
+// Calls body(first, count) for blocks of columns that depend on cols alone: 64 to 512 wide, so that a row's piece is a
+// run the prefetcher follows. For sums over rows: every block keeps its own, and walks the rows in order.
+template <class Body>
+[[gnu::always_inline]] inline void for_each_column_block(Pool& pool, int64_t cols, const Body& body) {
+    constexpr int64_t kBlocks = 16; // enough for the threads of an ordinary machine
+    int64_t width = (cols / kBlocks + 63) / 64 * 64;
+    width = width < 64 ? 64 : width > kMaxColumnBlock ? kMaxColumnBlock : width;
+    parallel_for(pool, (cols + width - 1) / width, [&](int64_t part, int32_t) {
+        const int64_t first = part * width;
+        body(first, cols - first < width ? cols - first : width);
     });
 }
 

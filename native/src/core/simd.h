@@ -33,6 +33,9 @@ static_assert(HWY_TARGET == HWY_AVX2, "this unit must be built for AVX2, FMA, BM
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
+// One operation per line: these are tables.
+// clang-format off
+
 constexpr int64_t kLanes = 16;
 
 // ---- One register ------------------------------------------------------------------------------------------------
@@ -55,10 +58,11 @@ FTC_INLINE Register reg_div(Register a, Register b) { return hn::Div(a, b); }
 FTC_INLINE Register reg_fma(Register a, Register b, Register c) { return hn::MulAdd(a, b, c); }
 FTC_INLINE Register reg_fnma(Register a, Register b, Register c) { return hn::NegMulAdd(a, b, c); }
 FTC_INLINE Register reg_sqrt(Register a) { return hn::Sqrt(a); }
+FTC_INLINE Register reg_max(Register a, Register b) { return hn::Max(a, b); }
+FTC_INLINE Register reg_min(Register a, Register b) { return hn::Min(a, b); }
 FTC_INLINE Register reg_select_less(Register a, Register b, Register x, Register y) {
     return hn::IfThenElse(hn::Lt(a, b), x, y);
 }
-FTC_INLINE Register reg_select_nan(Register a, Register x, Register y) { return hn::IfThenElse(hn::Ne(a, a), x, y); }
 // p * 2^n, where t = 1.5 * 2^23 + n: the low bits of t are n, moved into p's exponent.
 FTC_INLINE Register reg_scale_exponent(Register p, Register t) {
     const IntegerTag di;
@@ -73,21 +77,22 @@ FTC_INLINE void reg_store_partial(Register a, float* p, int64_t count) {
     const RegisterTag d;
     hn::BlendedStore(a, hn::FirstN(d, size_t(count)), d, p);
 }
-// Eight lanes left: folds lane i with i + 4, i + 2, i + 1.
-FTC_INLINE float fold_sum8(hn::Vec<hn::Full256<float>> v) {
+// Sixteen lanes to one: lane i with i + 8, then i + 4, i + 2, i + 1.
+template <class Combine>
+FTC_INLINE float fold(const Register (&r)[kRegisters], const Combine& combine) {
     const hn::Full128<float> d4;
-    const auto v4 = hn::Add(hn::LowerHalf(d4, v), hn::UpperHalf(d4, v));
-    const auto v2 = hn::Add(v4, hn::Shuffle1032(v4));
-    return hn::GetLane(hn::Add(v2, hn::Shuffle2301(v2)));
-}
-FTC_INLINE hn::Vec<hn::Full256<float>> fold_add16(const Register (&r)[kRegisters]) {
 #if defined(__AVX512F__)
     const hn::Full256<float> d8;
-    return hn::Add(hn::LowerHalf(d8, r[0]), hn::UpperHalf(d8, r[0]));
+    const auto v8 = combine(hn::LowerHalf(d8, r[0]), hn::UpperHalf(d8, r[0]));
 #else
-    return hn::Add(r[0], r[1]);
+    const auto v8 = combine(r[0], r[1]);
 #endif
+    const auto v4 = combine(hn::LowerHalf(d4, v8), hn::UpperHalf(d4, v8));
+    const auto v2 = combine(v4, hn::Shuffle1032(v4));
+    return hn::GetLane(combine(v2, hn::Shuffle2301(v2)));
 }
+#define FTC_FOLD(registers, op)                                                                                        \
+    fold(registers, [](auto low, auto high) __attribute__((always_inline)) { return hn::op(low, high); })
 
 #else
 
@@ -111,8 +116,9 @@ FTC_INLINE Register reg_fnma(Register a, Register b, Register c) { return c - a 
 FTC_INLINE Register reg_sqrt(Register a) {
     return Register{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }
+FTC_INLINE Register reg_max(Register a, Register b) { return a > b ? a : b; }
+FTC_INLINE Register reg_min(Register a, Register b) { return a < b ? a : b; }
 FTC_INLINE Register reg_select_less(Register a, Register b, Register x, Register y) { return a < b ? x : y; }
-FTC_INLINE Register reg_select_nan(Register a, Register x, Register y) { return a != a ? x : y; }
 FTC_INLINE Register reg_scale_exponent(Register p, Register t) {
     return reinterpret_cast<Register>(reinterpret_cast<IntegerRegister>(p) +
                                       (reinterpret_cast<IntegerRegister>(t) << 23));
@@ -156,11 +162,11 @@ FTC_INLINE f32x16 sqrt(f32x16 a) { FTC_LANES_OP(reg_sqrt(a.r[i])); }
 FTC_INLINE f32x16 select_less(f32x16 a, f32x16 b, f32x16 x, f32x16 y) {
     FTC_LANES_OP(reg_select_less(a.r[i], b.r[i], x.r[i], y.r[i]));
 }
-// Per lane: is a NaN ? x : y.
-FTC_INLINE f32x16 select_nan(f32x16 a, f32x16 x, f32x16 y) { FTC_LANES_OP(reg_select_nan(a.r[i], x.r[i], y.r[i])); }
-// The second operand where the first is NaN.
-FTC_INLINE f32x16 max(f32x16 a, f32x16 b) { return select_less(b, a, a, b); }
-FTC_INLINE f32x16 min(f32x16 a, f32x16 b) { return select_less(a, b, a, b); }
+// Per lane the larger, the smaller; b where one of them is NaN.
+FTC_INLINE f32x16 max(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_max(a.r[i], b.r[i])); }
+FTC_INLINE f32x16 min(f32x16 a, f32x16 b) { FTC_LANES_OP(reg_min(a.r[i], b.r[i])); }
+
+// clang-format on
 
 FTC_INLINE void store(f32x16 a, float* p) {
 #pragma GCC unroll 4
@@ -185,16 +191,37 @@ FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
     }
 }
 
+// The same for whole groups and the rest of a loop alike: count is kLanes or fewer.
+FTC_INLINE f32x16 load_group(const float* p, int64_t count) {
+    return count == kLanes ? load(p) : load_partial(p, count);
+}
+FTC_INLINE void store_group(f32x16 a, float* p, int64_t count) {
+    if (count == kLanes)
+        store(a, p);
+    else
+        store_partial(a, p, count);
+}
+
+// Calls body(i, n) for the groups of an array: n = kLanes, at the end perhaps fewer. Inlined twice, so that n is known
+// in the loop.
+template <class Body>
+FTC_INLINE void for_each_group(int64_t count, const Body& body) {
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) body(i, kLanes);
+    if (i < count) body(i, count - i);
+}
+#define FTC_GROUP(...) [&](__VA_ARGS__) __attribute__((always_inline))
+
 // 0, 1, ..., 15.
 FTC_INLINE f32x16 lane_numbers() {
     alignas(64) static constexpr float kNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return load(kNumbers);
 }
 
-// Sum of the lanes: i with i + 8, then i + 4, i + 2, i + 1.
+// Sum of the lanes, always in the same order.
 FTC_INLINE float sum(f32x16 a) {
 #if defined(__AVX2__)
-    return fold_sum8(fold_add16(a.r));
+    return FTC_FOLD(a.r, Add);
 #else
     const Register v = (a.r[0] + a.r[2]) + (a.r[1] + a.r[3]);
     return (v[0] + v[2]) + (v[1] + v[3]);
@@ -203,11 +230,13 @@ FTC_INLINE float sum(f32x16 a) {
 
 // Largest lane; NaN lanes may be passed over.
 FTC_INLINE float max_lane(f32x16 a) {
-    alignas(64) float lanes[16];
-    store(a, lanes);
-    float largest = lanes[0];
-    for (int i = 1; i < 16; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
-    return largest;
+#if defined(__AVX2__)
+    return FTC_FOLD(a.r, Max);
+#else
+    const Register v = reg_max(reg_max(a.r[0], a.r[2]), reg_max(a.r[1], a.r[3]));
+    const float low = v[0] > v[2] ? v[0] : v[2], high = v[1] > v[3] ? v[1] : v[3];
+    return low > high ? low : high;
+#endif
 }
 
 // e^x: at most 1.3 ulp off; 0 below -87.3 (where fp32 would turn subnormal), infinity above ln(FLT_MAX), NaN stays NaN.
@@ -215,7 +244,8 @@ FTC_INLINE float max_lane(f32x16 a) {
 FTC_INLINE f32x16 exp(f32x16 x) {
     const f32x16 rounder = set(12582912.0f); // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     const f32x16 lowest = set(-87.3f);
-    const f32x16 highest = set(88.722839f);
+    const f32x16 highest = set(88.722839f);  // ln(FLT_MAX)
+    const f32x16 too_high = set(88.722847f); // the next number
     const f32x16 clamped = max(min(x, highest), lowest);
     const f32x16 t = fma(clamped, set(1.44269504f), rounder);
     const f32x16 n = sub(t, rounder);
@@ -231,10 +261,10 @@ FTC_INLINE f32x16 exp(f32x16 x) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRegisters; ++i) y.r[i] = reg_scale_exponent(p.r[i], t.r[i]);
     y = select_less(x, lowest, set(0.0f), y);
-    y = select_less(highest, x, set(__builtin_inff()), y);
-    return select_nan(x, x, y);
+    return select_less(x, too_high, y, mul(x, set(__builtin_inff()))); // the product is infinity or NaN
 }
 
 #undef FTC_LANES_OP
+#undef FTC_FOLD
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -24,6 +24,8 @@ ftc_status record_error(ftc_status status, const char* message) noexcept {
     return status;
 }
 
-const char* last_error_message() noexcept { return g_last_error; }
+const char* last_error_message() noexcept {
+    return g_last_error;
+}
 
 } // namespace ftc

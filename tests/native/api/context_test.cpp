@@ -41,8 +41,9 @@ TEST(Context, WrongParamsAreNamed) {
     ftc_context_params params{};
     ftc_context* context = nullptr;
     EXPECT_EQ(ftc_context_create(&context, &params), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_STREQ(ftc_last_error_message(), "ftc_context_create: params->struct_size is 0, expected 24; header and library "
-                                           "differ in version");
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_context_create: params->struct_size is 0, expected 24; header and library "
+                 "differ in version");
     params.struct_size = sizeof(params);
     params.threads = 257;
     EXPECT_EQ(ftc_context_create(&context, &params), FTC_ERROR_INVALID_ARGUMENT);
@@ -72,8 +73,9 @@ TEST(Buffer, CountsWhatItHoldsAndRefusesWithNumbers) {
     ftc_buffer* second = nullptr;
     EXPECT_EQ(ftc_buffer_create(&second, device.context(), 1 << 20), FTC_ERROR_OUT_OF_MEMORY);
     EXPECT_EQ(second, nullptr);
-    EXPECT_STREQ(ftc_last_error_message(), "ftc_buffer_create: 1048576 bytes are needed, 524288 are free (2621440 in use by "
-                                           "this context, limit 3145728, 0 = none)");
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_buffer_create: 1048576 bytes are needed, 524288 are free (2621440 in use by "
+                 "this context, limit 3145728, 0 = none)");
     ftc_buffer_destroy(buffer);
     EXPECT_EQ(info_of(device.context()).memory_used_bytes, 0);
 }

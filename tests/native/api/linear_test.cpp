@@ -6,7 +6,7 @@ using namespace ftc::testing;
 
 // A call that is right, to be spoilt one argument at a time.
 class LinearErrors : public ::testing::Test {
-  protected:
+protected:
     LinearErrors() {
         params_.struct_size = sizeof(params_);
         params_.rows = 2;
@@ -22,7 +22,8 @@ class LinearErrors : public ::testing::Test {
     }
 
     ftc_status forward() {
-        return ftc_linear_forward(device_, y_, x_, &weight_, nullptr, &segment_, 1, &params_, workspace_.data(), bytes_);
+        return ftc_linear_forward(device_, y_, x_, &weight_, nullptr, &segment_, 1, &params_, workspace_.data(),
+                                  bytes_);
     }
     void expect_refused(ftc_status status, const char* message) {
         EXPECT_EQ(forward(), status);
@@ -38,7 +39,9 @@ class LinearErrors : public ::testing::Test {
     std::vector<float> workspace_;
 };
 
-TEST_F(LinearErrors, TheUnspoiltCallIsAccepted) { EXPECT_EQ(forward(), FTC_OK) << ftc_last_error_message(); }
+TEST_F(LinearErrors, TheUnspoiltCallIsAccepted) {
+    EXPECT_EQ(forward(), FTC_OK) << ftc_last_error_message();
+}
 
 TEST_F(LinearErrors, NoRowsIsNoWork) {
     params_.rows = segment_.row_end = 0;
@@ -57,15 +60,18 @@ TEST_F(LinearErrors, Rank) {
 
 TEST_F(LinearErrors, SegmentRows) {
     segment_.row_end = 3;
-    expect_refused(FTC_ERROR_INVALID_ARGUMENT, "ftc_linear_forward: segments[0] covers rows [0, 3), expected them in [0, 2)");
+    expect_refused(FTC_ERROR_INVALID_ARGUMENT,
+                   "ftc_linear_forward: segments[0] covers rows [0, 3), expected them in [0, 2)");
 }
 
 TEST_F(LinearErrors, DropoutWithoutTokens) {
     segment_.dropout_probability = 0.5f;
-    expect_refused(FTC_ERROR_INVALID_ARGUMENT, "ftc_linear_forward: segments[0] drops features, but params->dropout_samples or "
-                                               "dropout_positions is NULL, expected pointers");
+    expect_refused(FTC_ERROR_INVALID_ARGUMENT,
+                   "ftc_linear_forward: segments[0] drops features, but params->dropout_samples or "
+                   "dropout_positions is NULL, expected pointers");
     segment_.dropout_probability = 1.0f;
-    expect_refused(FTC_ERROR_INVALID_ARGUMENT, "ftc_linear_forward: segments[0].dropout_probability is 1, expected [0, 1)");
+    expect_refused(FTC_ERROR_INVALID_ARGUMENT,
+                   "ftc_linear_forward: segments[0].dropout_probability is 1, expected [0, 1)");
 }
 
 TEST_F(LinearErrors, Dtype) {
@@ -86,14 +92,16 @@ TEST_F(LinearErrors, OverlappingSegments) {
     const ftc_lora_segment two[2] = {segment_, segment_};
     EXPECT_EQ(ftc_linear_forward(device_, y_, x_, &weight_, nullptr, two, 2, &params_, workspace_.data(), bytes_),
               FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_STREQ(ftc_last_error_message(), "ftc_linear_forward: segments[0] and segments[1] overlap, expected disjoint rows");
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_linear_forward: segments[0] and segments[1] overlap, expected disjoint rows");
 }
 
 TEST(LinearLayout, AvoidsStridesOfWholePages) {
     const Device device;
     ftc_linear_layout layout{};
     layout.struct_size = sizeof(layout);
-    ASSERT_EQ(ftc_linear_get_layout(device.context(), 4096, 576, 16, FTC_F32, &layout), FTC_OK) << ftc_last_error_message();
+    ASSERT_EQ(ftc_linear_get_layout(device.context(), 4096, 576, 16, FTC_F32, &layout), FTC_OK)
+        << ftc_last_error_message();
     EXPECT_EQ(layout.x_row_stride, 4112);
     EXPECT_EQ(layout.weight_row_stride, 4112);
     EXPECT_EQ(layout.y_row_stride, 576);

@@ -11,7 +11,7 @@ namespace {
 
 // A made-up /proc and /sys.
 class MachineLimits : public ::testing::Test {
-  protected:
+protected:
     void SetUp() override {
         root_ = std::filesystem::temp_directory_path() /
                 (std::string("ftc_limits_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());

@@ -32,7 +32,8 @@ TEST(Pool, ManyRegionsInARowAndAfterSleeping) {
     Pool pool(3);
     std::atomic<int64_t> sum{0};
     for (int region = 0; region < 2000; region++) {
-        if (region % 500 == 499) std::this_thread::sleep_for(std::chrono::milliseconds(3)); // workers sleep on the futex
+        if (region % 500 == 499)
+            std::this_thread::sleep_for(std::chrono::milliseconds(3)); // workers sleep on the futex
         ftc::parallel_for(pool, 3, [&](int64_t part, int32_t) { sum += part + 1; });
     }
     EXPECT_EQ(sum.load(), 2000 * 6);

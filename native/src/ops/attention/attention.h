@@ -1,5 +1,5 @@
-// Attention over a key interval: o_i = softmax_j(scale q_i . k_j) v_j for keys j in [key_begin[i], first_query + i], per head.
-// Dao 2023, arXiv:2307.08691. Shapes as in ftc.h.
+// Attention over a key interval: o_i = softmax_j(scale q_i . k_j) v_j for keys j in [key_begin[i], first_query + i],
+// per head. Dao 2023, arXiv:2307.08691. Shapes as in ftc.h.
 #pragma once
 
 #include <cstdint>

@@ -29,16 +29,28 @@ struct Wave {
     float* v_transposed(int64_t kv_head, int64_t tile) const {
         return a.workspace + l.v_transposed + (kv_head * l.key_tiles + tile) * a.shape.head_dim * kTile;
     }
-    float* k(int64_t kv_head, int64_t tile) const { return a.workspace + l.k + (kv_head * l.key_tiles + tile) * tile_floats(); }
-    float* q(int64_t head, int64_t tile) const { return a.workspace + l.q + (head * l.query_tiles + tile) * tile_floats(); }
-    float* dout(int64_t head, int64_t tile) const { return a.workspace + l.dout + (head * l.query_tiles + tile) * tile_floats(); }
+    float* k(int64_t kv_head, int64_t tile) const {
+        return a.workspace + l.k + (kv_head * l.key_tiles + tile) * tile_floats();
+    }
+    float* q(int64_t head, int64_t tile) const {
+        return a.workspace + l.q + (head * l.query_tiles + tile) * tile_floats();
+    }
+    float* dout(int64_t head, int64_t tile) const {
+        return a.workspace + l.dout + (head * l.query_tiles + tile) * tile_floats();
+    }
     float* lse(int64_t head, int64_t tile) const { return a.workspace + l.lse + (head * l.query_tiles + tile) * kTile; }
-    float* delta(int64_t head, int64_t tile) const { return a.workspace + l.delta + (head * l.query_tiles + tile) * kTile; }
+    float* delta(int64_t head, int64_t tile) const {
+        return a.workspace + l.delta + (head * l.query_tiles + tile) * kTile;
+    }
     float* dq(int64_t head, int64_t chunk, int64_t tile) const {
         return a.workspace + l.dq + ((head * l.chunks + chunk) * l.query_tiles + tile) * tile_floats();
     }
-    float* dk(int64_t head, int64_t tile) const { return a.workspace + l.dk + (head * l.key_tiles + tile) * tile_floats(); }
-    float* dv(int64_t head, int64_t tile) const { return a.workspace + l.dv + (head * l.key_tiles + tile) * tile_floats(); }
+    float* dk(int64_t head, int64_t tile) const {
+        return a.workspace + l.dk + (head * l.key_tiles + tile) * tile_floats();
+    }
+    float* dv(int64_t head, int64_t tile) const {
+        return a.workspace + l.dv + (head * l.key_tiles + tile) * tile_floats();
+    }
 };
 
 void pack_keys(const Wave& w, int64_t kv_head, int64_t tile) {
@@ -48,15 +60,18 @@ void pack_keys(const Wave& w, int64_t kv_head, int64_t tile) {
     const float* k = w.a.k + key * p.k_row_stride + column;
     pack_transposed(w.k_transposed(kv_head, tile), k, p.k_row_stride, rows, p.head_dim);
     pack_rows(w.k(kv_head, tile), k, p.k_row_stride, rows, p.head_dim, w.l.width, 1.0f);
-    pack_transposed(w.v_transposed(kv_head, tile), w.a.v + key * p.v_row_stride + column, p.v_row_stride, rows, p.head_dim);
+    pack_transposed(w.v_transposed(kv_head, tile), w.a.v + key * p.v_row_stride + column, p.v_row_stride, rows,
+                    p.head_dim);
 }
 
 void pack_queries(const Wave& w, int64_t head, int64_t tile) {
     const ftc_attention_params& p = w.a.shape;
-    const int64_t row = tile * kTile, all_heads_head = w.first_kv_head * w.group + head, column = all_heads_head * p.head_dim;
+    const int64_t row = tile * kTile, all_heads_head = w.first_kv_head * w.group + head,
+                  column = all_heads_head * p.head_dim;
     const int64_t rows = smaller(kTile, p.query_rows - row);
     const float* dout = w.a.dout + row * p.do_row_stride + column;
-    pack_rows(w.q(head, tile), w.a.q + row * p.q_row_stride + column, p.q_row_stride, rows, p.head_dim, w.l.width, p.scale);
+    pack_rows(w.q(head, tile), w.a.q + row * p.q_row_stride + column, p.q_row_stride, rows, p.head_dim, w.l.width,
+              p.scale);
     pack_rows(w.dout(head, tile), dout, p.do_row_stride, rows, p.head_dim, w.l.width, 1.0f);
     for (int64_t r = 0; r < kTile; ++r) {
         const bool real = r < rows;
@@ -67,12 +82,21 @@ void pack_queries(const Wave& w, int64_t head, int64_t tile) {
 }
 
 // scores becomes the probabilities, gradient (so far dout . v) becomes that of the scaled scores.
-FTC_INLINE void softmax_gradient(float* scores, float* gradient, float lse, float delta, KeyInterval interval, int64_t key, bool masked) {
+// Of a tile that the row sees in part, groups of lanes behind its last key are zero without a look.
+template <bool kMasked>
+FTC_INLINE void softmax_gradient(float* scores, float* gradient, float lse, float delta, KeyInterval interval,
+                                 int64_t key) {
+    const int64_t seen = kMasked ? interval.last - key + 1 : kTile;
 #pragma GCC unroll 4
     for (int64_t j = 0; j < kTile; j += kLanes) {
+        if (kMasked && j >= seen) {
+            store(set(0.0f), scores + j);
+            store(set(0.0f), gradient + j);
+            continue;
+        }
         f32x16 p = exp(sub(load(scores + j), set(lse)));
         f32x16 d = mul(p, sub(load(gradient + j), set(delta)));
-        if (masked) {
+        if (kMasked) {
             p = keep_inside(p, interval, key, j, 0.0f);
             d = keep_inside(d, interval, key, j, 0.0f);
         }
@@ -82,7 +106,8 @@ FTC_INLINE void softmax_gradient(float* scores, float* gradient, float lse, floa
 }
 
 // One query tile against one key tile: adds to dq, dk and dv.
-void tile_pair(const Wave& w, int64_t head, int64_t chunk, int64_t query_tile, int64_t key_tile, float* scores, float* gradient) {
+void tile_pair(const Wave& w, int64_t head, int64_t chunk, int64_t query_tile, int64_t key_tile, float* scores,
+               float* gradient) {
     const ftc_attention_params& p = w.a.shape;
     const int64_t row = query_tile * kTile, rows = smaller(kTile, p.query_rows - row), key = key_tile * kTile;
     const Cover cover = tile_cover(p, w.a.key_begin, row, rows, key);
@@ -92,9 +117,14 @@ void tile_pair(const Wave& w, int64_t head, int64_t chunk, int64_t query_tile, i
     const float* dout = w.dout(head, query_tile);
     tile_scores(scores, q, width, w.k_transposed(kv_head, key_tile), rows, p.head_dim, diagonal);
     tile_scores(gradient, dout, width, w.v_transposed(kv_head, key_tile), rows, p.head_dim, diagonal);
-    for (int64_t r = 0; r < rows; ++r)
-        softmax_gradient(scores + r * kTile, gradient + r * kTile, w.lse(head, query_tile)[r], w.delta(head, query_tile)[r],
-                         key_interval(p, w.a.key_begin, row + r), key, cover == Cover::part);
+    for (int64_t r = 0; r < rows; ++r) {
+        const float lse = w.lse(head, query_tile)[r], delta = w.delta(head, query_tile)[r];
+        const KeyInterval interval = key_interval(p, w.a.key_begin, row + r);
+        if (cover == Cover::all)
+            softmax_gradient<false>(scores + r * kTile, gradient + r * kTile, lse, delta, interval, key);
+        else
+            softmax_gradient<true>(scores + r * kTile, gradient + r * kTile, lse, delta, interval, key);
+    }
     tile_weighted_columns(w.dv(head, key_tile), scores, dout, rows, width, diagonal);
     tile_weighted_columns(w.dk(head, key_tile), gradient, q, rows, width, diagonal);
     tile_weighted_rows(w.dq(head, chunk, query_tile), gradient, w.k(kv_head, key_tile), rows, width, diagonal,
@@ -141,7 +171,8 @@ void write_dq(const Wave& w, int64_t row) {
     const ftc_attention_params& p = w.a.shape;
     for (int64_t head = 0; head < w.heads(); ++head)
         sum_rows(w.a.dq + row * p.dq_row_stride + (w.first_kv_head * w.group + head) * p.head_dim,
-                 w.dq(head, 0, row / kTile) + row % kTile * w.l.width, w.l.query_tiles * w.tile_floats(), w.l.chunks, p.head_dim, p.scale);
+                 w.dq(head, 0, row / kTile) + row % kTile * w.l.width, w.l.query_tiles * w.tile_floats(), w.l.chunks,
+                 p.head_dim, p.scale);
 }
 
 void write_dk_dv(const Wave& w, int64_t row) {
@@ -184,7 +215,8 @@ void run_wave(Pool& pool, const Wave& w) {
 void attention_backward(Pool& pool, const AttentionBackwardArgs& a) {
     const AttentionBackwardLayout l = attention_backward_layout(a.shape, pool.threads());
     for (int64_t kv_head = 0; kv_head < a.shape.key_value_heads; kv_head += l.wave)
-        run_wave(pool, {a, l, kv_head, smaller(l.wave, a.shape.key_value_heads - kv_head), a.shape.heads / a.shape.key_value_heads});
+        run_wave(pool, {a, l, kv_head, smaller(l.wave, a.shape.key_value_heads - kv_head),
+                        a.shape.heads / a.shape.key_value_heads});
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

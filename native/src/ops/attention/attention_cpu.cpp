@@ -3,6 +3,8 @@
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
-AttentionKernels attention_kernels() { return {attention_forward, attention_backward}; }
+AttentionKernels attention_kernels() {
+    return {attention_forward, attention_backward};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -32,33 +32,40 @@ Scratch scratch_of(const AttentionForwardArgs& a, const AttentionForwardLayout& 
     return s;
 }
 
-// Softmax of one row of scores, carried on: probabilities relative to the largest score so far.
-FTC_INLINE void online_softmax(const Scratch& s, int64_t r, KeyInterval interval, int64_t key, bool masked) {
-    const f32x16 nothing = set(-INFINITY);
+// Softmax of one row of scores, carried on: the scores become probabilities relative to the largest one so far. Of a
+// tile that the row sees in part, groups of lanes behind its last key are skipped.
+template <bool kMasked>
+FTC_INLINE void online_softmax(const Scratch& s, int64_t r, KeyInterval interval, int64_t key) {
     float* row = s.scores + r * kAttentionTile;
+    const int64_t seen = kMasked ? smaller(kAttentionTile, larger(0, interval.last - key + 1)) : kAttentionTile;
     f32x16 x[4];
+    f32x16 top = set(-INFINITY);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
+        if (kMasked && j * kLanes >= seen) continue;
         x[j] = load(row + j * kLanes);
-        if (masked) x[j] = keep_inside(x[j], interval, key, j * kLanes, -INFINITY);
+        if (kMasked) x[j] = keep_inside(x[j], interval, key, j * kLanes, -INFINITY);
+        top = max(x[j], top);
     }
-    const float top = max_lane(max(max(x[0], x[1]), max(max(x[2], x[3]), nothing)));
-    const float before = s.maximum[r];
-    const float maximum = top > before ? top : before;
+    const float before = s.maximum[r], here = max_lane(top);
+    const float maximum = here > before ? here : before;
     const float base = maximum == -INFINITY ? 0.0f : maximum; // nothing seen yet: every probability is exp(-inf) = 0
+    f32x16 total = set(0.0f);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-        x[j] = exp(sub(x[j], set(base)));
-        store(x[j], row + j * kLanes);
+        const bool skipped = kMasked && j * kLanes >= seen;
+        const f32x16 p = skipped ? set(0.0f) : exp(sub(x[j], set(base)));
+        store(p, row + j * kLanes);
+        total = add(total, p);
     }
     s.maximum[r] = maximum;
     s.shrink[r] = before - base;
-    s.sum[r] = sum(add(add(x[0], x[1]), add(x[2], x[3])));
+    s.sum[r] = sum(total);
 }
 
 // Adds one key tile to the o of a query tile.
-void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, float* sums, int64_t kv_head,
-                  int64_t row, int64_t rows, int64_t key_tile) {
+void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, float* sums,
+                  int64_t kv_head, int64_t row, int64_t rows, int64_t key_tile) {
     const int64_t key = key_tile * kAttentionTile;
     const Cover cover = tile_cover(a.shape, a.key_begin, row, rows, key);
     if (cover == Cover::none) return;
@@ -66,8 +73,13 @@ void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l
     const float* k = a.workspace + l.k + (kv_head * l.key_tiles + key_tile) * a.shape.head_dim * kAttentionTile;
     const float* v = a.workspace + l.v + (kv_head * l.key_tiles + key_tile) * kAttentionTile * l.width;
     tile_scores(s.scores, s.q, l.width, k, rows, a.shape.head_dim, diagonal);
-    for (int64_t r = 0; r < rows; ++r)
-        online_softmax(s, r, key_interval(a.shape, a.key_begin, row + r), key, cover == Cover::part);
+    for (int64_t r = 0; r < rows; ++r) {
+        const KeyInterval interval = key_interval(a.shape, a.key_begin, row + r);
+        if (cover == Cover::all)
+            online_softmax<false>(s, r, interval, key);
+        else
+            online_softmax<true>(s, r, interval, key);
+    }
     for (int64_t r = 0; r < kAttentionTile; r += kLanes) {
         const f32x16 shrink = exp(load(s.shrink + r));
         store(shrink, s.shrink + r);
@@ -76,7 +88,8 @@ void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l
     tile_weighted_rows(s.o, s.scores, v, rows, l.width, diagonal, {Start::scale, s.shrink});
 }
 
-void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, int64_t head, int64_t tile_index) {
+void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, int64_t head,
+                int64_t tile_index) {
     const ftc_attention_params& p = a.shape;
     const int64_t kv_head = head / (p.heads / p.key_value_heads);
     const int64_t row = tile_index * kAttentionTile;
@@ -91,7 +104,8 @@ void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, 
     }
     const int64_t first = key_interval(p, a.key_begin, row).first / kAttentionTile;
     const int64_t last = (p.first_query + row + rows - 1) / kAttentionTile;
-    for (int64_t key_tile = first; key_tile <= last; ++key_tile) add_key_tile(a, l, s, sums, kv_head, row, rows, key_tile);
+    for (int64_t key_tile = first; key_tile <= last; ++key_tile)
+        add_key_tile(a, l, s, sums, kv_head, row, rows, key_tile);
     for (int64_t r = 0; r < rows; ++r) {
         float* o = a.o + (row + r) * p.o_row_stride + head * p.head_dim;
         const bool empty = s.maximum[r] == -INFINITY && sums[r] == 0.0f;
@@ -112,12 +126,13 @@ void attention_forward(Pool& pool, const AttentionForwardArgs& a) {
     const int64_t first_tile = key_interval(p, a.key_begin, 0).first / kAttentionTile;
     const int64_t used_tiles = larger(0, l.key_tiles - first_tile);
     parallel_for(pool, p.key_value_heads * used_tiles, [&](int64_t part, int32_t) {
-        const int64_t head = part / used_tiles, key_tile = first_tile + part % used_tiles, key = key_tile * kAttentionTile;
+        const int64_t head = part / used_tiles, key_tile = first_tile + part % used_tiles,
+                      key = key_tile * kAttentionTile;
         const int64_t rows = smaller(kAttentionTile, key_end - key), slot = head * l.key_tiles + key_tile;
-        pack_transposed(a.workspace + l.k + slot * p.head_dim * kAttentionTile, a.k + key * p.k_row_stride + head * p.head_dim,
-                        p.k_row_stride, rows, p.head_dim);
-        pack_rows(a.workspace + l.v + slot * kAttentionTile * l.width, a.v + key * p.v_row_stride + head * p.head_dim, p.v_row_stride,
-                  rows, p.head_dim, l.width, 1.0f);
+        pack_transposed(a.workspace + l.k + slot * p.head_dim * kAttentionTile,
+                        a.k + key * p.k_row_stride + head * p.head_dim, p.k_row_stride, rows, p.head_dim);
+        pack_rows(a.workspace + l.v + slot * kAttentionTile * l.width, a.v + key * p.v_row_stride + head * p.head_dim,
+                  p.v_row_stride, rows, p.head_dim, l.width, 1.0f);
     });
     parallel_for(pool, p.heads * l.query_tiles, [&](int64_t part, int32_t thread) {
         // Early tiles see few keys, late ones many: alternating keeps the threads' shares alike.

@@ -6,11 +6,13 @@ namespace ftc {
 
 namespace {
 
-int64_t tiles_of(int64_t rows) { return (rows + kAttentionTile - 1) / kAttentionTile; }
+int64_t tiles_of(int64_t rows) {
+    return (rows + kAttentionTile - 1) / kAttentionTile;
+}
 
 // Hands out one region after the other.
 class Regions {
-  public:
+public:
     int64_t take(int64_t floats) {
         const int64_t begin = next_;
         next_ += (floats + 15) / 16 * 16;
@@ -18,7 +20,7 @@ class Regions {
     }
     int64_t total() const { return next_; }
 
-  private:
+private:
     int64_t next_ = 0;
 };
 
@@ -43,12 +45,21 @@ AttentionDecodeLayout attention_decode_layout(const ftc_attention_params& shape,
     Regions regions;
     l.width = (shape.head_dim + 15) / 16 * 16;
     l.chunks = (shape.first_query + shape.query_rows + kDecodeKeys - 1) / kDecodeKeys;
-    l.q = regions.take(shape.heads * shape.query_rows * l.width);
-    l.partial = regions.take(shape.heads * l.chunks * shape.query_rows * (l.width + 16));
-    l.thread_floats = shape.heads / shape.key_value_heads * shape.query_rows * kDecodeKeys;
+    l.lines = shape.heads * shape.query_rows;
+    l.q = regions.take(l.lines * l.width);
+    l.partial = regions.take(l.chunks * l.lines * (l.width + 16));
+    l.thread_floats = l.lines * kDecodeKeys;
     l.thread = regions.take(threads * l.thread_floats);
     l.floats = regions.total();
     return l;
+}
+
+int64_t attention_forward_floats(const ftc_attention_params& shape, int32_t threads) {
+    ftc_attention_params decoding = shape;
+    decoding.query_rows = std::min(shape.query_rows, kDecodeRows);
+    decoding.first_query = shape.first_query + shape.query_rows - decoding.query_rows;
+    const int64_t floats = attention_decode_layout(decoding, threads).floats;
+    return shape.query_rows <= kDecodeRows ? floats : std::max(floats, attention_forward_layout(shape, threads).floats);
 }
 
 AttentionBackwardLayout attention_backward_layout(const ftc_attention_params& shape, int32_t threads) {
@@ -60,11 +71,14 @@ AttentionBackwardLayout attention_backward_layout(const ftc_attention_params& sh
     l.width = (shape.head_dim + 15) / 16 * 16;
     l.query_tiles = tiles_of(shape.query_rows);
     l.key_tiles = tiles_of(shape.first_query + shape.query_rows);
-    l.chunks = std::clamp<int64_t>((kParts + shape.heads - 1) / shape.heads, 1, std::max<int64_t>(l.key_tiles, 1));
-    const int64_t parts_of_head = group * l.chunks;
+    const int64_t wanted_chunks = (kParts + shape.heads - 1) / shape.heads;
+    const int64_t parts_of_head =
+        group * wanted_chunks; // not the chunks there are: fewer keys must not need more memory
+    l.chunks = std::clamp<int64_t>(wanted_chunks, 1, std::max<int64_t>(l.key_tiles, 1));
     l.wave = std::min<int64_t>((kPartsPerThread * threads + parts_of_head - 1) / parts_of_head, shape.key_value_heads);
     const int64_t heads = l.wave * group;
-    const int64_t key_floats = l.key_tiles * kAttentionTile * l.width, query_floats = l.query_tiles * kAttentionTile * l.width;
+    const int64_t key_floats = l.key_tiles * kAttentionTile * l.width,
+                  query_floats = l.query_tiles * kAttentionTile * l.width;
     l.k_transposed = regions.take(l.wave * l.key_tiles * shape.head_dim * kAttentionTile);
     l.v_transposed = regions.take(l.wave * l.key_tiles * shape.head_dim * kAttentionTile);
     l.k = regions.take(l.wave * key_floats);

@@ -1,5 +1,5 @@
-// Products of 64-row tiles in fp32. Every element is one chain of fused multiply-adds over the depth, so that the vector width
-// changes nothing. Rows of B and C are whole groups of sixteen lanes.
+// Products of 64-row tiles in fp32. Every element is one chain of fused multiply-adds over the depth, so that the
+// vector width changes nothing. Rows of B and C are whole groups of sixteen lanes.
 #pragma once
 
 #include "core/simd.h"
@@ -69,7 +69,8 @@ FTC_INLINE void tile(Left a, const float* b, int64_t b_stride, float* c, int64_t
 
 // The same over any number of columns that is a multiple of sixteen.
 template <int kRows, bool kByColumns>
-void tile_columns(Left a, const float* b, int64_t b_stride, float* c, int64_t c_stride, int64_t columns, int64_t depth, From from) {
+void tile_columns(Left a, const float* b, int64_t b_stride, float* c, int64_t c_stride, int64_t columns, int64_t depth,
+                  From from) {
     int64_t j = 0;
     if constexpr (kTileColumns > 1) {
         for (; j + 4 * kLanes <= columns; j += 4 * kLanes)
@@ -82,42 +83,56 @@ void tile_columns(Left a, const float* b, int64_t b_stride, float* c, int64_t c_
 
 // The same for 1..kTileRows rows.
 template <bool kByColumns>
-FTC_INLINE void tile_rows(int64_t rows, Left a, const float* b, int64_t b_stride, float* c, int64_t c_stride, int64_t columns,
-                          int64_t depth, From from) {
+FTC_INLINE void tile_rows(int64_t rows, Left a, const float* b, int64_t b_stride, float* c, int64_t c_stride,
+                          int64_t columns, int64_t depth, From from) {
     static_assert(kTileRows <= 6);
     switch (rows) {
-    case 1: return tile_columns<1, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
-    case 2: return tile_columns<2, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
-    default: break;
+    case 1:
+        return tile_columns<1, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
+    case 2:
+        return tile_columns<2, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
+    default:
+        break;
     }
     if constexpr (kTileRows > 2) {
         switch (rows) {
-        case 3: return tile_columns<3, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
-        case 4: return tile_columns<4, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
-        case 5: return tile_columns<5, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
-        default: return tile_columns<6, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
+        case 3:
+            return tile_columns<3, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
+        case 4:
+            return tile_columns<4, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
+        case 5:
+            return tile_columns<5, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
+        default:
+            return tile_columns<6, kByColumns>(a, b, b_stride, c, c_stride, columns, depth, from);
         }
     }
 }
 
-FTC_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-FTC_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+FTC_INLINE int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+FTC_INLINE int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
 
-// In the three products below, row r of the 64x64 tile has no key beyond column r + diagonal, and what lies there is skipped.
+// In the three products below, row r of the 64x64 tile has no key beyond column r + diagonal, and what lies there is
+// skipped.
 
 // scores[rows, 64] = A[rows, depth] B[depth, 64]; skipped columns keep what they held.
-FTC_INLINE void tile_scores(float* scores, const float* a, int64_t a_stride, const float* b, int64_t rows, int64_t depth,
-                            int64_t diagonal) {
+FTC_INLINE void tile_scores(float* scores, const float* a, int64_t a_stride, const float* b, int64_t rows,
+                            int64_t depth, int64_t diagonal) {
     for (int64_t r = 0; r < rows; r += kTileRows) {
         const int64_t count = smaller(kTileRows, rows - r);
         const int64_t columns = smaller(64, (r + count + diagonal + kLanes - 1) / kLanes * kLanes);
         if (columns <= 0) continue;
-        tile_rows<false>(count, {a + r * a_stride, a_stride}, b, 64, scores + r * 64, 64, columns, depth, {Start::zero, nullptr});
+        tile_rows<false>(count, {a + r * a_stride, a_stride}, b, 64, scores + r * 64, 64, columns, depth,
+                         {Start::zero, nullptr});
     }
 }
 
 // c[rows, width] = start + P[rows, 64] B[64, width].
-FTC_INLINE void tile_weighted_rows(float* c, const float* p, const float* b, int64_t rows, int64_t width, int64_t diagonal, From from) {
+FTC_INLINE void tile_weighted_rows(float* c, const float* p, const float* b, int64_t rows, int64_t width,
+                                   int64_t diagonal, From from) {
     for (int64_t r = 0; r < rows; r += kTileRows) {
         const int64_t count = smaller(kTileRows, rows - r);
         const int64_t depth = larger(0, smaller(64, r + count + diagonal));
@@ -127,13 +142,14 @@ FTC_INLINE void tile_weighted_rows(float* c, const float* p, const float* b, int
 }
 
 // c[64, width] += P[rows, 64]^T B[rows, width].
-FTC_INLINE void tile_weighted_columns(float* c, const float* p, const float* b, int64_t rows, int64_t width, int64_t diagonal) {
+FTC_INLINE void tile_weighted_columns(float* c, const float* p, const float* b, int64_t rows, int64_t width,
+                                      int64_t diagonal) {
     for (int64_t key = 0; key < 64; key += kTileRows) {
         const int64_t count = smaller(kTileRows, 64 - key);
         const int64_t first = larger(0, key - diagonal); /* earlier rows do not reach this key */
         if (first >= rows) continue;
-        tile_rows<true>(count, {p + first * 64 + key, 64}, b + first * width, width, c + key * width, width, width, rows - first,
-                        {Start::accumulate, nullptr});
+        tile_rows<true>(count, {p + first * 64 + key, 64}, b + first * width, width, c + key * width, width, width,
+                        rows - first, {Start::accumulate, nullptr});
     }
 }
 

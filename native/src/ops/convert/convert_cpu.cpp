@@ -26,19 +26,28 @@ FTC_INLINE uint16_t bf16_of(float x) {
     return uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
-FTC_INLINE float of_bf16(uint16_t x) { return float_of(uint32_t(x) << 16); }
+FTC_INLINE float of_bf16(uint16_t x) {
+    return float_of(uint32_t(x) << 16);
+}
+
+// condition ? a : b without a branch, so that loops over it become vectors.
+FTC_INLINE uint32_t choose(bool condition, uint32_t a, uint32_t b) {
+    const uint32_t mask = 0u - uint32_t(condition);
+    return (a & mask) | (b & ~mask);
+}
 
 // Normal: re-bias the exponent (127 -> 15) and round 13 bits away. Subnormal: adding 0.5 puts the unit 2^-24 into the
-// last bit of the mantissa, so the addition itself rounds.
+// last bit of the mantissa, so the addition itself rounds. Comparisons are signed: AVX2 has no others.
 FTC_INLINE uint16_t f16_of(float x) {
     const uint32_t bits = bits_of(x);
     const uint32_t magnitude = bits & 0x7fffffffu;
     const uint32_t sign = (bits >> 16) & 0x8000u;
     const uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
     const uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
-    uint32_t half = magnitude < (113u << 23) ? subnormal : normal;
-    half = magnitude >= 0x47800000u ? 0x7c00u : half;                                  // 65536 and up: infinity
-    half = magnitude > 0x7f800000u ? (0x7e00u | ((magnitude >> 13) & 0x3ffu)) : half; // NaN
+    const uint32_t nan = 0x7e00u | ((magnitude >> 13) & 0x3ffu);
+    uint32_t half = choose(int32_t(magnitude) < (113 << 23), subnormal, normal);
+    half = choose(int32_t(magnitude) >= 0x47800000, 0x7c00u, half); // 65536 and up: infinity
+    half = choose(int32_t(magnitude) > 0x7f800000, nan, half);
     return uint16_t(half | sign);
 }
 
@@ -46,10 +55,10 @@ FTC_INLINE float of_f16(uint16_t x) {
     const uint32_t magnitude = uint32_t(x) & 0x7fffu;
     const uint32_t sign = (uint32_t(x) & 0x8000u) << 16;
     const uint32_t normal = (magnitude << 13) + (112u << 23);
-    const uint32_t subnormal = bits_of(float(magnitude) * 0x1p-24f);
+    const uint32_t subnormal = bits_of(float(int32_t(magnitude)) * 0x1p-24f);
     const uint32_t special = (magnitude << 13) + (224u << 23);
-    uint32_t bits = magnitude < 0x0400u ? subnormal : normal;
-    bits = magnitude >= 0x7c00u ? special : bits;
+    uint32_t bits = choose(int32_t(magnitude) < 0x0400, subnormal, normal);
+    bits = choose(int32_t(magnitude) >= 0x7c00, special, bits);
     return float_of(bits | sign);
 }
 
@@ -83,22 +92,30 @@ void convert_array(Pool& pool, const ConvertArgs& a) {
 template <typename To>
 void convert_to(Pool& pool, const ConvertArgs& a) {
     switch (a.x_dtype) {
-    case FTC_F32: return convert_array<To, F32>(pool, a);
-    case FTC_BF16: return convert_array<To, Bf16>(pool, a);
-    default: return convert_array<To, F16>(pool, a);
+    case FTC_F32:
+        return convert_array<To, F32>(pool, a);
+    case FTC_BF16:
+        return convert_array<To, Bf16>(pool, a);
+    default:
+        return convert_array<To, F16>(pool, a);
     }
 }
 
 void convert(Pool& pool, const ConvertArgs& a) {
     switch (a.y_dtype) {
-    case FTC_F32: return convert_to<F32>(pool, a);
-    case FTC_BF16: return convert_to<Bf16>(pool, a);
-    default: return convert_to<F16>(pool, a);
+    case FTC_F32:
+        return convert_to<F32>(pool, a);
+    case FTC_BF16:
+        return convert_to<Bf16>(pool, a);
+    default:
+        return convert_to<F16>(pool, a);
     }
 }
 
 } // namespace
 
-ConvertKernels convert_kernels() { return {convert}; }
+ConvertKernels convert_kernels() {
+    return {convert};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -25,27 +25,24 @@ void forward(Pool& pool, const EmbeddingForwardArgs& a) {
     });
 }
 
-// One part owns 64 columns and walks all rows in order: no two parts meet, and the sum has one order.
+// A block of columns walks all rows in order: no two blocks meet, and the sum has one order.
 void backward(Pool& pool, const EmbeddingBackwardArgs& a) {
-    constexpr int64_t kColumns = 4 * kLanes;
-    parallel_for(pool, (a.cols + kColumns - 1) / kColumns, [&](int64_t part, int32_t) {
-        const int64_t begin = part * kColumns;
-        const int64_t count = a.cols - begin < kColumns ? a.cols - begin : kColumns;
+    for_each_column_block(pool, a.cols, [&](int64_t first, int64_t count) {
         for (int64_t row = 0; row < a.rows; ++row) {
-            const float* dy = a.dy + row * a.dy_row_stride + begin;
-            float* dweight = a.dweight + a.ids[row] * a.dweight_row_stride + begin;
-            int64_t i = 0;
-            for (; i + kLanes <= count; i += kLanes) store(add(load(dweight + i), load(dy + i)), dweight + i);
-            if (i < count) {
-                const int64_t rest = count - i;
-                store_partial(add(load_partial(dweight + i, rest), load_partial(dy + i, rest)), dweight + i, rest);
-            }
+            const float* dy = a.dy + row * a.dy_row_stride + first;
+            float* dweight = a.dweight + a.ids[row] * a.dweight_row_stride + first;
+            for_each_group(
+                count, FTC_GROUP(int64_t i, int64_t n) {
+                    store_group(add(load_group(dweight + i, n), load_group(dy + i, n)), dweight + i, n);
+                });
         }
     });
 }
 
 } // namespace
 
-EmbeddingKernels embedding_kernels() { return {forward, backward}; }
+EmbeddingKernels embedding_kernels() {
+    return {forward, backward};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

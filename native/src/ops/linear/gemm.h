@@ -1,7 +1,7 @@
 // C [rows, cols] = [C +] A [rows, depth] B [depth, cols] [+ bias] in fp32, with adapters riding as extra depth.
 //
-// Every element of C is one chain of multiply-adds per block of depth, and the blocks are added in order. Blocks follow from
-// the depth alone, so neither tiles, threads, the other rows of A nor the vector width change a bit of the result.
+// Every element of C is one chain of multiply-adds per block of depth, and the blocks are added in order. Blocks follow
+// from the depth alone, so neither tiles, threads, the other rows of A nor the vector width change a bit of the result.
 // Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", with B packed per thread.
 #pragma once
 
@@ -56,6 +56,7 @@ constexpr int64_t kGradientRows = 256;
 FTC_FOR_EACH_ISA(void gemm(Pool& pool, const GemmArgs& args, float* workspace);
 
                  // Floats of workspace for products with at most these columns, block depth and total rank.
-                 int64_t gemm_workspace_floats(int32_t threads, int64_t cols, int64_t depth_of_block, int64_t total_rank);)
+                 int64_t gemm_workspace_floats(int32_t threads, int64_t cols, int64_t depth_of_block,
+                                               int64_t total_rank);)
 
 } // namespace ftc

@@ -13,12 +13,12 @@ class Pool;
 
 // Fields as the parameters of ftc_linear_forward and _backward. The workspace is 64-byte aligned.
 struct LinearArgs {
-    float* y;            // forward
-    const float* bias;   // forward
-    float* dx;           // backward, or NULL
-    float* dweight;      // backward, or NULL
-    float* dbias;        // backward, or NULL
-    const float* dy;     // backward
+    float* y;          // forward
+    const float* bias; // forward
+    float* dx;         // backward, or NULL
+    float* dweight;    // backward, or NULL
+    float* dbias;      // backward, or NULL
+    const float* dy;   // backward
     const float* x;
     ftc_weight weight;
     const ftc_lora_segment* segments;

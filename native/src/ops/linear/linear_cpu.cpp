@@ -7,8 +7,12 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-int64_t segment_rows(const ftc_lora_segment& s) { return s.row_end - s.row_begin; }
+int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+int64_t segment_rows(const ftc_lora_segment& s) {
+    return s.row_end - s.row_begin;
+}
 
 // A plain fp32 matrix as the column operand of a product.
 ColumnSource columns_of(const float* data, int64_t rows, int64_t cols, int64_t row_stride, bool transposed) {
@@ -38,8 +42,8 @@ Dropout dropout_of(const ftc_lora_segment& s, const ftc_linear_params& p, bool r
     return d;
 }
 
-GemmArgs product(float* c, int64_t c_stride, const float* a, int64_t a_stride, const ColumnSource& b, int64_t rows, int64_t cols,
-                 int64_t depth) {
+GemmArgs product(float* c, int64_t c_stride, const float* a, int64_t a_stride, const ColumnSource& b, int64_t rows,
+                 int64_t cols, int64_t depth) {
     GemmArgs g{};
     g.c = c;
     g.c_stride = c_stride;
@@ -55,8 +59,8 @@ GemmArgs product(float* c, int64_t c_stride, const float* a, int64_t a_stride, c
 }
 
 // c += scale a^T b over rows, with a [rows, m], b [rows, n]: the shape of every weight gradient. Fixed chunks of rows.
-GemmArgs gradient(float* c, int64_t c_stride, const float* a, int64_t a_stride, float scale, const ColumnSource& b, int64_t m,
-                  int64_t n, int64_t rows) {
+GemmArgs gradient(float* c, int64_t c_stride, const float* a, int64_t a_stride, float scale, const ColumnSource& b,
+                  int64_t m, int64_t n, int64_t rows) {
     GemmArgs g = product(c, c_stride, a, a_stride, b, m, n, rows);
     g.add_to_c = true;
     g.a_depth_major = true;
@@ -82,7 +86,8 @@ void forward(Pool& pool, const LinearArgs& args) {
                                 columns_of(s.a, s.rank, k, k, true), segment_rows(s), s.rank, k);
         if (dropout.threshold != 0) down.a_dropout = &dropout;
         gemm(pool, down, args.workspace);
-        adapters[i] = {s.row_begin, s.row_end, s.rank, s.s, s.scaling, columns_of(s.b, n, s.rank, s.rank, true), nullptr};
+        adapters[i] = {s.row_begin, s.row_end, s.rank, s.s, s.scaling, columns_of(s.b, n, s.rank, s.rank, true),
+                       nullptr};
     }
     GemmArgs g = product(args.y, p.y_row_stride, args.x, p.x_row_stride, {args.weight, true, nullptr}, p.rows, n, k);
     g.add_to_c = p.accumulate != 0;
@@ -113,7 +118,8 @@ void bias_gradient(Pool& pool, const LinearArgs& args) {
 }
 
 // da += (scaling ds)^T drop(x);  db += (scaling dy)^T s.
-void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segment& s, const float* ds, float* workspace) {
+void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segment& s, const float* ds,
+                       float* workspace) {
     const ftc_linear_params& p = args.params;
     const int64_t n = args.weight.rows, k = args.weight.cols, rows = segment_rows(s);
     if (s.da != nullptr) {
@@ -137,24 +143,33 @@ void backward(Pool& pool, const LinearArgs& args) {
     Dropout dropouts[kMaxSegments];
     float* ds = args.workspace; // unscaled, of one segment after the other
     float* workspace = args.workspace;
-    for (int32_t i = 0; i < args.segment_count; i++) workspace += segment_rows(args.segments[i]) * args.segments[i].rank;
+    for (int32_t i = 0; i < args.segment_count; i++)
+        workspace += segment_rows(args.segments[i]) * args.segments[i].rank;
     workspace = args.workspace + (workspace - args.workspace + 15) / 16 * 16;
 
     for (int32_t i = 0; i < args.segment_count; i++) {
         const ftc_lora_segment& s = args.segments[i];
         if (args.dx != nullptr || s.da != nullptr) {
             const float* dy = args.dy + s.row_begin * p.dy_row_stride;
-            gemm(pool, product(ds, s.rank, dy, p.dy_row_stride, columns_of(s.b, n, s.rank, s.rank, false), segment_rows(s), s.rank, n),
+            gemm(pool,
+                 product(ds, s.rank, dy, p.dy_row_stride, columns_of(s.b, n, s.rank, s.rank, false), segment_rows(s),
+                         s.rank, n),
                  workspace);
         }
         adapter_gradients(pool, args, s, ds, workspace);
         dropouts[i] = dropout_of(s, p, false);
-        adapters[i] = {s.row_begin, s.row_end, s.rank, ds, s.scaling, columns_of(s.a, s.rank, k, k, false),
+        adapters[i] = {s.row_begin,
+                       s.row_end,
+                       s.rank,
+                       ds,
+                       s.scaling,
+                       columns_of(s.a, s.rank, k, k, false),
                        dropouts[i].threshold != 0 ? &dropouts[i] : nullptr};
         ds += segment_rows(s) * s.rank;
     }
     if (args.dx != nullptr) {
-        GemmArgs g = product(args.dx, p.dx_row_stride, args.dy, p.dy_row_stride, {args.weight, false, nullptr}, p.rows, k, n);
+        GemmArgs g =
+            product(args.dx, p.dx_row_stride, args.dy, p.dy_row_stride, {args.weight, false, nullptr}, p.rows, k, n);
         g.add_to_c = p.accumulate != 0;
         g.adapters = adapters;
         g.adapter_count = args.segment_count;
@@ -162,8 +177,9 @@ void backward(Pool& pool, const LinearArgs& args) {
         gemm(pool, g, workspace);
     }
     if (args.dweight != nullptr)
-        gemm(pool, gradient(args.dweight, p.dweight_row_stride, args.dy, p.dy_row_stride, 1.0f,
-                            columns_of(args.x, p.rows, k, p.x_row_stride, false), n, k, p.rows),
+        gemm(pool,
+             gradient(args.dweight, p.dweight_row_stride, args.dy, p.dy_row_stride, 1.0f,
+                      columns_of(args.x, p.rows, k, p.x_row_stride, false), n, k, p.rows),
              workspace);
     if (args.dbias != nullptr) bias_gradient(pool, args);
 }

@@ -1,8 +1,9 @@
-// Packing of the column operand B: micropanels of kTileCols columns, [depth, kTileCols] each, zero past the last column.
+// Packing of the column operand B: micropanels of kTileCols columns, [depth, kTileCols] each, zero past the last
+// column.
 #pragma once
 
-#include "ops/linear/dropout.h"
 #include "ftc.h"
+#include "ops/linear/dropout.h"
 
 namespace ftc {
 
@@ -17,8 +18,9 @@ struct ColumnSource {
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
-// Columns [column, column + count), depths [begin, begin + depth), into ceil(count / kTileCols) micropanels.
-// column is a multiple of kTileCols, begin of 64.
-void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth);
+// Columns [column, column + count), depths [begin, begin + depth), into ceil(count / kTileCols) micropanels that lie
+// panel_depth >= depth rows apart. column is a multiple of kTileCols, begin of 64.
+void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth,
+                  int64_t panel_depth);
 
 } // namespace ftc::FTC_ISA_NAMESPACE

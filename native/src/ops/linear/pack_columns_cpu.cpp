@@ -1,5 +1,6 @@
 #include "ops/linear/pack_columns.h"
 
+#include "ops/linear/dropout_simd.h"
 #include "ops/linear/vector.h"
 #include "ops/quant/nf4_decode.h"
 
@@ -7,14 +8,20 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
-const float* f32_row(const ftc_weight& w, int64_t row) { return static_cast<const float*>(w.data) + row * w.row_stride; }
+const float* f32_row(const ftc_weight& w, int64_t row) {
+    return static_cast<const float*>(w.data) + row * w.row_stride;
+}
 const uint16_t* bf16_row(const ftc_weight& w, int64_t row) {
     return static_cast<const uint16_t*>(w.data) + row * w.row_stride;
 }
 
-float bf16_value(uint16_t x) { return __builtin_bit_cast(float, uint32_t{x} << 16); }
+float bf16_value(uint16_t x) {
+    return __builtin_bit_cast(float, uint32_t{x} << 16);
+}
 
 // ---- Transposed: a register holds one depth of kLanes rows of W -----------------------------------------------------
 
@@ -33,28 +40,33 @@ void transpose_f32(float* dst, const float* const* rows, int64_t depth) {
         for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = rows[i][k];
 }
 
-void widen(float* y, const uint16_t* x, int64_t count) {
-    int64_t k = 0;
-    for (; k + kLanes <= count; k += kLanes) store(y + k, widen_bf16(x + k));
-    for (; k < count; k++) y[k] = bf16_value(x[k]);
-}
-
 void pack_group_f32(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
     const float* rows[kLanes];
     for (int64_t i = 0; i < kLanes; i++) rows[i] = f32_row(w, row + smaller(i, valid - 1)) + begin;
     transpose_f32(dst, rows, depth);
 }
 
+// Pairs of bf16 are transposed as 32-bit words and widened afterwards.
 void pack_group_bf16(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
-    constexpr int64_t kStage = 64;
-    float stage[kLanes][kStage];
-    const float* rows[kLanes];
-    for (int i = 0; i < kLanes; i++) rows[i] = stage[i];
-    for (int64_t k = 0; k < depth; k += kStage) {
-        const int64_t count = smaller(kStage, depth - k);
-        for (int64_t i = 0; i < kLanes; i++) widen(stage[i], bf16_row(w, row + smaller(i, valid - 1)) + begin + k, count);
-        transpose_f32(dst + k * kTileCols, rows, count);
+    const uint16_t* rows[kLanes];
+    const float* pairs[kLanes];
+    for (int64_t i = 0; i < kLanes; i++) {
+        rows[i] = bf16_row(w, row + smaller(i, valid - 1)) + begin;
+        pairs[i] = reinterpret_cast<const float*>(rows[i]);
     }
+    int64_t k = 0;
+    for (; k + 8 <= depth; k += 8) {
+        if ((k & 31) == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k + 128);
+        Vec words[4];
+        transpose_quads(words, pairs, k / 2);
+        for (int d = 0; d < 4; d++) {
+            store(dst + (k + 2 * d) * kTileCols, first_bf16(words[d]));
+            store(dst + (k + 2 * d + 1) * kTileCols, second_bf16(words[d]));
+        }
+    }
+    for (; k < depth; k++)
+        for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = bf16_value(rows[i][k]);
 }
 
 // Any shape: rows decoded in runs, then transposed.
@@ -78,8 +90,8 @@ template <int Shift>
     store(dst, mul(nf4_look_up(table, shift_right<Shift>(codes)), absmax));
 }
 
-// The codes of kLanes rows transposed as 32-bit words: lane i of a word vector holds eight codes of row i, and each depth
-// is a shift, a table look-up and a multiplication. The high nibble of a byte comes first.
+// The codes of kLanes rows transposed as 32-bit words: lane i of a word vector holds eight codes of row i, and each
+// depth is a shift, a table look-up and a multiplication. The high nibble of a byte comes first.
 void pack_group_nf4_aligned(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
     const Nf4Table table = nf4_table(w.quant_map);
     const int64_t blocks_per_row = w.cols / 64;
@@ -91,7 +103,8 @@ void pack_group_nf4_aligned(float* dst, const ftc_weight& w, int64_t row, int64_
     for (int64_t k = 0; k < depth; k += 64) {
         float absmax_of_rows[kLanes];
         const int64_t block = row * blocks_per_row + (begin + k) / 64;
-        for (int64_t i = 0; i < kLanes; i++) absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
+        for (int64_t i = 0; i < kLanes; i++)
+            absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
         const Vec absmax = load(absmax_of_rows);
         for (int half = 0; half < 2; half++) { // four words are 32 codes
             if (half == 0 && k % 128 == 0)
@@ -126,19 +139,26 @@ void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid,
     pack_group_nf4_any(dst, w, row, valid, begin, depth);
 }
 
-void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t count, int64_t begin, int64_t depth,
+                     int64_t panel_depth) {
     for (int64_t j = 0; j < count; j += kLanes) {
-        float* group = dst + j / kTileCols * depth * kTileCols + j % kTileCols;
+        float* group = dst + j / kTileCols * panel_depth * kTileCols + j % kTileCols;
         const int64_t valid = smaller(kLanes, count - j);
         switch (w.format) {
-        case FTC_WEIGHT_F32: pack_group_f32(group, w, column + j, valid, begin, depth); break;
-        case FTC_WEIGHT_BF16: pack_group_bf16(group, w, column + j, valid, begin, depth); break;
-        default: pack_group_nf4(group, w, column + j, valid, begin, depth); // api/ has refused anything else
+        case FTC_WEIGHT_F32:
+            pack_group_f32(group, w, column + j, valid, begin, depth);
+            break;
+        case FTC_WEIGHT_BF16:
+            pack_group_bf16(group, w, column + j, valid, begin, depth);
+            break;
+        default:
+            pack_group_nf4(group, w, column + j, valid, begin, depth); // api/ has refused anything else
         }
     }
 }
 
-// ---- Natural: a row of W is a depth -----------------------------------------------------------------------------------
+// ---- Natural: a row of W is a depth
+// -----------------------------------------------------------------------------------
 
 // One depth of `count` columns, spread over the micropanels (panel floats apart).
 void spread_f32(float* dst, const float* x, int64_t count, int64_t panel) {
@@ -159,7 +179,8 @@ void spread_bf16(float* dst, const uint16_t* x, int64_t count, int64_t panel) {
 
 #if FTC_NF4_VECTORS
 // Rows of whole blocks; column is a multiple of kTileCols, so a micropanel's row lies in one block of 64.
-void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t row, int64_t column, int64_t count, int64_t panel) {
+void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t row, int64_t column, int64_t count,
+                int64_t panel) {
     const int64_t first = row * w.cols + column;
     const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + first / 2;
     for (int64_t j = 0; j < count; j += kTileCols, dst += panel) { // cols % 64 == 0: whole micropanels
@@ -170,53 +191,74 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
 }
 #endif
 
-void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+// Depth `row`, columns [column, column + count), count <= kSlice, into the micropanels from `to` on.
+constexpr int64_t kSlice = 64 > kDropoutFeatures ? 64 : kDropoutFeatures;
+
+void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column, int64_t count, int64_t panel,
+              bool prefetch) {
+    constexpr int64_t kAhead = 16; // rows: the next chunk
     const ftc_weight& w = source.weight;
-    const int64_t panel = depth * kTileCols;
-    constexpr int64_t kAhead = 8; // rows
-    constexpr int64_t kStage = 256;
-    float stage[kStage];
-    // Columns in slices whose rows stay in a few lines each, so that the next rows can be prefetched whole.
-    for (int64_t slice = 0; slice < count; slice += kStage) {
-        const int64_t width = smaller(kStage, count - slice);
-        const int64_t first = column + slice;
-        for (int64_t k = 0; k < depth; k++) {
-            float* to = dst + slice / kTileCols * panel + k * kTileCols;
-            const int64_t row = begin + k;
-            switch (w.format) {
-            case FTC_WEIGHT_F32: {
-                const float* x = f32_row(w, row) + first;
-                if (source.dropout != nullptr) {
-                    apply_dropout<false>(stage, x, width, *source.dropout, row, first);
-                    x = stage;
-                } else {
-                    for (int64_t j = 0; j < width; j += 16) __builtin_prefetch(x + kAhead * w.row_stride + j);
-                }
-                spread_f32(to, x, width, panel);
-                break;
-            }
-            case FTC_WEIGHT_BF16: spread_bf16(to, bf16_row(w, row) + first, width, panel); break;
-            default: // NF4: api/ has refused anything else
+    float stage[kSlice];
+    switch (w.format) {
+    case FTC_WEIGHT_F32: {
+        const float* x = f32_row(w, row) + column;
+        if (source.dropout != nullptr) {
+            apply_dropout<false>(stage, x, count, *source.dropout, row, column);
+            x = stage;
+        } else if (prefetch) {
+            for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(x + kAhead * w.row_stride + j);
+        }
+        spread_f32(to, x, count, panel);
+        return;
+    }
+    case FTC_WEIGHT_BF16: {
+        const uint16_t* x = bf16_row(w, row) + column;
+        if (prefetch)
+            for (int64_t j = 0; j < count; j += 32) __builtin_prefetch(x + kAhead * w.row_stride + j);
+        spread_bf16(to, x, count, panel);
+        return;
+    }
+    default: // NF4: api/ has refused anything else
 #if FTC_NF4_VECTORS
-                if (nf4_rows_aligned(w)) {
-                    spread_nf4(to, w, nf4_table(w.quant_map), row, first, width, panel);
-                    break;
-                }
+        if (nf4_rows_aligned(w)) {
+            if (prefetch)
+                __builtin_prefetch(static_cast<const uint8_t*>(w.data) + ((row + kAhead) * w.cols + column) / 2);
+            spread_nf4(to, w, nf4_table(w.quant_map), row, column, count, panel);
+            return;
+        }
 #endif
-                nf4_decode_any(stage, w, row * w.cols + first, width);
-                spread_f32(to, stage, width, panel);
-            }
+        nf4_decode_any(stage, w, row * w.cols + column, count);
+        spread_f32(to, stage, count, panel);
+    }
+}
+
+// Sixteen rows at a time, and of them a slice of columns at a time: reads stay in lines that are in L1, and each
+// micropanel is written in runs (micropanels lie a multiple of 4096 bytes apart, so writing many side by side would
+// thrash one set).
+void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth,
+                  int64_t panel_depth) {
+    constexpr int64_t kChunk = 16;
+    const int64_t panel = panel_depth * kTileCols;
+    for (int64_t chunk = 0; chunk < depth; chunk += kChunk) {
+        const int64_t end = smaller(depth, chunk + kChunk);
+        const bool prefetch = chunk + kChunk < depth;
+        for (int64_t slice = 0; slice < count; slice += kSlice) {
+            const int64_t width = smaller(kSlice, count - slice);
+            for (int64_t k = chunk; k < end; k++)
+                pack_row(dst + slice / kTileCols * panel + k * kTileCols, source, begin + k, column + slice, width,
+                         panel, prefetch);
         }
     }
 }
 
 } // namespace
 
-void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth) {
+void pack_columns(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth,
+                  int64_t panel_depth) {
     if (source.transposed)
-        pack_transposed(dst, source.weight, column, count, begin, depth);
+        pack_transposed(dst, source.weight, column, count, begin, depth, panel_depth);
     else
-        pack_natural(dst, source, column, count, begin, depth);
+        pack_natural(dst, source, column, count, begin, depth, panel_depth);
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

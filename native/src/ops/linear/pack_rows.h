@@ -1,7 +1,8 @@
 // Packing of the row operand A: one tile of rows, depth-major, so that the tile kernel reads it in order from L1.
 #pragma once
 
-#include "ops/linear/dropout.h"
+#include <cstdint>
+
 #include "ops/linear/vector.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {

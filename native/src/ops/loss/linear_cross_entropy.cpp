@@ -7,7 +7,9 @@ namespace ftc {
 
 namespace {
 
-int64_t rounded_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+int64_t rounded_up(int64_t value, int64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
 
 // Rows that are a multiple of 4096 bytes apart would share one set of the L1 cache.
 int64_t row_stride_of(int64_t cols) {
@@ -25,8 +27,8 @@ struct Layout {
     int64_t nll;         // [chunk_rows]
     int64_t x;           // [chunk_rows, hidden_size]
     int64_t dx;
-    int64_t logits;      // [chunk_rows, vocab_size]
-    int64_t linear;      // workspace of the linear layer
+    int64_t logits; // [chunk_rows, vocab_size]
+    int64_t linear; // workspace of the linear layer
     int64_t floats;
 };
 
@@ -65,12 +67,14 @@ int64_t select_rows(const LinearCrossEntropyArgs& a, int32_t* trained) {
         }
         a.nll[row] = 0.0f;
         if (a.predictions != nullptr) a.predictions[row] = -1;
-        if (a.dx != nullptr) std::memset(a.dx + row * a.params.dx_row_stride, 0, static_cast<size_t>(a.weight.cols) * sizeof(float));
+        if (a.dx != nullptr)
+            std::memset(a.dx + row * a.params.dx_row_stride, 0, static_cast<size_t>(a.weight.cols) * sizeof(float));
     }
     return count;
 }
 
-void chunk(const Kernels& kernels, Pool& pool, const LinearCrossEntropyArgs& a, const Layout& l, const int32_t* trained, int64_t count) {
+void chunk(const Kernels& kernels, Pool& pool, const LinearCrossEntropyArgs& a, const Layout& l, const int32_t* trained,
+           int64_t count) {
     const size_t row_bytes = static_cast<size_t>(a.weight.cols) * sizeof(float);
     const bool gradient = a.dx != nullptr || a.dweight != nullptr;
     float* x = a.workspace + l.x;
@@ -96,9 +100,15 @@ void chunk(const Kernels& kernels, Pool& pool, const LinearCrossEntropyArgs& a, 
     linear.y = a.workspace + l.logits;
     kernels.linear.forward(pool, linear);
 
-    kernels.loss.softmax_nll(pool, {.nll = nll, .predictions = a.predictions == nullptr ? nullptr : predictions,
-                                    .logits = a.workspace + l.logits, .targets = targets, .rows = count, .cols = a.weight.rows,
-                                    .row_stride = l.logits_stride, .gradient = gradient, .gradient_scale = a.params.gradient_scale});
+    kernels.loss.softmax_nll(pool, {.nll = nll,
+                                    .predictions = a.predictions == nullptr ? nullptr : predictions,
+                                    .logits = a.workspace + l.logits,
+                                    .targets = targets,
+                                    .rows = count,
+                                    .cols = a.weight.rows,
+                                    .row_stride = l.logits_stride,
+                                    .gradient = gradient,
+                                    .gradient_scale = a.params.gradient_scale});
     if (gradient) {
         linear.y = nullptr;
         linear.dy = a.workspace + l.logits;
@@ -110,14 +120,15 @@ void chunk(const Kernels& kernels, Pool& pool, const LinearCrossEntropyArgs& a, 
     for (int64_t i = 0; i < count; ++i) {
         a.nll[trained[i]] = nll[i];
         if (a.predictions != nullptr) a.predictions[trained[i]] = predictions[i];
-        if (a.dx != nullptr) std::memcpy(a.dx + trained[i] * a.params.dx_row_stride, dx + i * l.hidden_stride, row_bytes);
+        if (a.dx != nullptr)
+            std::memcpy(a.dx + trained[i] * a.params.dx_row_stride, dx + i * l.hidden_stride, row_bytes);
     }
 }
 
 } // namespace
 
-int64_t linear_cross_entropy_workspace_floats(const Kernels& kernels, int32_t threads, int64_t rows, int64_t hidden_size,
-                                              int64_t vocab_size) {
+int64_t linear_cross_entropy_workspace_floats(const Kernels& kernels, int32_t threads, int64_t rows,
+                                              int64_t hidden_size, int64_t vocab_size) {
     return layout_of(kernels, threads, rows, hidden_size, vocab_size).floats;
 }
 

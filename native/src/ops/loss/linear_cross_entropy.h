@@ -1,5 +1,5 @@
-// Head and loss in one: nll_i = logsumexp(W x_i) - (W x_i)[target_i] over the trained rows alone, a chunk of rows at a time, so
-// that logits exist for one chunk only. Ignored rows are gathered away before anything is computed.
+// Head and loss in one: nll_i = logsumexp(W x_i) - (W x_i)[target_i] over the trained rows alone, a chunk of rows at a
+// time, so that logits exist for one chunk only. Ignored rows are gathered away before anything is computed.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct LinearCrossEntropyArgs {
     float* workspace; // 64-byte aligned, linear_cross_entropy_workspace_floats()
 };
 
-int64_t linear_cross_entropy_workspace_floats(const Kernels& kernels, int32_t threads, int64_t rows, int64_t hidden_size,
-                                              int64_t vocab_size);
+int64_t linear_cross_entropy_workspace_floats(const Kernels& kernels, int32_t threads, int64_t rows,
+                                              int64_t hidden_size, int64_t vocab_size);
 
 void linear_cross_entropy(const Kernels& kernels, Pool& pool, const LinearCrossEntropyArgs& args);
 

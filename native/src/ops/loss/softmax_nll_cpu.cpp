@@ -8,9 +8,12 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-constexpr int64_t kBlock = 1024; // columns summed in fp32 before they join the double; also what the search for the maximum narrows to
+constexpr int64_t kBlock =
+    1024; // columns summed in fp32 before they join the double; also what the search for the maximum narrows to
 
-FTC_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+FTC_INLINE int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 float block_maximum(const float* x, int64_t count) {
     f32x16 top = set(-INFINITY);
@@ -85,7 +88,8 @@ void softmax_nll(Pool& pool, const SoftmaxNllArgs& a) {
         const int32_t target = a.targets[row];
         const float target_logit = x[target];
         const Maximum top = row_maximum(x, a.cols);
-        const double total = a.gradient ? exponentials<true>(x, a.cols, top.value) : exponentials<false>(x, a.cols, top.value);
+        const double total =
+            a.gradient ? exponentials<true>(x, a.cols, top.value) : exponentials<false>(x, a.cols, top.value);
         a.nll[row] = float(log(total) + (double(top.value) - double(target_logit)));
         if (a.predictions != nullptr) a.predictions[row] = top.index;
         if (!a.gradient) return;
@@ -97,6 +101,8 @@ void softmax_nll(Pool& pool, const SoftmaxNllArgs& a) {
 
 } // namespace
 
-LossKernels loss_kernels() { return {softmax_nll}; }
+LossKernels loss_kernels() {
+    return {softmax_nll};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -11,8 +11,8 @@ namespace ftc {
 
 struct RmsNormForwardArgs {
     float* y;
-    float* sum;            // t; NULL without residual
-    float* rstd;           // [rows, heads] or NULL
+    float* sum;  // t; NULL without residual
+    float* rstd; // [rows, heads] or NULL
     const float* x;
     const float* residual; // or NULL
     const float* weight;   // [hidden_size]
@@ -24,7 +24,7 @@ struct RmsNormForwardArgs {
 // dt = rstd * (dy * weight - t * rstd^2 * mean(dy * weight * t)) + dsum;  dweight += sum over rows of dy * t * rstd.
 struct RmsNormBackwardArgs {
     float* dx;
-    float* dweight;    // [hidden_size], added to; or NULL
+    float* dweight; // [hidden_size], added to; or NULL
     const float* dy;
     const float* dsum; // or NULL
     const float* x;    // t of the forward

@@ -34,13 +34,10 @@ float add_residual(float* sum_out, const float* x, const float* residual, int64_
 }
 
 void normalize(float* y, const float* t, const float* weight, float rstd, int64_t count) {
-    const f32x16 r = set(rstd);
-    int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) store(mul(mul(load(t + i), r), load(weight + i)), y + i);
-    if (i < count) {
-        const int64_t rest = count - i;
-        store_partial(mul(mul(load_partial(t + i, rest), r), load_partial(weight + i, rest)), y + i, rest);
-    }
+    for_each_group(
+        count, FTC_GROUP(int64_t i, int64_t n) {
+            store_group(mul(mul(load_group(t + i, n), set(rstd)), load_group(weight + i, n)), y + i, n);
+        });
 }
 
 // sum of dy * weight * t.
@@ -51,10 +48,10 @@ float weighted_dot(const float* dy, const float* weight, const float* t, int64_t
         s0 = fma(mul(load(dy + i), load(weight + i)), load(t + i), s0);
         s1 = fma(mul(load(dy + i + kLanes), load(weight + i + kLanes)), load(t + i + kLanes), s1);
     }
-    for (; i < count; i += kLanes) {
-        const int64_t rest = count - i < kLanes ? count - i : kLanes;
-        s0 = fma(mul(load_partial(dy + i, rest), load_partial(weight + i, rest)), load_partial(t + i, rest), s0);
-    }
+    for_each_group(
+        count - i, FTC_GROUP(int64_t j, int64_t n) {
+            s0 = fma(mul(load_group(dy + i + j, n), load_group(weight + i + j, n)), load_group(t + i + j, n), s0);
+        });
     return sum(add(s0, s1));
 }
 
@@ -78,28 +75,31 @@ void forward(Pool& pool, const RmsNormForwardArgs& a) {
     });
 }
 
-// One part owns 64 columns and walks all rows, 256 at a time: the order of the sum depends on nothing but the shape.
+// Rows are summed 256 at a time before they join dweight: the order depends on nothing but the shape.
 void weight_gradient(Pool& pool, const RmsNormBackwardArgs& a) {
-    constexpr int64_t kColumns = 4 * kLanes;
     constexpr int64_t kRows = 256;
-    parallel_for(pool, (a.hidden_size + kColumns - 1) / kColumns, [&](int64_t part, int32_t) {
-        const int64_t begin = part * kColumns;
-        const int64_t end = begin + kColumns < a.hidden_size ? begin + kColumns : a.hidden_size;
-        for (int64_t first = 0; first < a.rows; first += kRows) {
-            const int64_t last = first + kRows < a.rows ? first + kRows : a.rows;
-            for (int64_t column = begin; column < end; column += kLanes) {
-                const int64_t count = end - column < kLanes ? end - column : kLanes;
-                f32x16 s = set(0.0f);
-                for (int64_t row = first; row < last; ++row) {
-                    for (int64_t head = 0; head < a.heads; ++head) {
-                        const int64_t at = head * a.hidden_size + column;
-                        const f32x16 dy = load_partial(a.dy + row * a.dy_row_stride + at, count);
-                        const f32x16 t = load_partial(a.x + row * a.x_row_stride + at, count);
-                        s = fma(mul(dy, t), set(a.rstd[row * a.heads + head]), s);
-                    }
+    for_each_column_block(pool, a.hidden_size, [&](int64_t first, int64_t count) {
+        alignas(64) float sums[kMaxColumnBlock];
+        for (int64_t begin = 0; begin < a.rows; begin += kRows) {
+            const int64_t end = begin + kRows < a.rows ? begin + kRows : a.rows;
+            memset(sums, 0, sizeof sums);
+            for (int64_t row = begin; row < end; ++row) {
+                for (int64_t head = 0; head < a.heads; ++head) {
+                    const float* dy = a.dy + row * a.dy_row_stride + head * a.hidden_size + first;
+                    const float* t = a.x + row * a.x_row_stride + head * a.hidden_size + first;
+                    const f32x16 rstd = set(a.rstd[row * a.heads + head]);
+                    for_each_group(
+                        count, FTC_GROUP(int64_t i, int64_t n) {
+                            store(fma(mul(load_group(dy + i, n), load_group(t + i, n)), rstd, load(sums + i)),
+                                  sums + i);
+                        });
                 }
-                store_partial(add(load_partial(a.dweight + column, count), s), a.dweight + column, count);
             }
+            float* dweight = a.dweight + first;
+            for_each_group(
+                count, FTC_GROUP(int64_t i, int64_t n) {
+                    store_group(add(load_group(dweight + i, n), load(sums + i)), dweight + i, n);
+                });
         }
     });
 }
@@ -116,19 +116,21 @@ void backward(Pool& pool, const RmsNormBackwardArgs& a) {
             const float rstd = a.rstd[row * a.heads + head];
             const float mean = weighted_dot(dy, a.weight, t, a.hidden_size) / float(a.hidden_size);
             const f32x16 shrink = set(mean * rstd * rstd);
-            for (int64_t i = 0; i < a.hidden_size; i += kLanes) {
-                const int64_t count = a.hidden_size - i < kLanes ? a.hidden_size - i : kLanes;
-                const f32x16 dn = mul(load_partial(dy + i, count), load_partial(a.weight + i, count));
-                const f32x16 direct = fnma(load_partial(t + i, count), shrink, dn);
-                const f32x16 past = dsum == nullptr ? set(0.0f) : load_partial(dsum + i, count);
-                store_partial(fma(direct, set(rstd), past), dx + i, count);
-            }
+            for_each_group(
+                a.hidden_size, FTC_GROUP(int64_t i, int64_t n) {
+                    const f32x16 dn = mul(load_group(dy + i, n), load_group(a.weight + i, n));
+                    const f32x16 direct = fnma(load_group(t + i, n), shrink, dn);
+                    const f32x16 past = dsum == nullptr ? set(0.0f) : load_group(dsum + i, n);
+                    store_group(fma(direct, set(rstd), past), dx + i, n);
+                });
         }
     });
 }
 
 } // namespace
 
-NormKernels norm_kernels() { return {forward, backward}; }
+NormKernels norm_kernels() {
+    return {forward, backward};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

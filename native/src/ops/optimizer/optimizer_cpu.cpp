@@ -8,48 +8,41 @@ namespace {
 
 constexpr int64_t kPartElements = 16384; // of a flat array; 64 KB a stream
 
-// Calls body(i, count) for every group of up to sixteen elements of the array.
-template <typename Body>
-FTC_INLINE void for_each_group(Pool& pool, int64_t count, const Body& body) {
+// Calls body(i, n) for the groups of a flat array.
+template <class Body>
+FTC_INLINE void for_each_element(Pool& pool, int64_t count, const Body& body) {
     parallel_for(pool, (count + kPartElements - 1) / kPartElements, [&](int64_t part, int32_t) {
-        const int64_t end = (part + 1) * kPartElements < count ? (part + 1) * kPartElements : count;
-        int64_t i = part * kPartElements;
-        for (; i + kLanes <= end; i += kLanes) body(i, kLanes);
-        if (i < end) body(i, end - i);
+        const int64_t begin = part * kPartElements, rest = count - begin;
+        for_each_group(
+            rest < kPartElements ? rest : kPartElements, FTC_GROUP(int64_t i, int64_t n) { body(begin + i, n); });
     });
-}
-
-FTC_INLINE f32x16 read(const float* p, int64_t count) { return count == kLanes ? load(p) : load_partial(p, count); }
-FTC_INLINE void write(f32x16 a, float* p, int64_t count) {
-    if (count == kLanes)
-        store(a, p);
-    else
-        store_partial(a, p, count);
 }
 
 void adamw_step(Pool& pool, const AdamwArgs& a) {
-    for_each_group(pool, a.count, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-        const f32x16 g = mul(read(a.gradient + i, count), set(a.gradient_scale));
-        const f32x16 m = fma(set(a.beta1), read(a.m + i, count), mul(set(a.one_minus_beta1), g));
-        const f32x16 v = fma(set(a.beta2), read(a.v + i, count), mul(mul(set(a.one_minus_beta2), g), g));
-        const f32x16 p = mul(read(a.parameter + i, count), set(a.decay));
-        const f32x16 width = add(div(sqrt(v), set(a.v_correction)), set(a.eps));
-        write(m, a.m + i, count);
-        write(v, a.v + i, count);
-        write(fnma(set(a.step_size), div(m, width), p), a.parameter + i, count);
-    });
+    for_each_element(
+        pool, a.count, FTC_GROUP(int64_t i, int64_t n) {
+            const f32x16 g = mul(load_group(a.gradient + i, n), set(a.gradient_scale));
+            const f32x16 m = fma(set(a.beta1), load_group(a.m + i, n), mul(set(a.one_minus_beta1), g));
+            const f32x16 v = fma(set(a.beta2), load_group(a.v + i, n), mul(mul(set(a.one_minus_beta2), g), g));
+            const f32x16 p = mul(load_group(a.parameter + i, n), set(a.decay));
+            const f32x16 width = add(div(sqrt(v), set(a.v_correction)), set(a.eps));
+            store_group(m, a.m + i, n);
+            store_group(v, a.v + i, n);
+            store_group(fnma(set(a.step_size), div(m, width), p), a.parameter + i, n);
+        });
 }
 
 void sgd_step(Pool& pool, const SgdArgs& a) {
-    for_each_group(pool, a.count, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-        const f32x16 p = read(a.parameter + i, count);
-        f32x16 u = fma(set(a.weight_decay), p, mul(read(a.gradient + i, count), set(a.gradient_scale)));
-        if (a.velocity != nullptr) {
-            u = fma(set(a.momentum), read(a.velocity + i, count), u);
-            write(u, a.velocity + i, count);
-        }
-        write(fnma(set(a.learning_rate), u, p), a.parameter + i, count);
-    });
+    for_each_element(
+        pool, a.count, FTC_GROUP(int64_t i, int64_t n) {
+            const f32x16 p = load_group(a.parameter + i, n);
+            f32x16 u = fma(set(a.weight_decay), p, mul(load_group(a.gradient + i, n), set(a.gradient_scale)));
+            if (a.velocity != nullptr) {
+                u = fma(set(a.momentum), load_group(a.velocity + i, n), u);
+                store_group(u, a.velocity + i, n);
+            }
+            store_group(fnma(set(a.learning_rate), u, p), a.parameter + i, n);
+        });
 }
 
 // Squares of fp32 are exact in double, so only the order of the additions matters: sixteen lanes, one after the other.
@@ -81,6 +74,8 @@ double sum_of_squares(Pool& pool, const float* x, int64_t count) {
 
 } // namespace
 
-OptimizerKernels optimizer_kernels() { return {adamw_step, sgd_step, sum_of_squares}; }
+OptimizerKernels optimizer_kernels() {
+    return {adamw_step, sgd_step, sum_of_squares};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

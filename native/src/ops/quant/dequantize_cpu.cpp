@@ -32,6 +32,8 @@ void dequantize(Pool& pool, const DequantizeArgs& args) {
 
 } // namespace
 
-DequantizeKernels dequantize_kernels() { return {.dequantize = dequantize}; }
+DequantizeKernels dequantize_kernels() {
+    return {.dequantize = dequantize};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

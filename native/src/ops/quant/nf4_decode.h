@@ -27,10 +27,16 @@ inline void nf4_decode_any(float* y, const ftc_weight& w, int64_t e, int64_t cou
 using Nf4Table = __m512;
 using Codes = __m512i;
 
-inline Nf4Table nf4_table(const float* quant_map) { return _mm512_loadu_ps(quant_map); }
-inline Codes as_codes(Vec v) { return _mm512_castps_si512(v); }
+inline Nf4Table nf4_table(const float* quant_map) {
+    return _mm512_loadu_ps(quant_map);
+}
+inline Codes as_codes(Vec v) {
+    return _mm512_castps_si512(v);
+}
 // Code in the low four bits of each lane; a permute reads no more of them.
-inline Vec nf4_look_up(Nf4Table table, Codes codes) { return _mm512_permutexvar_ps(codes, table); }
+inline Vec nf4_look_up(Nf4Table table, Codes codes) {
+    return _mm512_permutexvar_ps(codes, table);
+}
 template <int Shift>
 inline Codes shift_right(Codes codes) {
     return _mm512_srli_epi32(codes, Shift);
@@ -51,12 +57,17 @@ struct Nf4Table {
 };
 using Codes = __m256i;
 
-inline Nf4Table nf4_table(const float* quant_map) { return {_mm256_loadu_ps(quant_map), _mm256_loadu_ps(quant_map + 8)}; }
-inline Codes as_codes(Vec v) { return _mm256_castps_si256(v); }
+inline Nf4Table nf4_table(const float* quant_map) {
+    return {_mm256_loadu_ps(quant_map), _mm256_loadu_ps(quant_map + 8)};
+}
+inline Codes as_codes(Vec v) {
+    return _mm256_castps_si256(v);
+}
 // Permutes read the low three bits of each lane; bit 3, moved into the sign, picks the half.
 inline Vec nf4_look_up(const Nf4Table& table, Codes codes) {
     const __m256 half = _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28));
-    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, codes), _mm256_permutevar8x32_ps(table.high, codes), half);
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, codes), _mm256_permutevar8x32_ps(table.high, codes),
+                            half);
 }
 template <int Shift>
 inline Codes shift_right(Codes codes) {
@@ -75,7 +86,9 @@ inline Codes nf4_spread(const uint8_t* bytes) {
 #endif
 
 // Rows are whole blocks, so a block never straddles rows and every row starts on a byte.
-inline bool nf4_rows_aligned(const ftc_weight& w) { return w.cols % 64 == 0; }
+inline bool nf4_rows_aligned(const ftc_weight& w) {
+    return w.cols % 64 == 0;
+}
 
 // y[i] = element (row, col + i).
 inline void nf4_decode_row(float* y, const ftc_weight& w, int64_t row, int64_t col, int64_t count) {
@@ -86,7 +99,8 @@ inline void nf4_decode_row(float* y, const ftc_weight& w, int64_t row, int64_t c
         for (; count >= 64; count -= 64, y += 64, e += 64) {
             const Vec absmax = broadcast(nf4_absmax(w, e / 64));
             const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + e / 2;
-            for (int i = 0; i < 64; i += kLanes) store(y + i, mul(nf4_look_up(table, nf4_spread(bytes + i / 2)), absmax));
+            for (int i = 0; i < 64; i += kLanes)
+                store(y + i, mul(nf4_look_up(table, nf4_spread(bytes + i / 2)), absmax));
         }
     }
 #endif

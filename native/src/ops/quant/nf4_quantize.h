@@ -10,17 +10,17 @@ namespace ftc {
 class Pool;
 
 struct Nf4QuantizeArgs {
-    uint8_t* codes;  // [ceil(count / 2)]
-    float* absmax;   // [ceil(count / 64)]
-    const float* x;  // [count]
+    uint8_t* codes; // [ceil(count / 2)]
+    float* absmax;  // [ceil(count / 64)]
+    const float* x; // [count]
     int64_t count;
 };
 
 struct Nf4QuantizeAbsmaxArgs {
-    uint8_t* codes;        // [count]
-    float* nested_absmax;  // [ceil(count / 256)]
-    float* nested_offset;  // [1]
-    const float* absmax;   // [count]
+    uint8_t* codes;          // [count]
+    float* nested_absmax;    // [ceil(count / 256)]
+    float* nested_offset;    // [1]
+    const float* absmax;     // [count]
     const float* nested_map; // [256], ascending
     int64_t count;
 };

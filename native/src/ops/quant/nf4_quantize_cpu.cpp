@@ -12,11 +12,13 @@ constexpr int64_t kNestedBlock = 256;
 
 // Between neighbouring values of the NF4 map; a value on a threshold keeps the lower code.
 constexpr float kThresholds[15] = {
-    -0.8480964004993439f,  -0.6106329262256622f,  -0.4599952697753906f,   -0.33967943489551544f, -0.23460740596055984f,
-    -0.13791173323988914f, -0.045525018125772476f, 0.03979014977812767f,  0.1202552504837513f,   0.2035212516784668f,
-    0.2920137718319893f,   0.3893125355243683f,    0.5016634166240692f,   0.6427869200706482f,   0.8614784181118011f};
+    -0.8480964004993439f,  -0.6106329262256622f,   -0.4599952697753906f, -0.33967943489551544f, -0.23460740596055984f,
+    -0.13791173323988914f, -0.045525018125772476f, 0.03979014977812767f, 0.1202552504837513f,   0.2035212516784668f,
+    0.2920137718319893f,   0.3893125355243683f,    0.5016634166240692f,  0.6427869200706482f,   0.8614784181118011f};
 
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 // max |x|, compared as bits: NaN is the largest and stays visible.
 float largest_magnitude(const float* x, int64_t count) {
@@ -29,7 +31,9 @@ float largest_magnitude(const float* x, int64_t count) {
 }
 
 // bitsandbytes multiplies by the reciprocal and guards an empty block so.
-float reciprocal(float absmax) { return 1.0f / (absmax < 1e-38f ? 1e-38f : absmax); }
+float reciprocal(float absmax) {
+    return 1.0f / (absmax < 1e-38f ? 1e-38f : absmax);
+}
 
 float clamp_to_one(float x) {
     const float high = x > 1.0f ? 1.0f : x;
@@ -58,7 +62,8 @@ void quantize(Pool& pool, const Nf4QuantizeArgs& args) {
         const int64_t end = smaller(blocks, (part + 1) * kBlocksPerPart);
         for (int64_t b = part * kBlocksPerPart; b < end; b++) {
             const int64_t first = b * kBlock;
-            quantize_block(args.codes + first / 2, args.absmax + b, args.x + first, smaller(kBlock, args.count - first));
+            quantize_block(args.codes + first / 2, args.absmax + b, args.x + first,
+                           smaller(kBlock, args.count - first));
         }
     });
 }
@@ -88,12 +93,15 @@ void quantize_absmax(Pool& pool, const Nf4QuantizeAbsmaxArgs& args) {
         for (int64_t i = 0; i < count; i++) centred[i] = args.absmax[first + i] - offset;
         args.nested_absmax[block] = largest_magnitude(centred, count);
         const float scale = reciprocal(args.nested_absmax[block]);
-        for (int64_t i = 0; i < count; i++) args.codes[first + i] = nearest(midpoints, clamp_to_one(centred[i] * scale));
+        for (int64_t i = 0; i < count; i++)
+            args.codes[first + i] = nearest(midpoints, clamp_to_one(centred[i] * scale));
     });
 }
 
 } // namespace
 
-Nf4QuantizeKernels nf4_quantize_kernels() { return {.quantize = quantize, .quantize_absmax = quantize_absmax}; }
+Nf4QuantizeKernels nf4_quantize_kernels() {
+    return {.quantize = quantize, .quantize_absmax = quantize_absmax};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,8 +1,9 @@
 // The sum of a contiguous fp32 array in the order in which PyTorch adds it on one thread of an AVX2 machine.
 //
-// Vectors of 8 lanes are dealt in turn to four accumulators. From 16 vectors per accumulator on, the accumulators cascade:
-// after `step` vectors a level is added into the next and cleared, at most four levels deep. Levels, then accumulators, are
-// added into the first; vectors left over go there too; the scalar tail comes first when the lanes are added up.
+// Vectors of 8 lanes are dealt in turn to four accumulators. From 16 vectors per accumulator on, the accumulators
+// cascade: after `step` vectors a level is added into the next and cleared, at most four levels deep. Levels, then
+// accumulators, are added into the first; vectors left over go there too; the scalar tail comes first when the lanes
+// are added up.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +55,7 @@ inline float torch_sum(const float* x, int64_t count) {
     for (; row < rows; row++) add_values(level[0], x + row * row_floats);
     for (int j = 1; j < kSumLevels; j++) add_to(level[0], level[j]);
 
-    float (&sum)[kSumLanes] = level[0][0];
+    float(&sum)[kSumLanes] = level[0][0];
     for (int64_t v = rows * kSumAccumulators; v < vectors; v++)
         for (int i = 0; i < kSumLanes; i++) sum[i] += x[v * kSumLanes + i];
     for (int a = 1; a < kSumAccumulators; a++)

@@ -28,12 +28,10 @@ void forward(Pool& pool, const SwigluForwardArgs& a) {
         const float* gate = a.gate + row * a.gate_row_stride;
         const float* up = a.up + row * a.gate_row_stride;
         float* y = a.y + row * a.y_row_stride;
-        int64_t i = 0;
-        for (; i + kLanes <= a.cols; i += kLanes) store(swiglu(load(gate + i), load(up + i)), y + i);
-        if (i < a.cols) {
-            const int64_t rest = a.cols - i;
-            store_partial(swiglu(load_partial(gate + i, rest), load_partial(up + i, rest)), y + i, rest);
-        }
+        for_each_group(
+            a.cols, FTC_GROUP(int64_t i, int64_t n) {
+                store_group(swiglu(load_group(gate + i, n), load_group(up + i, n)), y + i, n);
+            });
     });
 }
 
@@ -44,24 +42,20 @@ void backward(Pool& pool, const SwigluBackwardArgs& a) {
         const float* up = a.up + row * a.gate_row_stride;
         float* dgate = a.dgate + row * a.dgate_row_stride;
         float* dup = a.dup + row * a.dgate_row_stride;
-        int64_t i = 0;
-        for (; i + kLanes <= a.cols; i += kLanes) {
-            const Gradient g = swiglu_gradient(load(dy + i), load(gate + i), load(up + i));
-            store(g.dgate, dgate + i);
-            store(g.dup, dup + i);
-        }
-        if (i < a.cols) {
-            const int64_t rest = a.cols - i;
-            const Gradient g = swiglu_gradient(load_partial(dy + i, rest), load_partial(gate + i, rest),
-                                               load_partial(up + i, rest));
-            store_partial(g.dgate, dgate + i, rest);
-            store_partial(g.dup, dup + i, rest);
-        }
+        for_each_group(
+            a.cols, FTC_GROUP(int64_t i, int64_t n) {
+                const Gradient g =
+                    swiglu_gradient(load_group(dy + i, n), load_group(gate + i, n), load_group(up + i, n));
+                store_group(g.dgate, dgate + i, n);
+                store_group(g.dup, dup + i, n);
+            });
     });
 }
 
 } // namespace
 
-SwigluKernels swiglu_kernels() { return {forward, backward}; }
+SwigluKernels swiglu_kernels() {
+    return {forward, backward};
+}
 
 } // namespace ftc::FTC_ISA_NAMESPACE

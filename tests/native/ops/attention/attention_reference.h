@@ -45,7 +45,8 @@ AttentionResult<Real> attention_reference(const AttentionShape& s, const Matrix&
             out.lse[size_t(i * s.heads + h)] = top + std::log(sum);
             for (int64_t c = 0; c < n; ++c) {
                 Real total = 0;
-                for (size_t j = 0; j < scores.size(); ++j) total += scores[j] * Real(v.at(s.first_key(i) + int64_t(j), kv * n + c));
+                for (size_t j = 0; j < scores.size(); ++j)
+                    total += scores[j] * Real(v.at(s.first_key(i) + int64_t(j), kv * n + c));
                 out.o[size_t((i * s.heads + h) * n + c)] = total / sum;
             }
         }
@@ -59,8 +60,9 @@ struct AttentionGradient {
 
 // o and lse as the kernel gets them.
 template <class Real>
-AttentionGradient<Real> attention_backward_reference(const AttentionShape& s, const Matrix& dout, const Matrix& q, const Matrix& k,
-                                                     const Matrix& v, const Matrix& o, const Matrix& lse) {
+AttentionGradient<Real> attention_backward_reference(const AttentionShape& s, const Matrix& dout, const Matrix& q,
+                                                     const Matrix& k, const Matrix& v, const Matrix& o,
+                                                     const Matrix& lse) {
     const int64_t n = s.head_dim, key_width = s.key_value_heads * n;
     AttentionGradient<Real> out;
     out.dq.assign(size_t(s.query_rows * s.heads * n), Real(0));

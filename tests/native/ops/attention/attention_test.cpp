@@ -18,7 +18,8 @@ std::vector<int32_t> documents(const std::vector<int32_t>& lengths) {
 
 std::vector<int32_t> window(int64_t rows, int64_t first_query, int64_t width) {
     std::vector<int32_t> begin;
-    for (int64_t i = 0; i < rows; ++i) begin.push_back(static_cast<int32_t>(std::max<int64_t>(0, first_query + i - width + 1)));
+    for (int64_t i = 0; i < rows; ++i)
+        begin.push_back(static_cast<int32_t>(std::max<int64_t>(0, first_query + i - width + 1)));
     return begin;
 }
 
@@ -41,7 +42,8 @@ struct Workspace {
     std::vector<char> data;
 
     Workspace(Device& device, const ftc_attention_params& p, int32_t backward) {
-        EXPECT_EQ(ftc_attention_workspace_bytes(device.context(), &p, backward, &bytes), FTC_OK) << ftc_last_error_message();
+        EXPECT_EQ(ftc_attention_workspace_bytes(device.context(), &p, backward, &bytes), FTC_OK)
+            << ftc_last_error_message();
         data.assign(size_t(bytes) + 8, 'x');
     }
     void* ptr() { return data.data() + 4; }
@@ -68,7 +70,8 @@ Outputs forward(Device& device, const AttentionShape& s, const Inputs& in) {
     p.o_row_stride = o.stride;
     Workspace workspace(device, p, 0);
     EXPECT_EQ(ftc_attention_forward(device, o.ptr(), lse.ptr(), in.q.ptr(), in.k.ptr(), in.v.ptr(),
-                                    s.key_begin.empty() ? nullptr : s.key_begin.data(), &p, workspace.ptr(), workspace.bytes),
+                                    s.key_begin.empty() ? nullptr : s.key_begin.data(), &p, workspace.ptr(),
+                                    workspace.bytes),
               FTC_OK)
         << ftc_last_error_message();
     workspace.expect_untouched_around();
@@ -89,16 +92,18 @@ Outputs backward(Device& device, const AttentionShape& s, const Inputs& in, cons
     p.dv_row_stride = dv.stride;
     p.do_row_stride = in.dout.stride;
     Workspace workspace(device, p, 1);
-    EXPECT_EQ(ftc_attention_backward(device, dq.ptr(), dk.ptr(), dv.ptr(), in.dout.ptr(), in.q.ptr(), in.k.ptr(), in.v.ptr(), o.ptr(),
-                                     lse.ptr(), s.key_begin.empty() ? nullptr : s.key_begin.data(), &p, workspace.ptr(),
-                                     workspace.bytes),
+    EXPECT_EQ(ftc_attention_backward(device, dq.ptr(), dk.ptr(), dv.ptr(), in.dout.ptr(), in.q.ptr(), in.k.ptr(),
+                                     in.v.ptr(), o.ptr(), lse.ptr(), s.key_begin.empty() ? nullptr : s.key_begin.data(),
+                                     &p, workspace.ptr(), workspace.bytes),
               FTC_OK)
         << ftc_last_error_message();
     workspace.expect_untouched_around();
     return {dq, dk, dv};
 }
 
-std::vector<float> rounded(const std::vector<double>& x) { return std::vector<float>(x.begin(), x.end()); }
+std::vector<float> rounded(const std::vector<double>& x) {
+    return std::vector<float>(x.begin(), x.end());
+}
 
 Matrix dense(const std::vector<float>& values, int64_t rows, int64_t cols) {
     Matrix m(rows, cols);
@@ -136,11 +141,12 @@ TEST_P(Attention, BackwardMatchesReference) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, Attention,
-    ::testing::Values(AttentionShape{0, 0, 3, 2, 1, 8, {}}, AttentionShape{1, 0, 1, 1, 1, 1, {}}, AttentionShape{5, 0, 5, 4, 2, 8, {}},
-                      AttentionShape{9, 0, 9, 2, 2, 3, {}}, AttentionShape{64, 0, 64, 1, 1, 16, {}},
-                      AttentionShape{67, 0, 67, 6, 3, 64, {}}, AttentionShape{200, 0, 203, 3, 1, 40, {}},
-                      AttentionShape{33, 100, 140, 4, 4, 20, {}}, AttentionShape{257, 0, 257, 2, 1, 17, {}},
-                      AttentionShape{65, 64, 129, 1, 1, 256, {}}, AttentionShape{40, 0, 40, 20, 10, 80, {}},
+    ::testing::Values(AttentionShape{0, 0, 3, 2, 1, 8, {}}, AttentionShape{1, 0, 1, 1, 1, 1, {}},
+                      AttentionShape{5, 0, 5, 4, 2, 8, {}}, AttentionShape{9, 0, 9, 2, 2, 3, {}},
+                      AttentionShape{64, 0, 64, 1, 1, 16, {}}, AttentionShape{67, 0, 67, 6, 3, 64, {}},
+                      AttentionShape{200, 0, 203, 3, 1, 40, {}}, AttentionShape{33, 100, 140, 4, 4, 20, {}},
+                      AttentionShape{257, 0, 257, 2, 1, 17, {}}, AttentionShape{65, 64, 129, 1, 1, 256, {}},
+                      AttentionShape{40, 0, 40, 20, 10, 80, {}},
                       AttentionShape{150, 0, 150, 2, 1, 32, documents({1, 63, 64, 22})},
                       AttentionShape{150, 0, 150, 4, 2, 8, window(150, 0, 37)},
                       AttentionShape{70, 130, 200, 2, 2, 24, window(70, 130, 64)},
@@ -162,7 +168,8 @@ TEST(Attention, RowsWithoutKeysGiveZero) {
         const Outputs gradient = backward(device, s, in, out[0], out[1]);
         for (int64_t row : {1, 5, 9})
             for (int64_t c = 0; c < 16; ++c) EXPECT_EQ(gradient[0].at(row, c), 0.0f);
-        for (int64_t c = 0; c < 8; ++c) EXPECT_FLOAT_EQ(gradient[2].at(20, c), in.dout.at(20, c) + in.dout.at(20, 8 + c));
+        for (int64_t c = 0; c < 8; ++c)
+            EXPECT_FLOAT_EQ(gradient[2].at(20, c), in.dout.at(20, c) + in.dout.at(20, 8 + c));
         return Outputs{out[0], out[1], gradient[0], gradient[1], gradient[2]};
     });
 }
@@ -180,7 +187,8 @@ TEST(Attention, DecodingOneRowEqualsTheManyRowPath) {
         last.q = Matrix(1, in.q.cols, 3);
         for (int64_t c = 0; c < in.q.cols; ++c) last.q.at(0, c) = in.q.at(299, c);
         const Outputs row = forward(device, one, last);
-        for (int64_t c = 0; c < in.q.cols; ++c) EXPECT_NEAR(row[0].at(0, c), whole[0].at(299, c), 1e-6f) << isa << " " << c;
+        for (int64_t c = 0; c < in.q.cols; ++c)
+            EXPECT_NEAR(row[0].at(0, c), whole[0].at(299, c), 1e-6f) << isa << " " << c;
         EXPECT_NEAR(row[1].at(0, 3), whole[1].at(299, 3), 1e-6f);
     }
 }
@@ -209,8 +217,32 @@ TEST(Attention, GradientAgreesWithFiniteDifferences) {
                 x = before - 0x1p-11f;
                 const double difference = (up - loss()) / (high - static_cast<double>(x));
                 x = before;
-                EXPECT_NEAR(difference, static_cast<double>(gradient[which].at(r, c)), 1e-5) << which << " " << r << " " << c;
+                EXPECT_NEAR(difference, static_cast<double>(gradient[which].at(r, c)), 1e-5)
+                    << which << " " << r << " " << c;
             }
+}
+
+TEST(Attention, WorkspaceForTheLargestBatchIsEnoughForSmallerOnes) {
+    for (const auto& [heads, kv_heads, head_dim] :
+         {std::tuple{1, 1, 64}, std::tuple{32, 8, 8}, std::tuple{12, 12, 20}, std::tuple{9, 3, 64}})
+        for (const int32_t threads : {1, 3}) {
+            Device device("", threads);
+            int64_t largest[2] = {};
+            for (int64_t rows = 0; rows <= 1300; rows += rows < 20 ? 1 : 31)
+                for (const int64_t first : {int64_t{0}, rows / 2})
+                    for (const int32_t backward : {0, 1}) {
+                        const ftc_attention_params p =
+                            params_of({rows - first, first, rows, heads, kv_heads, head_dim, {}});
+                        int64_t bytes = 0;
+                        ASSERT_EQ(ftc_attention_workspace_bytes(device.context(), &p, backward, &bytes), FTC_OK);
+                        if (first > 0)
+                            EXPECT_LE(bytes, largest[backward])
+                                << rows << " rows, first query " << first << ", backward " << backward;
+                        else
+                            EXPECT_GE(bytes, std::exchange(largest[backward], bytes))
+                                << rows << " rows, backward " << backward;
+                    }
+        }
 }
 
 TEST(Attention, ErrorsSayWhereAndWhat) {
@@ -218,7 +250,8 @@ TEST(Attention, ErrorsSayWhereAndWhat) {
     ftc_attention_params p = params_of({2, 0, 2, 3, 2, 4, {}});
     int64_t bytes = 0;
     EXPECT_EQ(ftc_attention_workspace_bytes(device.context(), &p, 0, &bytes), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_STREQ(ftc_last_error_message(), "ftc_attention_workspace_bytes: heads is 3, expected a multiple of key_value_heads 2");
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_attention_workspace_bytes: heads is 3, expected a multiple of key_value_heads 2");
     p.heads = 2;
     p.head_dim = 257;
     EXPECT_EQ(ftc_attention_workspace_bytes(device.context(), &p, 0, &bytes), FTC_ERROR_INVALID_ARGUMENT);
@@ -228,14 +261,17 @@ TEST(Attention, ErrorsSayWhereAndWhat) {
     float x[16] = {};
     char small[8];
     EXPECT_EQ(ftc_attention_forward(device, x, nullptr, x, x, x, nullptr, &p, small, 8), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_NE(std::string(ftc_last_error_message()).find("ftc_attention_forward: workspace_bytes is 8, expected >= "), std::string::npos);
+    EXPECT_NE(std::string(ftc_last_error_message()).find("ftc_attention_forward: workspace_bytes is 8, expected >= "),
+              std::string::npos);
     const int32_t back[2] = {1, 0};
     EXPECT_EQ(ftc_attention_forward(device, x, nullptr, x, x, x, back, &p, small, 8), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_STREQ(ftc_last_error_message(),
-                 "ftc_attention_forward: key_begin[1] is 0, expected >= 1: key intervals begin at 0 or later and never go back");
+    EXPECT_STREQ(
+        ftc_last_error_message(),
+        "ftc_attention_forward: key_begin[1] is 0, expected >= 1: key intervals begin at 0 or later and never go back");
     p.first_query = 1;
     EXPECT_EQ(ftc_attention_forward(device, x, nullptr, x, x, x, nullptr, &p, small, 8), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_STREQ(ftc_last_error_message(), "ftc_attention_forward: first_query + query_rows is 3, expected at most key_rows 2");
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_attention_forward: first_query + query_rows is 3, expected at most key_rows 2");
 }
 
 } // namespace

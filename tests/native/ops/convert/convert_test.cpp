@@ -15,7 +15,8 @@ double value_of(uint16_t bits, int exponent_bits) {
     const double sign = (bits & 0x8000u) != 0 ? -1.0 : 1.0;
     const int exponent = (bits & 0x7fff) >> mantissa_bits, mantissa = bits & ((1 << mantissa_bits) - 1);
     if (exponent == (1 << exponent_bits) - 1)
-        return mantissa != 0 ? std::numeric_limits<double>::quiet_NaN() : sign * std::numeric_limits<double>::infinity();
+        return mantissa != 0 ? std::numeric_limits<double>::quiet_NaN()
+                             : sign * std::numeric_limits<double>::infinity();
     if (exponent == 0) return sign * std::ldexp(mantissa, 1 - bias - mantissa_bits);
     return sign * std::ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
 }
@@ -35,7 +36,8 @@ TEST_P(Convert, EverySixteenBitNumberComesBack) {
         Device device(isa, 2);
         std::vector<float> wide(all.size());
         std::vector<uint16_t> back(all.size());
-        ASSERT_EQ(ftc_convert(device, wide.data(), FTC_F32, all.data(), f.dtype, 65536), FTC_OK) << ftc_last_error_message();
+        ASSERT_EQ(ftc_convert(device, wide.data(), FTC_F32, all.data(), f.dtype, 65536), FTC_OK)
+            << ftc_last_error_message();
         ASSERT_EQ(ftc_convert(device, back.data(), f.dtype, wide.data(), FTC_F32, 65536), FTC_OK);
         for (size_t i = 0; i < all.size(); ++i) {
             const double value = value_of(all[i], f.exponent_bits);
@@ -53,7 +55,8 @@ TEST_P(Convert, RoundsToNearestEven) {
     const Format f = GetParam();
     std::vector<float> x;
     for (uint32_t high = 0; high < 0x7f80u; high += 37) // all exponents, around every kind of tie
-        for (const uint32_t low : {0x0000u, 0x0001u, 0x0fffu, 0x1000u, 0x1001u, 0x7fffu, 0x8000u, 0x8001u, 0xf000u, 0xffffu}) {
+        for (const uint32_t low :
+             {0x0000u, 0x0001u, 0x0fffu, 0x1000u, 0x1001u, 0x7fffu, 0x8000u, 0x8001u, 0xf000u, 0xffffu}) {
             const uint32_t bits = high << 16 | low;
             float value;
             std::memcpy(&value, &bits, sizeof(value));
@@ -68,13 +71,16 @@ TEST_P(Convert, RoundsToNearestEven) {
         ASSERT_EQ(ftc_convert(device, y.data(), f.dtype, x.data(), FTC_F32, count), FTC_OK) << ftc_last_error_message();
         for (size_t i = 0; i < x.size(); ++i) {
             const double value = static_cast<double>(x[i]), got = value_of(y[i], f.exponent_bits);
-            const uint16_t magnitude = y[i] & 0x7fff, infinity = static_cast<uint16_t>(((1 << f.exponent_bits) - 1) << (15 - f.exponent_bits));
+            const uint16_t magnitude = y[i] & 0x7fff,
+                           infinity = static_cast<uint16_t>(((1 << f.exponent_bits) - 1) << (15 - f.exponent_bits));
             ASSERT_EQ(std::signbit(value), (y[i] & 0x8000) != 0) << isa << " " << value;
             // Half way to the neighbours bounds what rounds here; the border itself belongs to the even number.
-            const auto step = [&](int neighbour) { // magnitude of the number `neighbour` steps away; past the last as if there were one
+            const auto step = [&](int neighbour) { // magnitude of the number `neighbour` steps away; past the last as
+                                                   // if there were one
                 const int mantissa_bits = 15 - f.exponent_bits;
                 const int last = infinity - 1;
-                if (magnitude + neighbour <= last) return std::abs(value_of(static_cast<uint16_t>(magnitude + neighbour), f.exponent_bits));
+                if (magnitude + neighbour <= last)
+                    return std::abs(value_of(static_cast<uint16_t>(magnitude + neighbour), f.exponent_bits));
                 const double top = value_of(static_cast<uint16_t>(last), f.exponent_bits);
                 return top + (magnitude + neighbour - last) * std::ldexp(1.0, std::ilogb(top) - mantissa_bits);
             };
@@ -83,7 +89,8 @@ TEST_P(Convert, RoundsToNearestEven) {
             const double below = magnitude == 0 ? -1.0 : (here + step(-1)) / 2;
             const bool even = magnitude % 2 == 0;
             const double size = std::abs(value);
-            ASSERT_TRUE(even ? size >= below && size <= above : size > below && size < above) << isa << " " << value << " became " << got;
+            ASSERT_TRUE(even ? size >= below && size <= above : size > below && size < above)
+                << isa << " " << value << " became " << got;
         }
     }
 }

@@ -53,7 +53,8 @@ TEST_P(Embedding, CopiesRowsAndAddsGradientsInOrder) {
         const ftc_weight f32 = weight_of(w.ptr(), FTC_WEIGHT_F32, vocab_size, cols, w.stride);
         const ftc_weight bf16 = weight_of(halves.data(), FTC_WEIGHT_BF16, vocab_size, cols, w.stride);
         EXPECT_EQ(ftc_embedding_forward(device, y.ptr(), ids.data(), &f32, &p), FTC_OK) << ftc_last_error_message();
-        EXPECT_EQ(ftc_embedding_forward(device, from_bf16.ptr(), ids.data(), &bf16, &p), FTC_OK) << ftc_last_error_message();
+        EXPECT_EQ(ftc_embedding_forward(device, from_bf16.ptr(), ids.data(), &bf16, &p), FTC_OK)
+            << ftc_last_error_message();
         for (int64_t i = 0; i < rows; ++i)
             for (int64_t c = 0; c < cols; ++c) {
                 const float value = w.at(ids[size_t(i)], c);
@@ -73,7 +74,8 @@ TEST_P(Embedding, CopiesRowsAndAddsGradientsInOrder) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Embedding,
-                         ::testing::Values(std::pair{0, 8}, std::pair{1, 1}, std::pair{13, 17}, std::pair{40, 257}, std::pair{700, 130}));
+                         ::testing::Values(std::pair{0, 8}, std::pair{1, 1}, std::pair{13, 17}, std::pair{40, 257},
+                                           std::pair{700, 130}));
 
 TEST(Embedding, ErrorsSayWhereAndWhat) {
     Device device;

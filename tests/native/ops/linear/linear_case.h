@@ -16,7 +16,8 @@ constexpr float kPadding = 12345.0f; // must survive in the padding of every out
 inline std::vector<float> padded(const std::vector<float>& x, int64_t rows, int64_t cols, int64_t pad) {
     std::vector<float> y(static_cast<size_t>(rows * (cols + pad)), kPadding);
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++) y[static_cast<size_t>(i * (cols + pad) + j)] = x[static_cast<size_t>(i * cols + j)];
+        for (int64_t j = 0; j < cols; j++)
+            y[static_cast<size_t>(i * (cols + pad) + j)] = x[static_cast<size_t>(i * cols + j)];
     return y;
 }
 
@@ -65,8 +66,8 @@ inline ReferenceLinear random_linear(int64_t m, int64_t n, int64_t k, bool with_
 
 inline void add_segment(ReferenceLinear& l, int64_t row_begin, int64_t row_end, int64_t rank, float dropout = 0.0f) {
     const uint64_t seed = 10 + 2 * l.segments.size();
-    l.segments.push_back({row_begin, row_end, rank, random_floats(rank * l.k, seed), random_floats(l.n * rank, seed + 1), 0.75f, dropout,
-                          0x123456789abcdefU + seed});
+    l.segments.push_back({row_begin, row_end, rank, random_floats(rank * l.k, seed),
+                          random_floats(l.n * rank, seed + 1), 0.75f, dropout, 0x123456789abcdefU + seed});
 }
 
 // A weight over fp32 data; `weight` overrides it (other formats of the same matrix).
@@ -85,7 +86,8 @@ inline ftc_weight f32_weight(const float* data, int64_t n, int64_t k, int64_t ro
 inline LinearResult run_linear(const Device& device, const ReferenceLinear& l, const LinearOptions& options = {},
                                const ftc_weight* weight = nullptr) {
     const int64_t pad = options.pad;
-    const std::vector<float> x = padded(l.x, l.m, l.k, pad), dy = padded(l.dy, l.m, l.n, pad), w = padded(l.w, l.n, l.k, pad);
+    const std::vector<float> x = padded(l.x, l.m, l.k, pad), dy = padded(l.dy, l.m, l.n, pad),
+                             w = padded(l.w, l.n, l.k, pad);
     const auto start = [&](int64_t rows, int64_t cols) {
         return padded(std::vector<float>(static_cast<size_t>(rows * cols), options.start), rows, cols, pad);
     };
@@ -132,16 +134,18 @@ inline LinearResult run_linear(const Device& device, const ReferenceLinear& l, c
     params.dropout_positions = l.positions.data();
 
     int64_t bytes = 0;
-    EXPECT_EQ(ftc_linear_workspace_bytes(device.context(), l.m, l.k, l.n, rank, &bytes), FTC_OK) << ftc_last_error_message();
-    std::vector<float> workspace(static_cast<size_t>(bytes / 4), std::numeric_limits<float>::quiet_NaN()); // read only after written
+    EXPECT_EQ(ftc_linear_workspace_bytes(device.context(), l.m, l.k, l.n, rank, &bytes), FTC_OK)
+        << ftc_last_error_message();
+    std::vector<float> workspace(static_cast<size_t>(bytes / 4),
+                                 std::numeric_limits<float>::quiet_NaN()); // read only after written
     const auto count = static_cast<int32_t>(segments.size());
-    EXPECT_EQ(ftc_linear_forward(device, y.data(), x.data(), weight, l.bias.empty() ? nullptr : l.bias.data(), segments.data(), count,
-                                 &params, workspace.data(), bytes),
+    EXPECT_EQ(ftc_linear_forward(device, y.data(), x.data(), weight, l.bias.empty() ? nullptr : l.bias.data(),
+                                 segments.data(), count, &params, workspace.data(), bytes),
               FTC_OK)
         << ftc_last_error_message();
     std::fill(workspace.begin(), workspace.end(), std::numeric_limits<float>::quiet_NaN());
-    EXPECT_EQ(ftc_linear_backward(device, dx.data(), dweight.data(), result.dbias.data(), dy.data(), x.data(), weight, segments.data(),
-                                  count, &params, workspace.data(), bytes),
+    EXPECT_EQ(ftc_linear_backward(device, dx.data(), dweight.data(), result.dbias.data(), dy.data(), x.data(), weight,
+                                  segments.data(), count, &params, workspace.data(), bytes),
               FTC_OK)
         << ftc_last_error_message();
     result.y = unpadded(y, l.m, l.n, pad);

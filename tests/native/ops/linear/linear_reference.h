@@ -1,4 +1,5 @@
-// The linear layer with adapters in plain loops, in any floating type: double is the truth, float the naive computation.
+// The linear layer with adapters in plain loops, in any floating type: double is the truth, float the naive
+// computation.
 #pragma once
 
 #include <array>
@@ -13,8 +14,8 @@ inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint
     for (int round = 0; round < 10; round++) {
         const uint64_t p0 = uint64_t{0xD2511F53} * c[0];
         const uint64_t p1 = uint64_t{0xCD9E8D57} * c[2];
-        c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(p1), static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ key[1],
-             static_cast<uint32_t>(p0)};
+        c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(p1),
+             static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ key[1], static_cast<uint32_t>(p0)};
         key[0] += 0x9E3779B9;
         key[1] += 0xBB67AE85;
     }

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "accuracy.h"
 #include "ops/linear/linear_case.h"
 
@@ -59,6 +61,28 @@ TEST_P(Linear, DropoutFollowsTheTokenNotTheRow) {
     EXPECT_NE(run_linear(device, l).y, result.y);
 }
 
+// Shapes nobody chose, from a fixed seed: every mix of tile heights, edges, blocks, adapters and threads.
+TEST_P(Linear, RandomShapesMatchTheReference) {
+    const Device devices[] = {Device(GetParam(), 1), Device(GetParam(), 3)};
+    const std::vector<float> numbers = random_floats(2000, 99);
+    size_t next = 0;
+    const auto pick = [&](int64_t low, int64_t high) {
+        const double unit = (static_cast<double>(numbers.at(next++)) + 1.0) / 2.0;
+        return low + static_cast<int64_t>(unit * static_cast<double>(high - low + 1));
+    };
+    for (int i = 0; i < 20; i++) {
+        ReferenceLinear l = random_linear(pick(1, 60), pick(1, 150), pick(1, i % 4 == 0 ? 1300 : 200), pick(0, 1) == 1);
+        for (int64_t row = pick(0, 4); row < l.m && l.segments.size() < 3;) {
+            const int64_t end = std::min(l.m, row + pick(1, 40));
+            add_segment(l, row, end, pick(1, 20), pick(0, 2) == 0 ? 0.3f : 0.0f);
+            row = end + pick(0, 3);
+        }
+        SCOPED_TRACE(::testing::Message()
+                     << l.m << " x " << l.n << " x " << l.k << ", " << l.segments.size() << " adapters");
+        expect_matches_reference(run_linear(devices[i % 2], l), l);
+    }
+}
+
 TEST_P(Linear, AccumulatesOntoWhatIsThere) {
     const Device device(GetParam());
     ReferenceLinear l = random_linear(19, 45, 70, true);
@@ -80,7 +104,7 @@ TEST_P(Linear, AccumulatesOntoWhatIsThere) {
 }
 
 TEST_P(Linear, ThreadsDoNotChangeABit) {
-    for (const Shape& shape : {Shape{1, 130, 65}, Shape{50, 200, 600}, Shape{300, 70, 130}}) {
+    for (const Shape& shape : {Shape{1, 130, 65}, Shape{4, 70, 130}, Shape{50, 200, 600}, Shape{300, 70, 130}}) {
         ReferenceLinear l = random_linear(shape.m, shape.n, shape.k, true);
         add_segment(l, 0, (shape.m + 1) / 2, 5, 0.1f);
         add_segment(l, (shape.m + 1) / 2, shape.m, 9);
@@ -94,7 +118,7 @@ TEST_P(Linear, ThreadsDoNotChangeABit) {
 // What a row computes must not depend on which rows are computed with it.
 TEST_P(Linear, BatchDoesNotChangeARow) {
     const Device device(GetParam());
-    for (const Shape& shape : {Shape{70, 150, 1300}, Shape{70, 1300, 150}}) {
+    for (const Shape& shape : {Shape{75, 150, 1300}, Shape{75, 1300, 150}}) {
         ReferenceLinear l = random_linear(shape.m, shape.n, shape.k, true);
         add_segment(l, 0, shape.m, 6);
         const LinearResult all = run_linear(device, l);
@@ -120,7 +144,8 @@ TEST(LinearIsas, Avx2AndAvx512AgreeBitForBit) {
     }
 }
 
-// Central differences of sum(y * dy) with respect to x and a, in the layer's own forward: tiny, so exact enough in fp32.
+// Central differences of sum(y * dy) with respect to x and a, in the layer's own forward: tiny, so exact enough in
+// fp32.
 TEST_P(Linear, GradientsMatchFiniteDifferences) {
     const Device device(GetParam());
     ReferenceLinear l = random_linear(3, 4, 5, true);

@@ -14,8 +14,9 @@ struct CrossEntropyResult {
 };
 
 template <class Real>
-CrossEntropyResult<Real> linear_cross_entropy_reference(const Matrix& x, const Matrix& weight, const std::vector<int32_t>& targets,
-                                                        float gradient_scale, const Matrix& dweight_before) {
+CrossEntropyResult<Real> linear_cross_entropy_reference(const Matrix& x, const Matrix& weight,
+                                                        const std::vector<int32_t>& targets, float gradient_scale,
+                                                        const Matrix& dweight_before) {
     CrossEntropyResult<Real> out;
     out.dx.assign(size_t(x.rows * x.cols), Real(0));
     for (int64_t r = 0; r < weight.rows; ++r)

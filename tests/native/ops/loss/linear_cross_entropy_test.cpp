@@ -24,8 +24,8 @@ ftc_weight weight_of(const Matrix& w) {
 struct Call {
     Matrix nll, dx, dweight, predictions;
 
-    Call(Device& device, const Matrix& x, const Matrix& w, const std::vector<int32_t>& targets, float scale, const Matrix& dw_before,
-         bool gradients = true)
+    Call(Device& device, const Matrix& x, const Matrix& w, const std::vector<int32_t>& targets, float scale,
+         const Matrix& dw_before, bool gradients = true)
         : nll(x.rows, 1), dx(x.rows, x.cols, 3), dweight(dw_before), predictions(x.rows, 1) {
         const ftc_weight weight = weight_of(w);
         ftc_cross_entropy_params p{};
@@ -53,7 +53,8 @@ class LinearCrossEntropy : public ::testing::TestWithParam<Shape> {};
 
 TEST_P(LinearCrossEntropy, MatchesReference) {
     const Shape s = GetParam();
-    const Matrix x = Matrix::random(s.rows, s.hidden_size, 3, 1, 2.0f), w = Matrix::random(s.vocab_size, s.hidden_size, 5, 2);
+    const Matrix x = Matrix::random(s.rows, s.hidden_size, 3, 1, 2.0f),
+                 w = Matrix::random(s.vocab_size, s.hidden_size, 5, 2);
     const Matrix dw = Matrix::random(s.vocab_size, s.hidden_size, 1, 3);
     std::vector<int32_t> targets;
     for (int64_t i = 0; i < s.rows; ++i) {
@@ -106,7 +107,8 @@ TEST(LinearCrossEntropy, GradientAgreesWithFiniteDifferences) {
     const Call call(device, x, w, targets, 0.5f, Matrix(6, 4));
     const auto loss = [&] {
         double total = 0;
-        for (const double nll : linear_cross_entropy_reference<double>(x, w, targets, 0.5f, Matrix(6, 4)).nll) total += 0.5 * nll;
+        for (const double nll : linear_cross_entropy_reference<double>(x, w, targets, 0.5f, Matrix(6, 4)).nll)
+            total += 0.5 * nll;
         return total;
     };
     const auto check = [&](Matrix& m, const Matrix& gradient) {
@@ -125,6 +127,18 @@ TEST(LinearCrossEntropy, GradientAgreesWithFiniteDifferences) {
     check(w, call.dweight);
 }
 
+TEST(LinearCrossEntropy, WorkspaceForTheLargestBatchIsEnoughForSmallerOnes) {
+    Device device("", 2);
+    for (const auto& [hidden_size, vocab_size] : {std::pair{64, 512}, std::pair{576, 49152}, std::pair{100, 200000}}) {
+        int64_t largest = 0, bytes = 0;
+        for (int64_t rows = 0; rows < 1500; ++rows) {
+            ASSERT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), rows, hidden_size, vocab_size, &bytes),
+                      FTC_OK);
+            EXPECT_GE(bytes, std::exchange(largest, bytes)) << rows;
+        }
+    }
+}
+
 TEST(LinearCrossEntropy, ErrorsSayWhereAndWhat) {
     Device device;
     const Matrix w(4, 2);
@@ -135,9 +149,12 @@ TEST(LinearCrossEntropy, ErrorsSayWhereAndWhat) {
     p.x_row_stride = 2;
     float x[4] = {}, nll[2];
     const int32_t targets[2] = {-100, 4};
-    EXPECT_EQ(ftc_linear_cross_entropy(device, nll, nullptr, nullptr, nullptr, x, &weight, targets, &p, x, 16), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_STREQ(ftc_last_error_message(), "ftc_linear_cross_entropy: targets[1] is 4, expected it in [0, 4) or FTC_IGNORE_INDEX (-100)");
-    EXPECT_EQ(ftc_linear_cross_entropy(device, nll, nullptr, nullptr, nullptr, x, &weight, nullptr, &p, x, 16), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(ftc_linear_cross_entropy(device, nll, nullptr, nullptr, nullptr, x, &weight, targets, &p, x, 16),
+              FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_linear_cross_entropy: targets[1] is 4, expected it in [0, 4) or FTC_IGNORE_INDEX (-100)");
+    EXPECT_EQ(ftc_linear_cross_entropy(device, nll, nullptr, nullptr, nullptr, x, &weight, nullptr, &p, x, 16),
+              FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_linear_cross_entropy: targets is NULL, expected a pointer");
 }
 

@@ -13,8 +13,8 @@ struct RmsNormResult {
 };
 
 template <class Real>
-RmsNormResult<Real> rms_norm_forward_reference(const Matrix& x, const Matrix* residual, const std::vector<float>& weight,
-                                               int64_t heads, float eps) {
+RmsNormResult<Real> rms_norm_forward_reference(const Matrix& x, const Matrix* residual,
+                                               const std::vector<float>& weight, int64_t heads, float eps) {
     const int64_t n = static_cast<int64_t>(weight.size());
     RmsNormResult<Real> out;
     for (int64_t r = 0; r < x.rows; ++r)
@@ -44,8 +44,8 @@ struct RmsNormGradient {
 
 // rstd as the kernel got it.
 template <class Real>
-RmsNormGradient<Real> rms_norm_backward_reference(const Matrix& dy, const Matrix* dsum, const Matrix& t, const Matrix& rstd,
-                                                  const std::vector<float>& weight, int64_t heads,
+RmsNormGradient<Real> rms_norm_backward_reference(const Matrix& dy, const Matrix* dsum, const Matrix& t,
+                                                  const Matrix& rstd, const std::vector<float>& weight, int64_t heads,
                                                   const std::vector<float>& dweight_before) {
     const int64_t n = static_cast<int64_t>(weight.size());
     RmsNormGradient<Real> out;

@@ -69,8 +69,8 @@ TEST_P(RmsNorm, BackwardMatchesReference) {
         p.y_row_stride = dy.stride;
         p.residual_row_stride = dsum.stride;
         p.dx_row_stride = dx.stride;
-        EXPECT_EQ(ftc_rms_norm_backward(device, dx.ptr(), dw.ptr(), dy.ptr(), s.residual ? dsum.ptr() : nullptr, t.ptr(), rstd.ptr(),
-                                        weight.data(), &p),
+        EXPECT_EQ(ftc_rms_norm_backward(device, dx.ptr(), dw.ptr(), dy.ptr(), s.residual ? dsum.ptr() : nullptr,
+                                        t.ptr(), rstd.ptr(), weight.data(), &p),
                   FTC_OK)
             << ftc_last_error_message();
         return Outputs{dx, dw};
@@ -82,9 +82,10 @@ TEST_P(RmsNorm, BackwardMatchesReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
-                         ::testing::Values(Shape{0, 1, 8, false}, Shape{1, 1, 1, true}, Shape{1, 1, 16, true}, Shape{5, 1, 17, true},
-                                           Shape{3, 3, 31, false}, Shape{257, 1, 64, true}, Shape{600, 2, 13, true},
-                                           Shape{37, 1, 257, false}, Shape{7, 4, 128, true}, Shape{9, 1, 576, true}));
+                         ::testing::Values(Shape{0, 1, 8, false}, Shape{1, 1, 1, true}, Shape{1, 1, 16, true},
+                                           Shape{5, 1, 17, true}, Shape{3, 3, 31, false}, Shape{257, 1, 64, true},
+                                           Shape{600, 2, 13, true}, Shape{37, 1, 257, false}, Shape{7, 4, 128, true},
+                                           Shape{9, 1, 576, true}));
 
 TEST(RmsNorm, MayOverwriteItsInputs) {
     const Matrix x = Matrix::random(5, 40, 0, 1), residual = Matrix::random(5, 40, 0, 2);
@@ -93,12 +94,20 @@ TEST(RmsNorm, MayOverwriteItsInputs) {
         ftc_rms_norm_params p = params_of({5, 1, 40, true});
         p.x_row_stride = p.y_row_stride = p.residual_row_stride = p.dx_row_stride = 40;
         Matrix y(5, 40), sum(5, 40), rstd(5, 1), dx(5, 40), x2 = x, residual2 = residual;
-        EXPECT_EQ(ftc_rms_norm_forward(device, y.ptr(), sum.ptr(), rstd.ptr(), x.ptr(), residual.ptr(), weight.data(), &p), FTC_OK);
-        EXPECT_EQ(ftc_rms_norm_forward(device, x2.ptr(), residual2.ptr(), nullptr, x2.ptr(), residual2.ptr(), weight.data(), &p), FTC_OK);
+        EXPECT_EQ(
+            ftc_rms_norm_forward(device, y.ptr(), sum.ptr(), rstd.ptr(), x.ptr(), residual.ptr(), weight.data(), &p),
+            FTC_OK);
+        EXPECT_EQ(ftc_rms_norm_forward(device, x2.ptr(), residual2.ptr(), nullptr, x2.ptr(), residual2.ptr(),
+                                       weight.data(), &p),
+                  FTC_OK);
         expect_same_bits({y, sum}, {x2, residual2}, "y in x, sum in residual");
         Matrix dw(1, 40), dw2(1, 40), dy = x, dsum = residual;
-        EXPECT_EQ(ftc_rms_norm_backward(device, dx.ptr(), dw.ptr(), dy.ptr(), dsum.ptr(), sum.ptr(), rstd.ptr(), weight.data(), &p), FTC_OK);
-        EXPECT_EQ(ftc_rms_norm_backward(device, dy.ptr(), dw2.ptr(), dy.ptr(), dsum.ptr(), sum.ptr(), rstd.ptr(), weight.data(), &p), FTC_OK);
+        EXPECT_EQ(ftc_rms_norm_backward(device, dx.ptr(), dw.ptr(), dy.ptr(), dsum.ptr(), sum.ptr(), rstd.ptr(),
+                                        weight.data(), &p),
+                  FTC_OK);
+        EXPECT_EQ(ftc_rms_norm_backward(device, dy.ptr(), dw2.ptr(), dy.ptr(), dsum.ptr(), sum.ptr(), rstd.ptr(),
+                                        weight.data(), &p),
+                  FTC_OK);
         expect_same_bits({dx, dw}, {dy, dw2}, "dx in dy");
         return Outputs{y, dx};
     });
@@ -119,7 +128,9 @@ TEST(RmsNorm, GradientAgreesWithFiniteDifferences) {
     ftc_rms_norm_params p = params_of({2, 1, n, false});
     p.x_row_stride = p.y_row_stride = p.dx_row_stride = n;
     ASSERT_EQ(ftc_rms_norm_forward(device, y.ptr(), nullptr, rstd.ptr(), t.ptr(), nullptr, weight.data(), &p), FTC_OK);
-    ASSERT_EQ(ftc_rms_norm_backward(device, dx.ptr(), nullptr, dy.ptr(), nullptr, t.ptr(), rstd.ptr(), weight.data(), &p), FTC_OK);
+    ASSERT_EQ(
+        ftc_rms_norm_backward(device, dx.ptr(), nullptr, dy.ptr(), nullptr, t.ptr(), rstd.ptr(), weight.data(), &p),
+        FTC_OK);
     for (size_t i = 0; i < t.data.size(); ++i) {
         Matrix up = t, down = t;
         up.data[i] += 0x1p-10f;

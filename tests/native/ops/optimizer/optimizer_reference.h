@@ -13,7 +13,8 @@ struct AdamwState {
 };
 
 template <class Real>
-AdamwState<Real> adamw_reference(const Matrix& p, const Matrix& m, const Matrix& v, const Matrix& g, const ftc_adamw_params& a) {
+AdamwState<Real> adamw_reference(const Matrix& p, const Matrix& m, const Matrix& v, const Matrix& g,
+                                 const ftc_adamw_params& a) {
     AdamwState<Real> out;
     const Real b1 = Real(a.beta1), b2 = Real(a.beta2);
     const Real correction1 = Real(1.0 - std::pow(double(a.beta1), double(a.step)));

@@ -9,7 +9,8 @@ class Optimizer : public ::testing::TestWithParam<int64_t> {};
 
 TEST_P(Optimizer, AdamwMatchesReference) {
     const int64_t count = GetParam();
-    const Matrix p = Matrix::random(1, count, 0, 1), m = Matrix::random(1, count, 0, 2, 0.1f), g = Matrix::random(1, count, 0, 4);
+    const Matrix p = Matrix::random(1, count, 0, 1), m = Matrix::random(1, count, 0, 2, 0.1f),
+                 g = Matrix::random(1, count, 0, 4);
     Matrix v = Matrix::random(1, count, 0, 3, 0.1f);
     for (float& value : v.data) value = std::abs(value);
     ftc_adamw_params a{};
@@ -26,7 +27,8 @@ TEST_P(Optimizer, AdamwMatchesReference) {
     const auto naive = adamw_reference<float>(p, m, v, g, a);
     const auto results = run_everywhere([&](Device& device) {
         Matrix p1 = p, m1 = m, v1 = v;
-        EXPECT_EQ(ftc_adamw_step(device, p1.ptr(), m1.ptr(), v1.ptr(), g.ptr(), &a), FTC_OK) << ftc_last_error_message();
+        EXPECT_EQ(ftc_adamw_step(device, p1.ptr(), m1.ptr(), v1.ptr(), g.ptr(), &a), FTC_OK)
+            << ftc_last_error_message();
         return Outputs{p1, m1, v1};
     });
     for (const auto& [isa, out] : results) {
@@ -38,7 +40,8 @@ TEST_P(Optimizer, AdamwMatchesReference) {
 
 TEST_P(Optimizer, SgdMatchesReference) {
     const int64_t count = GetParam();
-    const Matrix p = Matrix::random(1, count, 0, 1), u = Matrix::random(1, count, 0, 2), g = Matrix::random(1, count, 0, 3);
+    const Matrix p = Matrix::random(1, count, 0, 1), u = Matrix::random(1, count, 0, 2),
+                 g = Matrix::random(1, count, 0, 3);
     ftc_sgd_params a{};
     a.struct_size = sizeof(a);
     a.learning_rate = 0.1f;

@@ -43,7 +43,7 @@ TEST_P(Nf4, ZeroBlockAndTies) {
     EXPECT_EQ(zero.absmax()[0], 0.0f);
     EXPECT_EQ(zero.codes(), std::vector<uint8_t>(32, 0x77));
     x[0] = -1.0f;
-    x[1] = 0.03979014977812767f;                          // on the threshold between 7 and 8: the lower code
+    x[1] = 0.03979014977812767f;                       // on the threshold between 7 and 8: the lower code
     x[2] = std::nextafter(0.03979014977812767f, 1.0f); // just above
     const Nf4Weight ties(device, x, 1, 64, false);
     EXPECT_EQ(ties.codes()[0], 0x07);
@@ -90,10 +90,12 @@ TEST_P(Nf4, DequantizesToTheDefinition) {
                 const uint8_t byte = weight.codes()[e / 2];
                 float absmax = weight.absmax()[e / 64];
                 if (nested) {
-                    const float scaled = golden.f32.at("nested_map")[weight.nested_codes()[e / 64]] * weight.nested_absmax()[e / 64 / 256];
+                    const float scaled = golden.f32.at("nested_map")[weight.nested_codes()[e / 64]] *
+                                         weight.nested_absmax()[e / 64 / 256];
                     absmax = scaled + weight.nested_offset();
                 }
-                ASSERT_EQ(y[static_cast<size_t>(i)], map[e % 2 == 0 ? byte >> 4 : byte & 15] * absmax) << rows << " x " << cols << ", " << i;
+                ASSERT_EQ(y[static_cast<size_t>(i)], map[e % 2 == 0 ? byte >> 4 : byte & 15] * absmax)
+                    << rows << " x " << cols << ", " << i;
             }
         }
     }
@@ -111,8 +113,9 @@ TEST(Nf4Errors, SayWhatIsWrong) {
     EXPECT_STREQ(ftc_last_error_message(), "ftc_weight_dequantize: weight->block_size is 128, expected 64");
     wrong.format = 9;
     EXPECT_EQ(ftc_weight_dequantize(device, y, 64, &wrong, 0, 1), FTC_ERROR_UNSUPPORTED);
-    EXPECT_STREQ(ftc_last_error_message(),
-                 "ftc_weight_dequantize: weight->format is 9, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16 or FTC_WEIGHT_NF4");
+    EXPECT_STREQ(
+        ftc_last_error_message(),
+        "ftc_weight_dequantize: weight->format is 9, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16 or FTC_WEIGHT_NF4");
 }
 
 } // namespace

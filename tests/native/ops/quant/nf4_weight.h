@@ -7,7 +7,7 @@
 namespace ftc::testing {
 
 class Nf4Weight {
-  public:
+public:
     Nf4Weight(const Device& device, const std::vector<float>& x, int64_t rows, int64_t cols, bool nested) {
         const Golden golden = read_golden("nf4/examples.txt");
         quant_map_ = golden.f32.at("quant_map");
@@ -16,7 +16,8 @@ class Nf4Weight {
         const int64_t blocks = (count + 63) / 64;
         codes_.resize(static_cast<size_t>((count + 1) / 2));
         absmax_.resize(static_cast<size_t>(blocks));
-        EXPECT_EQ(ftc_nf4_quantize(device, codes_.data(), absmax_.data(), x.data(), count), FTC_OK) << ftc_last_error_message();
+        EXPECT_EQ(ftc_nf4_quantize(device, codes_.data(), absmax_.data(), x.data(), count), FTC_OK)
+            << ftc_last_error_message();
         weight_.struct_size = sizeof(weight_);
         weight_.format = FTC_WEIGHT_NF4;
         weight_.rows = rows;
@@ -28,8 +29,8 @@ class Nf4Weight {
         if (!nested) return;
         nested_codes_.resize(absmax_.size());
         nested_absmax_.resize(static_cast<size_t>((blocks + 255) / 256));
-        EXPECT_EQ(ftc_nf4_quantize_absmax(device, nested_codes_.data(), nested_absmax_.data(), &weight_.nested_offset, absmax_.data(),
-                                          nested_map_.data(), blocks),
+        EXPECT_EQ(ftc_nf4_quantize_absmax(device, nested_codes_.data(), nested_absmax_.data(), &weight_.nested_offset,
+                                          absmax_.data(), nested_map_.data(), blocks),
                   FTC_OK)
             << ftc_last_error_message();
         weight_.absmax = nested_codes_.data();
@@ -53,7 +54,7 @@ class Nf4Weight {
         return y;
     }
 
-  private:
+private:
     ftc_weight weight_{};
     std::vector<uint8_t> codes_, nested_codes_;
     std::vector<float> absmax_, nested_absmax_, quant_map_, nested_map_;

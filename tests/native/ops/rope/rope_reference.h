@@ -6,8 +6,8 @@
 namespace ftc::testing {
 
 template <class Real>
-std::vector<Real> rope_reference(const Matrix& x, const std::vector<int32_t>& positions, const Matrix& cos, const Matrix& sin,
-                                 int64_t heads, int64_t head_dim, bool forward) {
+std::vector<Real> rope_reference(const Matrix& x, const std::vector<int32_t>& positions, const Matrix& cos,
+                                 const Matrix& sin, int64_t heads, int64_t head_dim, bool forward) {
     const int64_t half = cos.cols;
     std::vector<Real> y;
     for (int64_t r = 0; r < x.rows; ++r)

@@ -35,17 +35,21 @@ TEST_P(Rope, TurnsBothWays) {
         const auto naive = rope_reference<float>(x, positions, cos, sin, s.heads, s.head_dim, forward);
         const auto results = run_everywhere([&](Device& device) {
             Matrix y = x;
-            EXPECT_EQ((forward ? ftc_rope_forward : ftc_rope_backward)(device, y.ptr(), positions.data(), cos.ptr(), sin.ptr(), &p), FTC_OK)
+            EXPECT_EQ((forward ? ftc_rope_forward : ftc_rope_backward)(device, y.ptr(), positions.data(), cos.ptr(),
+                                                                       sin.ptr(), &p),
+                      FTC_OK)
                 << ftc_last_error_message();
             return Outputs{y};
         });
-        for (const auto& [isa, out] : results) expect_accurate(out[0], naive, exact, isa + (forward ? " forward" : " backward"));
+        for (const auto& [isa, out] : results)
+            expect_accurate(out[0], naive, exact, isa + (forward ? " forward" : " backward"));
     }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Rope,
-                         ::testing::Values(Shape{0, 1, 8, 8}, Shape{1, 1, 2, 2}, Shape{5, 3, 8, 8}, Shape{257, 2, 64, 64},
-                                           Shape{13, 3, 80, 20}, Shape{7, 2, 128, 128}, Shape{3, 1, 5, 0}, Shape{4, 2, 36, 34}));
+                         ::testing::Values(Shape{0, 1, 8, 8}, Shape{1, 1, 2, 2}, Shape{5, 3, 8, 8},
+                                           Shape{257, 2, 64, 64}, Shape{13, 3, 80, 20}, Shape{7, 2, 128, 128},
+                                           Shape{3, 1, 5, 0}, Shape{4, 2, 36, 34}));
 
 TEST(Rope, ErrorsSayWhereAndWhat) {
     Device device;
@@ -56,7 +60,8 @@ TEST(Rope, ErrorsSayWhereAndWhat) {
     EXPECT_STREQ(ftc_last_error_message(), "ftc_rope_forward: positions[1] is 4, expected it in [0, 4)");
     p.rope_dim = 3;
     EXPECT_EQ(ftc_rope_backward(device, x, positions, x, x, &p), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_STREQ(ftc_last_error_message(), "ftc_rope_backward: rope_dim is 3, expected an even number up to head_dim 4");
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_rope_backward: rope_dim is 3, expected an even number up to head_dim 4");
 }
 
 } // namespace

@@ -50,8 +50,8 @@ TEST_P(Swiglu, MatchesReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Swiglu,
-                         ::testing::Values(std::pair{0, 5}, std::pair{1, 1}, std::pair{3, 16}, std::pair{5, 257}, std::pair{131, 67},
-                                           std::pair{3, 17000}));
+                         ::testing::Values(std::pair{0, 5}, std::pair{1, 1}, std::pair{3, 16}, std::pair{5, 257},
+                                           std::pair{131, 67}, std::pair{3, 17000}));
 
 TEST(Swiglu, NotANumberStaysOne) {
     Matrix gate(1, 16), up(1, 16);

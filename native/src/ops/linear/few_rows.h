@@ -1,0 +1,21 @@
+// Products with at most four rows of A (decoding, short prompts): B is read or decoded once, straight into
+// multiply-adds, and never packed. The chain of every element is the one of the packed product, so its bits are too.
+#pragma once
+
+#include "ops/linear/gemm.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+
+constexpr int64_t kFewRows = 4;
+
+// Scratch of one thread: factors of the adapter for 4 * kLanes columns, and kFewRows rows of scaled s.
+struct FewRowsScratch {
+    float* extra;
+    float* extra_rows;
+};
+
+// Computes columns [begin, end) of C as far as whole groups of columns go and returns the first column that is left;
+// returns begin when the product is not of this kind. begin is a multiple of kTileCols.
+int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end);
+
+} // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,0 +1,327 @@
+#include "ops/linear/few_rows.h"
+
+#include "ops/linear/pack_rows.h"
+#include "ops/linear/vector.h"
+#include "ops/quant/nf4_decode.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+
+namespace {
+
+// The adapter's extra depth and where the sums go.
+struct Finish {
+    const GemmArgs& args;
+    int64_t column;
+    int64_t extra_depth;     // 0 before the last block
+    const float* extra_rows; // [extra_depth, rows]
+    const float* extra;      // micropanels [extra_depth, kTileCols]
+    bool first;
+};
+
+template <int Rows, int Vecs>
+[[gnu::always_inline]] inline void finish(Vec (&sum)[Rows][Vecs], const Finish& f) {
+    for (int64_t t = 0; t < f.extra_depth; t++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < Vecs; v++) {
+            const Vec x =
+                load(f.extra + v / kTileVecs * f.extra_depth * kTileCols + t * kTileCols + v % kTileVecs * kLanes);
+#pragma GCC unroll 4
+            for (int i = 0; i < Rows; i++) sum[i][v] = fma(broadcast(f.extra_rows[t * Rows + i]), x, sum[i][v]);
+        }
+    }
+    const bool with_bias = f.first && f.args.bias != nullptr;
+    const bool add_to_c = f.args.add_to_c || !f.first;
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; i++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < Vecs; v++) {
+            float* c = f.args.c + i * f.args.c_stride + f.column + v * kLanes;
+            Vec x = sum[i][v];
+            if (with_bias) x = add(x, load(f.args.bias + f.column + v * kLanes));
+            if (add_to_c) x = add(load(c), x);
+            store(c, x);
+        }
+    }
+}
+
+// ---- Natural: columns side by side in a row of W
+// ------------------------------------------------------------------------
+
+constexpr int kNaturalVecs = 4;
+constexpr int kAheadRows = 16;
+
+struct NaturalF32 {
+    const float* base;
+    int64_t stride;
+    NaturalF32(const ftc_weight& w, int64_t row, int64_t column)
+        : base(static_cast<const float*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
+    void row(Vec x[kNaturalVecs], int64_t k) const {
+        const float* from = base + k * stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < kNaturalVecs; v++) {
+            __builtin_prefetch(from + kAheadRows * stride + v * kLanes);
+            x[v] = load(from + v * kLanes);
+        }
+    }
+};
+
+struct NaturalBf16 {
+    const uint16_t* base;
+    int64_t stride;
+    NaturalBf16(const ftc_weight& w, int64_t row, int64_t column)
+        : base(static_cast<const uint16_t*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
+    void row(Vec x[kNaturalVecs], int64_t k) const {
+        const uint16_t* from = base + k * stride;
+        __builtin_prefetch(from + kAheadRows * stride);
+        __builtin_prefetch(from + kAheadRows * stride + kNaturalVecs * kLanes - 1);
+#pragma GCC unroll 4
+        for (int v = 0; v < kNaturalVecs; v++) x[v] = widen_bf16(from + v * kLanes);
+    }
+};
+
+#if FTC_NF4_VECTORS
+struct NaturalNf4 {
+    const ftc_weight& w;
+    int64_t first; // element, a multiple of kTileCols
+    Nf4Table table;
+    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
+        : w(weight), first(row * weight.cols + column), table(nf4_table(weight.quant_map)) {}
+    void row(Vec x[kNaturalVecs], int64_t k) const {
+        const int64_t e = first + k * w.cols;
+        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
+        __builtin_prefetch(from + kAheadRows * w.cols / 2);
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) { // kTileCols columns lie in one block
+            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
+#pragma GCC unroll 2
+            for (int v = half * 2; v < half * 2 + 2; v++)
+                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
+        }
+    }
+};
+#endif
+
+template <int Rows, class Columns>
+void natural_block(const Finish& f, int64_t begin, int64_t depth) {
+    const Columns columns(f.args.b.weight, begin, f.column);
+    const float* a = f.args.a + begin;
+    Vec sum[Rows][kNaturalVecs];
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = zero();
+#pragma GCC unroll 1
+    for (int64_t k = 0; k < depth; k++) {
+        Vec x[kNaturalVecs];
+        columns.row(x, k);
+#pragma GCC unroll 4
+        for (int i = 0; i < Rows; i++) {
+            const Vec factor = broadcast(a[i * f.args.a_stride + k]);
+#pragma GCC unroll 4
+            for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = fma(factor, x[v], sum[i][v]);
+        }
+    }
+    finish<Rows, kNaturalVecs>(sum, f);
+}
+
+// ---- Transposed: each lane is a row of W, transposed in registers
+// --------------------------------------------------------
+
+// Rows of W as kTileCols streams. step(k, v) hands out depths k .. k + kStep - 1 of the rows of register v. (Both
+// registers in turn, depth by depth, keeps more chains in flight, but reading 32 streams at once cost up to 1.7x from
+// DRAM.)
+struct TransposedF32 {
+    static constexpr int64_t kStep = 4;
+    const float* rows[kTileCols];
+    TransposedF32(const ftc_weight& w, int64_t column, int64_t begin) {
+        for (int i = 0; i < kTileCols; i++)
+            rows[i] = static_cast<const float*>(w.data) + (column + i) * w.row_stride + begin;
+    }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
+        if (k % 16 == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[v * kLanes + i] + k + 64);
+        Vec quads[4];
+        transpose_quads(quads, rows + v * kLanes, k);
+#pragma GCC unroll 4
+        for (int d = 0; d < 4; d++) use(d, quads[d]);
+    }
+    float value(int64_t k, int i) const {
+        return rows[i][k];
+    }
+};
+
+struct TransposedBf16 {
+    static constexpr int64_t kStep = 8;
+    const uint16_t* rows[kTileCols];
+    const float* pairs[kTileCols];
+    TransposedBf16(const ftc_weight& w, int64_t column, int64_t begin) {
+        for (int i = 0; i < kTileCols; i++) {
+            rows[i] = static_cast<const uint16_t*>(w.data) + (column + i) * w.row_stride + begin;
+            pairs[i] = reinterpret_cast<const float*>(rows[i]);
+        }
+    }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
+        if (k % 32 == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[v * kLanes + i] + k + 128);
+        Vec words[4];
+        transpose_quads(words, pairs + v * kLanes, k / 2);
+#pragma GCC unroll 4
+        for (int d = 0; d < 4; d++) {
+            use(2 * d, first_bf16(words[d]));
+            use(2 * d + 1, second_bf16(words[d]));
+        }
+    }
+    float value(int64_t k, int i) const {
+        return __builtin_bit_cast(float, uint32_t{rows[i][k]} << 16);
+    }
+};
+
+#if FTC_NF4_VECTORS
+// Whole blocks of 64; a step is one block.
+struct TransposedNf4 {
+    static constexpr int64_t kStep = 64;
+    const ftc_weight& w;
+    int64_t column, begin;
+    const float* rows[kTileCols]; // bytes, moved as words
+    Nf4Table table;
+    TransposedNf4(const ftc_weight& weight, int64_t first_column, int64_t first_depth)
+        : w(weight), column(first_column), begin(first_depth), table(nf4_table(weight.quant_map)) {
+        for (int i = 0; i < kTileCols; i++)
+            rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
+                                                     ((column + i) * w.cols + begin) / 2);
+    }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
+        const int64_t blocks_per_row = w.cols / 64;
+        float lanes[kLanes];
+        for (int i = 0; i < kLanes; i++)
+            lanes[i] = nf4_absmax(w, (column + v * kLanes + i) * blocks_per_row + (begin + k) / 64);
+        const Vec absmax = load(lanes);
+        if (k % 128 == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[v * kLanes + i] + k / 8 + 64);
+        for (int half = 0; half < 2; half++) {
+            Vec words[4];
+            transpose_quads(words, rows + v * kLanes, k / 8 + half * 4);
+#pragma GCC unroll 4
+            for (int d = 0; d < 4; d++) {
+                const Codes codes = as_codes(words[d]);
+                const int64_t to = half * 32 + d * 8;
+                use(to + 0, mul(nf4_look_up(table, shift_right<4>(codes)), absmax));
+                use(to + 1, mul(nf4_look_up(table, shift_right<0>(codes)), absmax));
+                use(to + 2, mul(nf4_look_up(table, shift_right<12>(codes)), absmax));
+                use(to + 3, mul(nf4_look_up(table, shift_right<8>(codes)), absmax));
+                use(to + 4, mul(nf4_look_up(table, shift_right<20>(codes)), absmax));
+                use(to + 5, mul(nf4_look_up(table, shift_right<16>(codes)), absmax));
+                use(to + 6, mul(nf4_look_up(table, shift_right<28>(codes)), absmax));
+                use(to + 7, mul(nf4_look_up(table, shift_right<24>(codes)), absmax));
+            }
+        }
+    }
+    float value(int64_t, int) const {
+        return 0.0f;
+    } // never: the depth is a multiple of 64
+};
+#endif
+
+template <int Rows, class Columns>
+void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
+    const Columns columns(f.args.b.weight, f.column, begin);
+    const float* a = f.args.a + begin;
+    const int64_t stride = f.args.a_stride;
+    Vec sum[Rows][kTileVecs];
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kTileVecs; v++) sum[i][v] = zero();
+    int64_t k = 0;
+    for (; k + Columns::kStep <= depth; k += Columns::kStep)
+#pragma GCC unroll 2
+        for (int v = 0; v < kTileVecs; v++)
+            columns.step(
+                k, v, [&](int64_t d, Vec x) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+                    for (int i = 0; i < Rows; i++) sum[i][v] = fma(broadcast(a[i * stride + k + d]), x, sum[i][v]);
+                });
+    for (; k < depth; k++) {
+        float lanes[kTileCols];
+        for (int i = 0; i < kTileCols; i++) lanes[i] = columns.value(k, i);
+        for (int i = 0; i < Rows; i++)
+            for (int v = 0; v < kTileVecs; v++)
+                sum[i][v] = fma(broadcast(a[i * stride + k]), load(lanes + v * kLanes), sum[i][v]);
+    }
+    finish<Rows, kTileVecs>(sum, f);
+}
+
+// ---- Choice
+// -----------------------------------------------------------------------------------------------------------------
+
+using BlockKernel = void (*)(const Finish&, int64_t begin, int64_t depth);
+
+template <class Columns>
+BlockKernel natural_kernel(int64_t rows) {
+    constexpr BlockKernel kKernels[kFewRows] = {natural_block<1, Columns>, natural_block<2, Columns>,
+                                                natural_block<3, Columns>, natural_block<4, Columns>};
+    return kKernels[rows - 1];
+}
+
+template <class Columns>
+BlockKernel transposed_kernel(int64_t rows) {
+    constexpr BlockKernel kKernels[kFewRows] = {transposed_block<1, Columns>, transposed_block<2, Columns>,
+                                                transposed_block<3, Columns>, transposed_block<4, Columns>};
+    return kKernels[rows - 1];
+}
+
+// NULL where the packed product has to do it.
+BlockKernel choose(const GemmArgs& args) {
+    const ColumnSource& b = args.b;
+    if (args.rows > kFewRows || args.a_depth_major || args.c_transposed || args.a_dropout != nullptr ||
+        b.dropout != nullptr)
+        return nullptr;
+    if (args.adapter_count > 1) return nullptr;
+    if (args.adapter_count == 1) {
+        const GemmAdapter& adapter = args.adapters[0];
+        if (adapter.row_begin > 0 || adapter.row_end < args.rows || adapter.dropout != nullptr) return nullptr;
+    }
+    switch (b.weight.format) {
+    case FTC_WEIGHT_F32:
+        return b.transposed ? transposed_kernel<TransposedF32>(args.rows) : natural_kernel<NaturalF32>(args.rows);
+    case FTC_WEIGHT_BF16:
+        return b.transposed ? transposed_kernel<TransposedBf16>(args.rows) : natural_kernel<NaturalBf16>(args.rows);
+    default:
+#if FTC_NF4_VECTORS
+        if (nf4_rows_aligned(b.weight))
+            return b.transposed ? transposed_kernel<TransposedNf4>(args.rows) : natural_kernel<NaturalNf4>(args.rows);
+#endif
+        return nullptr;
+    }
+}
+
+} // namespace
+
+int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
+    const BlockKernel kernel = choose(args);
+    if (kernel == nullptr) return begin;
+    const int64_t group = args.b.transposed ? kTileCols : kNaturalVecs * kLanes;
+    const GemmAdapter* adapter = args.adapter_count == 1 ? &args.adapters[0] : nullptr;
+    if (adapter != nullptr)
+        pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank,
+                    adapter->scaling);
+    int64_t column = begin;
+    for (; column + group <= end; column += group) {
+        if (adapter != nullptr)
+            pack_columns(scratch.extra, adapter->factor, column, group, 0, adapter->rank, adapter->rank);
+        for (int64_t k = 0; k < args.depth; k += args.block_depth) {
+            const int64_t depth = args.depth - k < args.block_depth ? args.depth - k : args.block_depth;
+            const bool last = k + depth == args.depth;
+            const Finish finish_block{
+                args,          column, last && adapter != nullptr ? adapter->rank : 0, scratch.extra_rows,
+                scratch.extra, k == 0};
+            kernel(finish_block, k, depth);
+        }
+    }
+    return column;
+}
+
+} // namespace ftc::FTC_ISA_NAMESPACE
