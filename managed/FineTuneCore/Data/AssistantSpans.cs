@@ -123,7 +123,9 @@ internal sealed class AssistantSpans(ChatTemplate template, IReadOnlyCollection<
     }
 
     private static string Role(JsonElement message) =>
-        message.ValueKind == JsonValueKind.Object && message.TryGetProperty("role", out JsonElement role) && role.ValueKind == JsonValueKind.String ? role.GetString()! : "";
+        message.ValueKind == JsonValueKind.Object && message.TryGetProperty("role", out JsonElement role) && role.ValueKind == JsonValueKind.String
+            ? role.GetString()!
+            : "";
 
     private static string Content(JsonElement message) =>
         message.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.String ? content.GetString()! : "";

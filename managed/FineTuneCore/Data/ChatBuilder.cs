@@ -49,7 +49,8 @@ internal sealed class ChatBuilder(SourceLocation source)
         if (role is not ("system" or "developer" or "user" or "assistant" or "tool" or "function"))
             throw Wrong($"{name}.role is {role}; expected system, developer, user, assistant, tool or function");
         string? content = Content(message, name);
-        bool calls = message.TryGetProperty("tool_calls", out JsonElement toolCalls) && toolCalls.ValueKind == JsonValueKind.Array && toolCalls.GetArrayLength() > 0
+        bool calls = message.TryGetProperty("tool_calls", out JsonElement toolCalls)
+            && toolCalls.ValueKind == JsonValueKind.Array && toolCalls.GetArrayLength() > 0
             || message.TryGetProperty("function_call", out JsonElement call) && call.ValueKind == JsonValueKind.Object;
         bool weight = Weight(message, role, name);
         if (role == "assistant")
@@ -80,7 +81,8 @@ internal sealed class ChatBuilder(SourceLocation source)
             string place = $"{name}.content[{i++}]";
             if (part.ValueKind != JsonValueKind.Object || !part.TryGetProperty("type", out JsonElement type))
                 throw Wrong($"{place} is {RowReader.Kind(part)}, expected an object with type and text");
-            if (type.ValueKind != JsonValueKind.String || type.GetString() is not ("text" or "input_text" or "output_text") || !part.TryGetProperty("text", out JsonElement value))
+            if (type.ValueKind != JsonValueKind.String || type.GetString() is not ("text" or "input_text" or "output_text")
+                || !part.TryGetProperty("text", out JsonElement value))
                 throw Wrong($"{place} is of type {type.GetRawText()}; only text can be trained on, remove the part or the row");
             text += RowReader.Text(value, $"{place}.text", source);
         }

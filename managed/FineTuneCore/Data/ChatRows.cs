@@ -52,7 +52,8 @@ internal static class ChatRows
         int i = 0;
         foreach (JsonElement turn in conversations.EnumerateArray())
         {
-            if (turn.ValueKind != JsonValueKind.Object || !turn.TryGetProperty("from", out JsonElement from) || !turn.TryGetProperty("value", out JsonElement value))
+            if (turn.ValueKind != JsonValueKind.Object || !turn.TryGetProperty("from", out JsonElement from)
+                || !turn.TryGetProperty("value", out JsonElement value))
                 throw RowReader.Wrong(source, $"conversations[{i}] has no from and value; expected both in every turn");
             string speaker = RowReader.Text(from, $"conversations[{i}].from", source);
             string role = speaker switch

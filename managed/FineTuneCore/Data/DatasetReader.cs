@@ -137,7 +137,9 @@ public static class DatasetReader
         long column = (error.BytePositionInLine ?? 0) + 1;
         string remedy = line.IndexOf((byte)0) >= 0
             ? "the line has NUL bytes, so the file may have been cut off while it was written"
-            : line.TrimEnd((byte)'\r').EndsWith("}"u8) ? "check quotes and commas there" : "the line may be cut short; each row must be one whole JSON object on one line";
+            : line.TrimEnd((byte)'\r').EndsWith("}"u8)
+                ? "check quotes and commas there"
+                : "the line may be cut short; each row must be one whole JSON object on one line";
         return new DataException($"{source}, byte {column}: not valid JSON ({Tokenization.Loading.JsonFiles.Reason(error)}); {remedy}", error);
     }
 

@@ -49,7 +49,8 @@ public sealed class TokenizedDataset
         }
         errors.ThrowIfAny();
         if (result.Count == 0)
-            throw new DataException($"{last}: no sample is left ({encoder.Report.Dropped} were dropped as too long); raise --sequence-length or choose --overflow truncate");
+            throw new DataException(
+                $"{last}: no sample is left ({encoder.Report.Dropped} were dropped as too long); raise --sequence-length or choose --overflow truncate");
         return result;
     }
 

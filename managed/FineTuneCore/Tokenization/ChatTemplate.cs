@@ -94,7 +94,9 @@ public sealed class ChatTemplate
     {
         using Stream? stream = typeof(ChatTemplate).Assembly.GetManifestResourceStream($"{BundledPrefix}{name}.jinja");
         if (stream is null)
-            throw new ChatTemplateException($"chat template {name} is not one of those that come along ({string.Join(", ", BundledNames)}) and no file of that name is there; choose one of them or give a file");
+            throw new ChatTemplateException(
+                $"chat template {name} is not one of those that come along ({string.Join(", ", BundledNames)}) and no file of that name is there; "
+                + "choose one of them or give a file");
         using var reader = new StreamReader(stream);
         return new ChatTemplate(name, reader.ReadToEnd(), null, Tokens(bosToken, eosToken));
     }

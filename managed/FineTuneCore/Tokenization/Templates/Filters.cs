@@ -24,7 +24,8 @@ internal static class Filters
         ["int"] = ToInt,
         ["lower"] = (v, _) => Python.Text(v).ToLowerInvariant(),
         ["upper"] = (v, _) => Python.Text(v).ToUpperInvariant(),
-        ["replace"] = (v, a) => StringMethods.Replace(Python.Text(v), Python.Text(a.Required("old")), Python.Text(a.Required("new")), a.Next("count", null) is long n ? n : -1),
+        ["replace"] = (v, a) => StringMethods.Replace(
+            Python.Text(v), Python.Text(a.Required("old")), Python.Text(a.Required("new")), a.Next("count", null) is long n ? n : -1),
         ["round"] = Round,
         ["safe"] = (v, _) => v,
         ["string"] = (v, _) => Python.Text(v),

@@ -68,6 +68,8 @@ public sealed class ChatTemplateTests
     [InlineData("{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "over the limit")]
     [InlineData("{{ 'x' * 10000000000 }}", "over the limit")]
     [InlineData("{{ 2 ** 200 }}", "64 bits")]
+    [InlineData("{{ '%.900000000f' % 1.5 }}", "precision")]
+    [InlineData("{{ '%900000000s' % 1.5 }}", "over the limit")]
     [InlineData("{{ messages.append(1) }}", "append() changes a value")]
     [InlineData("{{ range(10000000) }}", "range() of more than")]
     public void What_fails_or_does_not_end_is_an_error_with_its_line(string template, string message) =>
