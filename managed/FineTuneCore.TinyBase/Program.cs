@@ -1,0 +1,91 @@
+using FineTuneCore.Files;
+using FineTuneCore.TinyBase.Corpus;
+using FineTuneCore.Training;
+
+namespace FineTuneCore.TinyBase;
+
+/// <summary>
+/// Makes the base model of <c>ftc quickstart</c>: <c>tiny-base WORK OUTPUT [DOCUMENTS]</c> writes corpus, tokenizer and random weights into WORK,
+/// trains them in full there, and puts the model into OUTPUT. Started again, it continues from the newest checkpoint.
+/// </summary>
+internal static class Program
+{
+    private const ulong Seed = 20250101;
+    private const int Documents = 70_000;
+    private const int TokenizerDocuments = 12_000; // enough for 1,789 merges
+
+    private static int Main(string[] args)
+    {
+        if (args.Length is < 2 or > 3 || (args.Length == 3 && !int.TryParse(args[2], out _)))
+        {
+            Console.Error.WriteLine("usage: tiny-base WORK OUTPUT [DOCUMENTS]");
+            return 2;
+        }
+
+        string work = args[0], start = Path.Combine(work, "random"), data = Path.Combine(work, "corpus.jsonl"), run = Path.Combine(work, "run");
+        bool resume = Directory.Exists(run);
+        if (!resume)
+        {
+            Directory.CreateDirectory(start);
+            List<string> documents = [.. CorpusWriter.Documents(args.Length == 3 ? int.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : Documents, Seed)];
+            CorpusWriter.WriteJsonLines(data, documents);
+            TinyTokenizer.TrainAndWrite(start, documents.Take(TokenizerDocuments), TinyModel.VocabSize);
+            TinyModel.WriteRandom(start, Seed);
+            Console.WriteLine($"{documents.Count:N0} documents, {documents.Sum(d => (long)d.Length) / 1e6:F1} M characters");
+        }
+
+        FineTuneResult result = new FineTuner(Options(start, data, run, resume)).Run(new Lines());
+        string output = args[1];
+        Directory.CreateDirectory(output);
+        foreach (string name in (string[])["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
+        {
+            string made = Path.Combine(result.ModelPath, name);
+            File.Copy(File.Exists(made) ? made : Path.Combine(start, name), Path.Combine(output, name), overwrite: true);
+        }
+
+        Console.WriteLine($"validation loss {result.FinalValidationLoss:F4} after {result.Steps:N0} steps, {result.Seconds:F0} s; model in {output}");
+        return 0;
+    }
+
+    private static FineTuneOptions Options(string model, string data, string run, bool resume) => new()
+    {
+        Model = model,
+        Data = data,
+        Output = run,
+        Resume = resume,
+        Method = FineTuneMethod.Full,
+        ValidationFraction = 0.005,
+        SequenceLength = 256,
+        MicroBatchSize = 8,
+        Epochs = 1,
+        LearningRate = 1.5e-3,
+        WarmupRatio = 0.05,
+        WeightDecay = 0.1,
+        Beta2 = 0.95,
+        EvalEvery = 150,
+        EarlyStopping = 0,
+        Seed = 1,
+    };
+
+    private sealed class Lines : IProgress<TrainingEvent>
+    {
+        public void Report(TrainingEvent value)
+        {
+            switch (value)
+            {
+                case RunStarted { Plan: var plan }:
+                    Console.WriteLine($"{plan.Parameters:N0} parameters, {plan.TokensPerEpoch:N0} tokens, {plan.Steps:N0} steps; {plan.Device}");
+                    break;
+                case StepCompleted s when s.Step % 20 == 0:
+                    Console.WriteLine($"step {s.Step} loss {s.Loss:F4} {s.TokensPerSecond:F0} tokens/s, {s.RemainingSeconds:F0} s left");
+                    break;
+                case Evaluated e:
+                    Console.WriteLine($"step {e.Step} validation {e.Loss:F4}");
+                    break;
+                case RunNotice notice:
+                    Console.WriteLine(notice.Message);
+                    break;
+            }
+        }
+    }
+}
