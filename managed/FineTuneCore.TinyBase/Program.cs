@@ -1,12 +1,13 @@
-using FineTuneCore.Files;
 using FineTuneCore.TinyBase.Corpus;
+using FineTuneCore.TinyBase.Support;
 using FineTuneCore.Training;
 
 namespace FineTuneCore.TinyBase;
 
 /// <summary>
-/// Makes the base model of <c>ftc quickstart</c>: <c>tiny-base WORK OUTPUT [DOCUMENTS]</c> writes corpus, tokenizer and random weights into WORK,
-/// trains them in full there, and puts the model into OUTPUT. Started again, it continues from the newest checkpoint.
+/// Makes the base model of <c>ftc quickstart</c>: <c>tiny-base WORK QUICKSTART</c> writes corpus, tokenizer and random weights into WORK, trains
+/// them in full there, and puts the model into QUICKSTART/tiny-base and the support chats into QUICKSTART/data. Started again, it continues from the
+/// newest checkpoint. <c>tiny-base --chats QUICKSTART</c> writes the chats only.
 /// </summary>
 internal static class Program
 {
@@ -16,26 +17,34 @@ internal static class Program
 
     private static int Main(string[] args)
     {
-        if (args.Length is < 2 or > 3 || (args.Length == 3 && !int.TryParse(args[2], out _)))
+        if (args.Length != 2)
         {
-            Console.Error.WriteLine("usage: tiny-base WORK OUTPUT [DOCUMENTS]");
+            Console.Error.WriteLine("usage: tiny-base WORK QUICKSTART | tiny-base --chats QUICKSTART");
             return 2;
         }
 
-        string work = args[0], start = Path.Combine(work, "random"), data = Path.Combine(work, "corpus.jsonl"), run = Path.Combine(work, "run");
+        string data = Path.Combine(args[1], "data");
+        Directory.CreateDirectory(data);
+        SupportChats.Write(data);
+        if (args[0] != "--chats") MakeBase(args[0], Path.Combine(args[1], "tiny-base"));
+        return 0;
+    }
+
+    private static void MakeBase(string work, string output)
+    {
+        string start = Path.Combine(work, "random"), corpus = Path.Combine(work, "corpus.jsonl"), run = Path.Combine(work, "run");
         bool resume = Directory.Exists(run);
         if (!resume)
         {
             Directory.CreateDirectory(start);
-            List<string> documents = [.. CorpusWriter.Documents(args.Length == 3 ? int.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : Documents, Seed)];
-            CorpusWriter.WriteJsonLines(data, documents);
+            List<string> documents = [.. CorpusWriter.Documents(Documents, Seed)];
+            CorpusWriter.WriteJsonLines(corpus, documents);
             TinyTokenizer.TrainAndWrite(start, documents.Take(TokenizerDocuments), TinyModel.VocabSize);
             TinyModel.WriteRandom(start, Seed);
             Console.WriteLine($"{documents.Count:N0} documents, {documents.Sum(d => (long)d.Length) / 1e6:F1} M characters");
         }
 
-        FineTuneResult result = new FineTuner(Options(start, data, run, resume)).Run(new Lines());
-        string output = args[1];
+        FineTuneResult result = new FineTuner(Options(start, corpus, run, resume)).Run(new Lines());
         Directory.CreateDirectory(output);
         foreach (string name in (string[])["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
         {
@@ -44,7 +53,6 @@ internal static class Program
         }
 
         Console.WriteLine($"validation loss {result.FinalValidationLoss:F4} after {result.Steps:N0} steps, {result.Seconds:F0} s; model in {output}");
-        return 0;
     }
 
     private static FineTuneOptions Options(string model, string data, string run, bool resume) => new()

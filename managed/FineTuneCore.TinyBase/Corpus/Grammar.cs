@@ -22,7 +22,7 @@ internal sealed class Grammar
     internal static Grammar LoadAll()
     {
         System.Reflection.Assembly assembly = typeof(Grammar).Assembly;
-        return new Grammar(assembly.GetManifestResourceNames().Order(StringComparer.Ordinal).Select(Read));
+        return new Grammar(assembly.GetManifestResourceNames().Where(n => n.StartsWith("grammar/", StringComparison.Ordinal)).Order(StringComparer.Ordinal).Select(Read));
 
         string Read(string name)
         {
