@@ -1,4 +1,3 @@
-using FineTuneCore.TinyBase.Corpus;
 using FineTuneCore.TinyBase.Support;
 using FineTuneCore.Training;
 
@@ -11,10 +10,6 @@ namespace FineTuneCore.TinyBase;
 /// </summary>
 internal static class Program
 {
-    private const ulong Seed = 20250101;
-    private const int Documents = 70_000;
-    private const int TokenizerDocuments = 12_000; // enough for 1,789 merges
-
     private static int Main(string[] args)
     {
         if (args.Length != 2)
@@ -34,17 +29,8 @@ internal static class Program
     {
         string start = Path.Combine(work, "random"), corpus = Path.Combine(work, "corpus.jsonl"), run = Path.Combine(work, "run");
         bool resume = Directory.Exists(run);
-        if (!resume)
-        {
-            Directory.CreateDirectory(start);
-            List<string> documents = [.. CorpusWriter.Documents(Documents, Seed)];
-            CorpusWriter.WriteJsonLines(corpus, documents);
-            TinyTokenizer.TrainAndWrite(start, documents.Take(TokenizerDocuments), TinyModel.VocabSize);
-            TinyModel.WriteRandom(start, Seed);
-            Console.WriteLine($"{documents.Count:N0} documents, {documents.Sum(d => (long)d.Length) / 1e6:F1} M characters");
-        }
-
-        FineTuneResult result = new FineTuner(Options(start, corpus, run, resume)).Run(new Lines());
+        if (!resume) TinyRecipe.Prepare(start, corpus);
+        FineTuneResult result = new FineTuner(TinyRecipe.Options(start, corpus, run, resume)).Run(new Lines());
         Directory.CreateDirectory(output);
         foreach (string name in (string[])["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
         {
@@ -54,26 +40,6 @@ internal static class Program
 
         Console.WriteLine($"validation loss {result.FinalValidationLoss:F4} after {result.Steps:N0} steps, {result.Seconds:F0} s; model in {output}");
     }
-
-    private static FineTuneOptions Options(string model, string data, string run, bool resume) => new()
-    {
-        Model = model,
-        Data = data,
-        Output = run,
-        Resume = resume,
-        Method = FineTuneMethod.Full,
-        ValidationFraction = 0.005,
-        SequenceLength = 256,
-        MicroBatchSize = 8,
-        Epochs = 1,
-        LearningRate = 1.5e-3,
-        WarmupRatio = 0.05,
-        WeightDecay = 0.1,
-        Beta2 = 0.95,
-        EvalEvery = 150,
-        EarlyStopping = 0,
-        Seed = 1,
-    };
 
     private sealed class Lines : IProgress<TrainingEvent>
     {
