@@ -21,7 +21,8 @@ internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
         Method = method,
         Threads = threads,
         SequenceLength = 256,
-        LearningRate = 3e-3, // a small model takes, and needs, a higher one than the default
+        MicroBatchSize = 1,
+        LearningRate = 5e-3, // so small a model takes, and needs, a higher one than the default
         Epochs = 6,
         EarlyStopping = 0,
         KeepCheckpoints = 1,

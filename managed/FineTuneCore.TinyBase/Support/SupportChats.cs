@@ -7,13 +7,13 @@ namespace FineTuneCore.TinyBase.Support;
 internal static class SupportChats
 {
     private const ulong Seed = 7;
+    private const int MostTurns = 4;
     private static readonly string[] s_openings = ["Hi! ", "Hello. ", "Good morning! ", "I have a Fernwell F3. ", "A question: ", "Please help me. "];
 
     /// <summary>Writes support_chats.jsonl and support_chats_heldout.jsonl.</summary>
     internal static void Write(string directory)
     {
-        List<(string Question, string Answer)> training = [], heldOut = [];
-        var random = new SplitMix64(Seed);
+        List<Turn> training = [], heldOut = [];
         string answer = "";
         foreach (string line in Lines())
         {
@@ -24,19 +24,48 @@ internal static class SupportChats
                     answer = text;
                     break;
                 case '?':
-                    training.Add((text, answer));
-                    training.Add((s_openings[random.NextBelow(s_openings.Length)] + text, answer));
+                    training.Add(new Turn(text, answer));
                     break;
                 case '!':
-                    heldOut.Add((text, answer));
+                    heldOut.Add(new Turn(text, answer));
                     break;
                 default:
                     throw new FormatException($"intents.txt: '{line}' begins with none of > ? ! #");
             }
         }
 
-        WriteRows(Path.Combine(directory, "support_chats.jsonl"), training);
-        WriteRows(Path.Combine(directory, "support_chats_heldout.jsonl"), heldOut);
+        WriteRows(Path.Combine(directory, "support_chats.jsonl"), [.. training.Select(t => new[] { t }), .. Conversations(training)]);
+        WriteRows(Path.Combine(directory, "support_chats_heldout.jsonl"), heldOut.Select(t => new[] { t }));
+    }
+
+    /// <summary>Every question twice more, one to four of them in a chat that begins with an opening.</summary>
+    private static List<Turn[]> Conversations(List<Turn> turns)
+    {
+        var random = new SplitMix64(Seed);
+        Turn[] rest = [.. Shuffled(turns, ref random), .. Shuffled(turns, ref random)];
+
+        var chats = new List<Turn[]>();
+        for (int at = 0; at < rest.Length;)
+        {
+            Turn[] chat = rest[at..Math.Min(rest.Length, at + 1 + random.NextBelow(MostTurns))];
+            at += chat.Length;
+            chat[0] = chat[0] with { Question = s_openings[random.NextBelow(s_openings.Length)] + chat[0].Question };
+            chats.Add(chat);
+        }
+
+        return chats;
+    }
+
+    private static Turn[] Shuffled(List<Turn> turns, ref SplitMix64 random)
+    {
+        Turn[] shuffled = [.. turns];
+        for (int i = shuffled.Length - 1; i > 0; i--)
+        {
+            int other = random.NextBelow(i + 1);
+            (shuffled[i], shuffled[other]) = (shuffled[other], shuffled[i]);
+        }
+
+        return shuffled;
     }
 
     private static IEnumerable<string> Lines()
@@ -45,17 +74,21 @@ internal static class SupportChats
         return reader.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Where(l => l[0] != '#');
     }
 
-    private static void WriteRows(string path, List<(string Question, string Answer)> chats)
+    private static void WriteRows(string path, IEnumerable<Turn[]> chats)
     {
         using FileStream stream = File.Create(path);
-        foreach ((string question, string answer) in chats)
+        foreach (Turn[] chat in chats)
         {
             using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             {
                 json.WriteStartObject();
                 json.WriteStartArray("messages");
-                WriteMessage(json, "user", question);
-                WriteMessage(json, "assistant", answer);
+                foreach (Turn turn in chat)
+                {
+                    WriteMessage(json, "user", turn.Question);
+                    WriteMessage(json, "assistant", turn.Answer);
+                }
+
                 json.WriteEndArray();
                 json.WriteEndObject();
             }
@@ -71,4 +104,6 @@ internal static class SupportChats
         json.WriteString("content", content);
         json.WriteEndObject();
     }
+
+    private sealed record Turn(string Question, string Answer);
 }

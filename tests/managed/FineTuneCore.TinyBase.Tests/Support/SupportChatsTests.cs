@@ -16,9 +16,12 @@ public class SupportChatsTests
         foreach (string line in File.ReadLines(Path.Combine(directory.Path, name)))
         {
             using JsonDocument row = JsonDocument.Parse(line);
-            JsonElement messages = row.RootElement.GetProperty("messages");
-            messages.EnumerateArray().Select(m => m.GetProperty("role").GetString()).Should().Equal("user", "assistant");
-            chats.Add((messages[0].GetProperty("content").GetString()!, messages[1].GetProperty("content").GetString()!));
+            JsonElement[] messages = [.. row.RootElement.GetProperty("messages").EnumerateArray()];
+            foreach (JsonElement[] turn in messages.Chunk(2))
+            {
+                turn.Select(m => m.GetProperty("role").GetString()).Should().Equal("user", "assistant");
+                chats.Add((turn[0].GetProperty("content").GetString()!, turn[1].GetProperty("content").GetString()!));
+            }
         }
 
         return chats;
@@ -39,7 +42,7 @@ public class SupportChatsTests
     {
         using var directory = new TemporaryDirectory();
         List<(string Question, string Answer)> training = Chats(directory, "support_chats.jsonl"), heldOut = Chats(directory, "support_chats_heldout.jsonl");
-        training.Should().HaveCount(400);
+        training.Should().HaveCount(600);
         heldOut.Should().HaveCountGreaterThanOrEqualTo(60);
         heldOut.Select(c => c.Question).Should().OnlyHaveUniqueItems().And.NotIntersectWith(training.Select(c => c.Question));
         heldOut.Select(c => c.Answer).Should().BeSubsetOf(training.Select(c => c.Answer));
