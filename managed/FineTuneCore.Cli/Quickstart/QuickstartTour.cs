@@ -9,7 +9,7 @@ namespace FineTuneCore.Cli.Quickstart;
 internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
 {
     private const int MaxAnswerTokens = 48; // twice the longest answer of the chats
-    private static readonly string[] s_shown = ["How many years of warranty does the F3 have?", "There is E1 on my screen.", "What do I have to do to reset the machine?"];
+    private static readonly string[] s_shown = ["How long does the warranty last?", "My F3 leaks water.", "The F3 does not turn on."];
 
     /// <summary>Options that make the tiny model learn the chats in about a quarter of a minute on two free cores.</summary>
     internal static FineTuneOptions Options(FineTuneMethod method, string? directory, int? threads) => new()
