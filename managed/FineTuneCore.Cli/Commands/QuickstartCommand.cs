@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FineTuneCore.Cli.Output;
 using FineTuneCore.Cli.Quickstart;
 using FineTuneCore.Training;
 
@@ -22,7 +23,8 @@ internal static class QuickstartCommand
         command.SetAction(result =>
         {
             FineTuneMethod chosen = result.GetValue(method) == "lora" ? FineTuneMethod.Lora : FineTuneMethod.QLora;
-            return new QuickstartTour(QuickstartTour.Options(chosen, result.GetValue(output), result.GetValue(threads)), Console.Out).Run();
+            FineTuneOptions options = QuickstartTour.Options(chosen, result.GetValue(output), result.GetValue(threads));
+            return new QuickstartTour(options, Console.Out, RunDisplay.Create(json: false)).Run();
         });
         return command;
     }

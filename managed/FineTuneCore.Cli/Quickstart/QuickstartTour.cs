@@ -6,7 +6,7 @@ using FineTuneCore.Training;
 namespace FineTuneCore.Cli.Quickstart;
 
 /// <summary>The tour: answers of the base model, its fine-tuning, answers afterwards, and by how much they are better.</summary>
-internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
+internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output, IRunDisplay display)
 {
     private const int MaxAnswerTokens = 48; // twice the longest answer of the chats
     private static readonly string[] s_shown = ["How long does the warranty last?", "My F3 leaks water.", "The F3 does not turn on."];
@@ -43,7 +43,7 @@ internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
 
         Heading("2 of 3", "it is trained on chats with other questions about the same things");
         FineTuneResult result;
-        using (IRunDisplay display = RunDisplay.Create(json: false)) result = TrainCommand.Train(options, display);
+        using (display) result = TrainCommand.Train(options, display);
         if (result.Cancelled)
         {
             foreach (string line in RunText.Result(result)) output.WriteLine(line);

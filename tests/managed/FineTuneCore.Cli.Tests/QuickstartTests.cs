@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using FineTuneCore.Cli.Output;
 using FineTuneCore.Cli.Quickstart;
 using FineTuneCore.Training;
 using FluentAssertions;
@@ -67,7 +68,7 @@ public sealed class QuickstartTests(QuickstartTests.Run run) : IClassFixture<Qui
         FineTuneOptions options = QuickstartTour.Options(FineTuneMethod.Lora, directory.File("run"), threads: null);
         (options.MaxSteps, options.LearningRate) = (1, 1); // one step far too long
         using var output = new StringWriter();
-        new QuickstartTour(options, output).Run().Should().Be(ExitCodes.Failed);
+        new QuickstartTour(options, output, new PlainDisplay(output)).Run().Should().Be(ExitCodes.Failed);
         output.ToString().Should().Contain("the model is NOT better than before").And.Contain("manifest.json").And.NotContain("% lower");
     }
 
