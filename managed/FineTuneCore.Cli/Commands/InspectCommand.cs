@@ -9,6 +9,8 @@ internal static class InspectCommand
     {
         InspectTokens.Create(),
         InspectTemplate.Create(),
+        InspectLogits.Create(),
+        InspectModel.Create(),
     };
 
     /// <summary>The option that all of them share.</summary>

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using FineTuneCore.Data;
 using FineTuneCore.Tokenization;
 
 namespace FineTuneCore.Cli.Commands;
@@ -85,7 +86,27 @@ internal static class InspectTemplate
         writer.WriteString("text", rendered.Text);
         if (tokenizer is null)
             return;
-        InspectTokens.WriteIds(writer, "ids", tokenizer.Encode(rendered.Text, addSpecialTokens: false).Ids);
+        TokenEncoding encoding = tokenizer.Encode(rendered.Text, addSpecialTokens: false);
+        InspectTokens.WriteIds(writer, "ids", encoding.Ids);
+        try
+        {
+            InspectTokens.WriteIds(writer, "mask", Mask(template, tokenizer, chat, rendered, encoding));
+        }
+        catch (ChatTemplateException e)
+        {
+            writer.WriteNull("mask");
+            writer.WriteString("mask_error", e.Message);
+        }
+    }
+
+    // 1 where training counts a token: what the assistant says, without turns of weight 0.
+    private static IEnumerable<int> Mask(ChatTemplate template, Tokenizer tokenizer, ChatRequest chat, RenderedChat rendered, TokenEncoding encoding)
+    {
+        List<AssistantSpan> spans = new AssistantSpans(template, tokenizer.SpecialTexts).Find(chat, rendered);
+        JsonElement[] messages = [.. chat.Messages.EnumerateArray()];
+        return TurnMask.Create(tokenizer, encoding, rendered.Text, spans, IsTrained, TrainOnEos.Turn).Select(bit => (int)bit);
+
+        bool IsTrained(int message) => !messages[message].TryGetProperty("weight", out JsonElement weight) || weight.GetRawText() != "0";
     }
 
     private static ChatRequest ToChatRequest(JsonElement request, DateTimeOffset? now)
@@ -116,7 +137,9 @@ internal static class InspectTemplate
         }
         return new ChatRequest
         {
-            Messages = messages ?? throw new FormatException("the request has no \"messages\", expected a list"),
+            Messages = messages is { ValueKind: JsonValueKind.Array } list
+                ? list
+                : throw new FormatException("the request has no \"messages\", expected a list"),
             Tools = tools,
             AddGenerationPrompt = addGenerationPrompt,
             Variables = variables,

@@ -109,10 +109,9 @@ public sealed class LanguageModel : IDisposable
         }
 
         using JsonDocument document = JsonDocument.Parse(buffer.ToArray());
+        // The template writes the BOS itself where the model wants one, as in training.
         string text = Template.Render(new ChatRequest { Messages = document.RootElement, AddGenerationPrompt = true }).Text;
-        // A template that writes the BOS itself must not get a second one.
-        bool hasBos = Tokenizer.BosToken is { Length: > 0 } bos && text.StartsWith(bos, StringComparison.Ordinal);
-        return [.. Tokenizer.Encode(text, addSpecialTokens: Tokenizer.AddsBos && !hasBos && !Tokenizer.AddsEos).Ids];
+        return [.. Tokenizer.Encode(text, addSpecialTokens: false).Ids];
     }
 
     /// <summary>The token ids of a continuation, without the end token.</summary>

@@ -94,9 +94,25 @@ public sealed class ChatTemplate
     {
         using Stream? stream = typeof(ChatTemplate).Assembly.GetManifestResourceStream($"{BundledPrefix}{name}.jinja");
         if (stream is null)
-            throw new ChatTemplateException($"chat template {name} is not one of those that come along ({string.Join(", ", BundledNames)}); choose one of them or give a file");
+            throw new ChatTemplateException(
+                $"chat template {name} is not one of those that come along ({string.Join(", ", BundledNames)}) and no file of that name is there; "
+                + "choose one of them or give a file");
         using var reader = new StreamReader(stream);
         return new ChatTemplate(name, reader.ReadToEnd(), null, Tokens(bosToken, eosToken));
+    }
+
+    /// <summary>The template to use with a model: the one asked for, else the model's own, else null.</summary>
+    /// <param name="modelDirectory">The model's directory.</param>
+    /// <param name="nameOrFile">Name of a bundled template, path of a .jinja file, or null for the model's own.</param>
+    /// <param name="tokenizer">The model's tokenizer, whose special tokens a bundled template or file gets; BOS only where it begins texts.</param>
+    /// <exception cref="ChatTemplateException">It is neither a bundled template nor a readable file, or not well formed.</exception>
+    public static ChatTemplate? Resolve(string modelDirectory, string? nameOrFile, Tokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        if (nameOrFile is null)
+            return FromModelDirectory(modelDirectory);
+        string? bos = tokenizer.AddsBos ? tokenizer.BosToken : null;
+        return File.Exists(nameOrFile) ? FromFile(nameOrFile, bos, tokenizer.EosToken) : Bundled(nameOrFile, bos, tokenizer.EosToken);
     }
 
     /// <summary>Renders a conversation.</summary>

@@ -138,6 +138,9 @@ public sealed class Tokenizer
     /// <summary>Whether decoding with skipSpecialTokens leaves this id out.</summary>
     public bool IsSpecial(int id) => _special.Contains(id);
 
+    /// <summary>Texts of the added tokens that are special.</summary>
+    internal IReadOnlyCollection<string> SpecialTexts => [.. _special.Select(id => _tokens[id]!)];
+
     private void EncodePlain(AlignedText original, TokenBuffer tokens)
     {
         AlignedText text = Normalize(original);
@@ -161,11 +164,14 @@ public sealed class Tokenizer
 
     private (string? Token, int? Id) Named(string? token) => (token, token is null ? null : IdOf(token));
 
-    // transformers adds what tokenizer_config.json declares and tokenizer.json lacks.
+    // transformers adds what tokenizer_config.json declares, so its flags win over those of tokenizer.json.
     private static TokenizerParts WithDeclared(TokenizerParts parts, SpecialTokens special)
     {
-        HashSet<string> known = [.. parts.AddedTokens.Select(token => token.Content)];
-        AddedToken[] missing = [.. special.Declared.Where(token => !known.Contains(token.Content))];
-        return missing.Length == 0 ? parts : parts with { AddedTokens = [.. parts.AddedTokens, .. missing] };
+        var tokens = new OrderedDictionary<string, AddedToken>(StringComparer.Ordinal);
+        foreach (AddedToken token in parts.AddedTokens)
+            tokens[token.Content] = token;
+        foreach (AddedToken token in special.Declared)
+            tokens[token.Content] = tokens.TryGetValue(token.Content, out AddedToken? known) ? token with { Id = known.Id } : token;
+        return parts with { AddedTokens = [.. tokens.Values] };
     }
 }

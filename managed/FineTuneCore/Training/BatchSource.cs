@@ -1,16 +1,7 @@
+using FineTuneCore.Data;
 using FineTuneCore.Models;
 
 namespace FineTuneCore.Training;
-
-/// <summary>Tokenised samples: ids and loss mask (1 where a token counts) of each.</summary>
-internal interface ITokenizedSamples
-{
-    int Count { get; }
-
-    ReadOnlySpan<int> IdsOf(int sample);
-
-    ReadOnlySpan<byte> MaskOf(int sample);
-}
 
 /// <summary>
 /// Cuts samples into rows, micro-batches and steps. A step's content is a function of seed and step number alone, so a resumed run
@@ -18,7 +9,7 @@ internal interface ITokenizedSamples
 /// </summary>
 internal sealed class BatchSource
 {
-    private readonly ITokenizedSamples _samples;
+    private readonly TokenizedDataset _samples;
     private readonly int[][] _rows;
     private readonly int[] _trainedOfRow;
     private readonly int[] _order;
@@ -34,15 +25,15 @@ internal sealed class BatchSource
     private int _filled;
 
     /// <summary>Rows are lists of samples; without a seed the order stays as it is (validation).</summary>
-    internal BatchSource(ITokenizedSamples samples, int[][] rows, int microBatchSize, int accumulationSteps, ulong? seed)
+    internal BatchSource(TokenizedDataset samples, int[][] rows, int microBatchSize, int accumulationSteps, ulong? seed)
     {
         (_samples, _rows, _accumulationSteps, _seed) = (samples, rows, accumulationSteps, seed);
         _microBatchSize = Math.Min(microBatchSize, rows.Length);
         _order = [.. Enumerable.Range(0, rows.Length)];
         _trainedOfRow = [.. rows.Select(row => row.Sum(s => Trained(samples.MaskOf(s))))];
-        Tokens = rows.Sum(row => row.Sum(s => (long)samples.IdsOf(s).Length));
+        Tokens = rows.Sum(row => row.Sum(s => (long)samples.LengthOf(s)));
         TrainedTokens = _trainedOfRow.Sum(n => (long)n);
-        int longest = rows.Max(row => row.Sum(s => samples.IdsOf(s).Length));
+        int longest = rows.Max(row => row.Sum(s => samples.LengthOf(s)));
         MaxRows = checked(longest * _microBatchSize);
         MicroBatches = (rows.Length + _microBatchSize - 1) / _microBatchSize;
         StepsPerEpoch = (MicroBatches + accumulationSteps - 1) / accumulationSteps;
@@ -127,13 +118,6 @@ internal sealed class BatchSource
     {
         if (epoch == _epoch) return;
         _epoch = epoch;
-        for (int i = 0; i < _order.Length; i++) _order[i] = i;
-        if (_seed is not { } seed) return;
-        var random = new SplitMix64(seed ^ ((ulong)(epoch + 1) * 0xD1B54A32D192ED03));
-        for (int i = _order.Length - 1; i > 0; i--)
-        {
-            int j = random.NextBelow(i + 1);
-            (_order[i], _order[j]) = (_order[j], _order[i]);
-        }
+        if (_seed is { } seed) Shuffle.Fill(_order, seed, epoch);
     }
 }

@@ -1,3 +1,5 @@
+using FineTuneCore.Data;
+
 namespace FineTuneCore.Training;
 
 /// <summary>What is trained.</summary>
@@ -21,19 +23,6 @@ public enum OptimizerKind
 
     /// <summary>Stochastic gradient descent with momentum <see cref="FineTuneOptions.Beta1"/>.</summary>
     Sgd,
-}
-
-/// <summary>What happens to a sample longer than the sequence length.</summary>
-public enum OverflowPolicy
-{
-    /// <summary>The run is refused; the message names the first such sample.</summary>
-    Error,
-
-    /// <summary>Its end is cut off.</summary>
-    Truncate,
-
-    /// <summary>It is left out.</summary>
-    Drop,
 }
 
 /// <summary>
@@ -72,8 +61,8 @@ public sealed class FineTuneOptions
     /// <summary>Several short samples share a row, kept apart by attention. Default true.</summary>
     public bool Packing { get; set; } = true;
 
-    /// <summary>Which end-of-turn tokens are trained: turn, all, last or none. Default turn.</summary>
-    public string TrainOnEos { get; set; } = "turn";
+    /// <summary>Which tokens that end a turn are trained. Default those of trained turns.</summary>
+    public TrainOnEos TrainOnEos { get; set; } = TrainOnEos.Turn;
 
     /// <summary>Rank r of the adapter, from 1. Default 16.</summary>
     public int Rank { get; set; } = 16;

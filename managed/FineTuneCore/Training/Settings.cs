@@ -3,8 +3,6 @@ namespace FineTuneCore.Training;
 /// <summary>Every option of a run in the order in which help and --print-config list them.</summary>
 internal static class Settings
 {
-    private static readonly string[] EosChoices = ["turn", "all", "last", "none"];
-
     internal static readonly IReadOnlyList<Setting> All =
     [
         Setting.Text("model", "base model: a Hugging Face directory, cache folder or org/name in the local cache (required)", o => o.Model, (o, v) => o.Model = v),
@@ -17,7 +15,7 @@ internal static class Settings
         Setting.Integer("sequence_length", "tokens of one row, from 8 [min(1024, the model's context)]", 8, int.MaxValue, o => o.SequenceLength, (o, v) => o.SequenceLength = (int)v),
         Setting.Choice("overflow", "samples longer than that: error, truncate or drop [error]", o => o.Overflow, (o, v) => o.Overflow = v),
         Setting.Switch("packing", "short samples share a row, kept apart by attention [true]", o => o.Packing, (o, v) => o.Packing = v),
-        Setting.OneOf("train_on_eos", "end-of-turn tokens that are trained: turn, all, last, none [turn]", EosChoices, o => o.TrainOnEos, (o, v) => o.TrainOnEos = v),
+        Setting.Choice("train_on_eos", "end-of-turn tokens that are trained: turn, all, last, none [turn]", o => o.TrainOnEos, (o, v) => o.TrainOnEos = v),
         Setting.Integer("rank", "rank r of the adapter, from 1 [16]", 1, int.MaxValue, o => o.Rank, (o, v) => o.Rank = (int)v),
         Setting.Number("alpha", "numerator of the scaling alpha / r [2 r]", 1e-6, 1e6, o => o.Alpha, (o, v) => o.Alpha = v),
         Setting.Number("dropout", "dropout on the adapter's path, 0 to 0.9 [0]", 0, 0.9, o => o.Dropout, (o, v) => o.Dropout = v),

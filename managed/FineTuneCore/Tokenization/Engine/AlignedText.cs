@@ -79,8 +79,18 @@ internal sealed class AlignedText
         /// <summary>Appends [start, start + length) of <paramref name="source"/> unchanged.</summary>
         public void Append(AlignedText source, int start, int length)
         {
+            _text.Append(source.Text, start, length);
+            if (source._starts is not null)
+            {
+                _starts.AddRange(source._starts.AsSpan(start, length));
+                _ends.AddRange(source._ends.AsSpan(start, length));
+                return;
+            }
             for (int i = start; i < start + length; i++)
-                Append(source.Text[i], source.StartOf(i), source.EndOf(i));
+            {
+                _starts.Add(source.StartOf(i));
+                _ends.Add(source.EndOf(i));
+            }
         }
 
         public AlignedText Build() => new(_text.ToString(), [.. _starts], [.. _ends]);

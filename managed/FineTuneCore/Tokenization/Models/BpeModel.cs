@@ -9,6 +9,7 @@ internal sealed class BpeModel : ITokenModel
 {
     private const int MaxCachedWords = 1 << 16;
     private const int MaxCachedLength = 64;
+    private const char Sign = '\u2581';
 
     private readonly Dictionary<string, int> _vocabulary;
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
@@ -18,6 +19,7 @@ internal sealed class BpeModel : ITokenModel
     private readonly ConcurrentDictionary<string, Word> _cache = new();
     private readonly ConcurrentDictionary<string, Word>.AlternateLookup<ReadOnlySpan<char>> _cacheLookup;
     private readonly ConcurrentBag<BpeWord> _words = [];
+    private readonly bool _signBegins;
     private int _cached;
 
     private sealed record Word(int[] Ids, int[] Starts, int[] Lengths);
@@ -29,6 +31,8 @@ internal sealed class BpeModel : ITokenModel
         _cacheLookup = _cache.GetAlternateLookup<ReadOnlySpan<char>>();
         _merges = merges;
         _options = options;
+        _signBegins = !options.IgnoreMerges && options.ContinuingSubwordPrefix.Length + options.EndOfWordSuffix.Length == 0
+            && vocabulary.ContainsKey(Sign.ToString()) && vocabulary.Keys.All(BeginsWithItsSigns);
         if (options.ByteFallback)
             _byteTokens = Enumerable.Range(0, 256).Select(b => vocabulary.GetValueOrDefault($"<0x{b:X2}>", -1)).ToArray();
     }
@@ -36,6 +40,23 @@ internal sealed class BpeModel : ITokenModel
     public IReadOnlyDictionary<string, int> Vocabulary => _vocabulary;
 
     public void Tokenize(in Piece piece, TokenBuffer output)
+    {
+        // Where no token has the sign for a space inside, none crosses the place before one: words can be looked up one by one.
+        int start = 0;
+        ReadOnlySpan<char> text = piece.Span;
+        for (int i = 1; _signBegins && i < text.Length; i++)
+        {
+            if (text[i] != Sign || text[i - 1] == Sign)
+                continue;
+            TokenizeWord(piece.Sub(start, i - start), output);
+            start = i;
+        }
+        TokenizeWord(piece.Sub(start, piece.Length - start), output);
+    }
+
+    private static bool BeginsWithItsSigns(string token) => token.AsSpan().TrimStart(Sign).IndexOf(Sign) < 0;
+
+    private void TokenizeWord(in Piece piece, TokenBuffer output)
     {
         ReadOnlySpan<char> text = piece.Span;
         if (text.IsEmpty)

@@ -41,7 +41,7 @@ internal static class CollectionFilters
             "items" => value is Undefined ? new Sequence([]) : value is Mapping ? Call(value, "items") : throw Filters.Needs(name, "a mapping", value),
             "dictsort" => DictSort(value, arguments),
             "groupby" => GroupBy(value, arguments),
-            _ => Members.Attribute(value, arguments.Text("name")),
+            _ => Members.AttributeOnly(value, arguments.Text("name")),
         };
         return true;
     }
@@ -82,7 +82,19 @@ internal static class CollectionFilters
             ? [Key(null, caseSensitive)]
             : [.. attribute.Split(',').Select(part => Key(part.Trim(), caseSensitive))];
         var comparer = Comparer<object?>.Create((a, b) => keys.Select(key => Python.Compare(key(a), key(b), "<")).FirstOrDefault(order => order != 0));
-        return new Sequence([.. reverse ? Python.Iterate(value).OrderDescending(comparer) : Python.Iterate(value).Order(comparer)]);
+        return new Sequence(Sorted(Python.Iterate(value), comparer, reverse));
+    }
+
+    private static List<object?> Sorted(IReadOnlyList<object?> items, IComparer<object?> comparer, bool reverse)
+    {
+        try
+        {
+            return [.. reverse ? items.OrderDescending(comparer) : items.Order(comparer)];
+        }
+        catch (InvalidOperationException e) when (e.InnerException is TemplateError error)
+        {
+            throw error; // The sort wraps what its comparer throws.
+        }
     }
 
     private static Sequence Unique(object? value, Arguments arguments)
@@ -183,7 +195,7 @@ internal static class CollectionFilters
         Func<object?, object?> key = Key(by == "key" ? 0L : 1L, caseSensitive);
         var comparer = Comparer<object?>.Create((a, b) => Python.Compare(key(a), key(b), "<"));
         IReadOnlyList<object?> items = ((Sequence)Call(mapping, "items")!).Items;
-        return new Sequence([.. reverse ? items.OrderDescending(comparer) : items.Order(comparer)]);
+        return new Sequence(Sorted(items, comparer, reverse));
     }
 
     private static Sequence GroupBy(object? value, Arguments arguments)
@@ -196,7 +208,7 @@ internal static class CollectionFilters
         object? Fold(object? key) => key is string text && !caseSensitive ? text.ToLowerInvariant() : key;
         var comparer = Comparer<object?>.Create((a, b) => Python.Compare(Fold(Find(a)), Fold(Find(b)), "<"));
         var groups = new List<(object? Key, List<object?> Items)>();
-        foreach (object? item in Python.Iterate(value).Order(comparer))
+        foreach (object? item in Sorted(Python.Iterate(value), comparer, reverse: false))
         {
             if (groups.Count == 0 || !Python.AreEqual(Fold(groups[^1].Key), Fold(Find(item))))
                 groups.Add((Find(item), []));

@@ -20,11 +20,12 @@ internal static class Filters
         ["forceescape"] = (v, _) => Escape(Python.Text(v)),
         ["float"] = (v, a) => ToFloat(v, a.Next("default", 0.0)),
         ["format"] = (v, a) => Format(Python.Text(v), a),
-        ["indent"] = (v, a) => Indent(Python.Text(v), a),
+        ["indent"] = (v, a) => Indent(v as string ?? throw Needs("indent", "a string", v), a),
         ["int"] = ToInt,
         ["lower"] = (v, _) => Python.Text(v).ToLowerInvariant(),
         ["upper"] = (v, _) => Python.Text(v).ToUpperInvariant(),
-        ["replace"] = (v, a) => StringMethods.Replace(Python.Text(v), Python.Text(a.Required("old")), Python.Text(a.Required("new")), a.Next("count", null) is long n ? n : -1),
+        ["replace"] = (v, a) => StringMethods.Replace(
+            Python.Text(v), Python.Text(a.Required("old")), Python.Text(a.Required("new")), a.Next("count", null) is long n ? n : -1),
         ["round"] = Round,
         ["safe"] = (v, _) => v,
         ["string"] = (v, _) => Python.Text(v),
@@ -143,7 +144,10 @@ internal static class Filters
         double factor = Math.Pow(10, precision);
         double rounded = method switch
         {
-            "common" => precision is >= 0 and <= 15 ? Math.Round(number, precision, MidpointRounding.ToEven) : Math.Round(number * factor) / factor,
+            // "F" rounds the exact binary value, as Python does; a half at precision 0 goes to the even number.
+            "common" => precision is > 0 and <= 15
+                ? double.Parse(number.ToString($"F{precision}", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture)
+                : Math.Round(number * factor) / factor,
             "ceil" => Math.Ceiling(number * factor) / factor,
             "floor" => Math.Floor(number * factor) / factor,
             _ => throw new TemplateError("round: method must be common, ceil or floor"),

@@ -7,7 +7,7 @@ internal static class Limits
     public const int Size = 64 * 1024 * 1024;
 
     /// <summary>Rounds of all loops of one rendering, and evaluated statements.</summary>
-    public const int Steps = 20_000_000;
+    public const int Steps = 2_000_000;
 
     /// <summary>Macros and recursive loops inside each other.</summary>
     public const int Depth = 64;

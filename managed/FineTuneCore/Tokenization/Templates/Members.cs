@@ -8,6 +8,13 @@ internal static class Members
     /// <summary>value.name: the attribute or method, else the item of that name.</summary>
     public static object? Attribute(object? value, string name)
     {
+        object? found = AttributeOnly(value, name);
+        return found is Undefined && value is Mapping items && items.Items.TryGetValue(name, out object? item) ? item : found;
+    }
+
+    /// <summary>The attribute or method, never an item.</summary>
+    public static object? AttributeOnly(object? value, string name)
+    {
         if (value is Undefined undefined)
             throw undefined.Error();
         object? found = value switch
@@ -19,11 +26,7 @@ internal static class Members
             LoopState loop => loop.Attribute(name),
             _ => null,
         };
-        if (found is not null)
-            return found is NoneFound ? null : found;
-        if (value is Mapping items && items.Items.TryGetValue(name, out object? item))
-            return item;
-        return Missing(value, name);
+        return found is null ? Missing(value, name) : found is NoneFound ? null : found;
     }
 
     /// <summary>value[key]: the item, else the attribute of that name.</summary>
@@ -42,6 +45,17 @@ internal static class Members
                 return At(characters, index < 0 ? index + characters.Count : index, value, key);
         }
         return key is string name ? Attribute(value, name) : Missing(value, key);
+    }
+
+    /// <summary>What a path such as <c>.name[0]</c> leads to.</summary>
+    public static object? Path(object? value, string path)
+    {
+        foreach (string part in path.Replace("[", ".[").Split('.', StringSplitOptions.RemoveEmptyEntries))
+        {
+            string key = part.TrimStart('[').TrimEnd(']');
+            value = !part.StartsWith('[') ? Attribute(value, key) : Item(value, long.TryParse(key, out long index) ? index : key);
+        }
+        return value;
     }
 
     public static object? Slice(object? value, object? start, object? stop, object? step)

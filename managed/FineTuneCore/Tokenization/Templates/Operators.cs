@@ -69,7 +69,7 @@ internal static class Operators
                 "*" => checked(left * right),
                 "//" => FloorDivide(left, right),
                 "%" => left - checked(FloorDivide(left, right) * right),
-                "**" when right < 0 => Math.Pow(left, right),
+                "**" when right < 0 => left == 0 ? throw new TemplateError("0 cannot be raised to a negative power") : Math.Pow(left, right),
                 "**" => Power(left, right),
                 _ => throw new TemplateError($"unknown operator {op}"),
             };
@@ -136,7 +136,8 @@ internal static class Operators
                 int close = format.IndexOf(')', i);
                 if (close < 0 || values is not Mapping mapping)
                     throw new TemplateError("format requires a mapping");
-                named = mapping.Items.TryGetValue(format[(i + 1)..close], out object? found) ? found : throw new TemplateError($"no key {format[(i + 1)..close]} to format");
+                string key = format[(i + 1)..close];
+                named = mapping.Items.TryGetValue(key, out object? found) ? found : throw new TemplateError($"no key {key} to format");
                 start = i = close + 1;
             }
             while (i < format.Length && format[i] is '-' or '+' or ' ' or '0' or '.' or '#' or (>= '1' and <= '9'))
@@ -152,7 +153,7 @@ internal static class Operators
                 throw new TemplateError("not enough arguments for format string");
             result.Append(Conversion(format[start..i], format[i], hasName ? named : items[used++]));
         }
-        if (used < items.Count && values is not Mapping)
+        if (used < items.Count && values is not (Mapping or Sequence { IsTuple: false }))
             throw new TemplateError("not all arguments converted during string formatting");
         return result.ToString();
     }
@@ -162,6 +163,8 @@ internal static class Operators
         string spec = flags.TrimStart('-', '+', ' ', '0', '#');
         string[] parts = spec.Split('.');
         int? precision = parts.Length > 1 ? int.TryParse(parts[1], out int p) ? p : 0 : null;
+        if (precision > 1000)
+            throw new TemplateError($"a precision of {precision} digits is over the limit of 1000");
         string head = flags[..(flags.Length - spec.Length)];
         string text = kind switch
         {
@@ -169,7 +172,8 @@ internal static class Operators
             'r' => Python.Repr(value),
             'd' or 'i' when Python.TryNumber(value, out double d) => Math.Truncate(d).ToString("F0", CultureInfo.InvariantCulture),
             'f' or 'F' when Python.TryNumber(value, out double d) => d.ToString("F" + (precision ?? 6), CultureInfo.InvariantCulture),
-            'e' when Python.TryNumber(value, out double d) => d.ToString((precision ?? 6) == 0 ? "0e+00" : "0." + new string('0', precision ?? 6) + "e+00", CultureInfo.InvariantCulture),
+            'e' when Python.TryNumber(value, out double d) => d.ToString(
+                precision == 0 ? "0e+00" : $"0.{new string('0', precision ?? 6)}e+00", CultureInfo.InvariantCulture),
             'g' when Python.TryNumber(value, out double d) => d.ToString("G" + (precision ?? 6), CultureInfo.InvariantCulture),
             'x' or 'X' when Python.TryInteger(value, out long l) => l.ToString(kind.ToString(), CultureInfo.InvariantCulture),
             _ => throw new TemplateError($"%{kind} cannot format a {Python.TypeName(value)}"),

@@ -196,9 +196,9 @@ internal sealed class ForStatement(
     }
 }
 
-/// <summary>The parameters and body of a macro or a {% call %} block.</summary>
+/// <summary>The parameters and body of a macro or a {% call %} block; one that reads varargs or kwargs takes any arguments.</summary>
 internal sealed record MacroDefinition(
-    string Name, IReadOnlyList<(string Name, Expression? Default)> Parameters, IReadOnlyList<Statement> Body)
+    string Name, IReadOnlyList<(string Name, Expression? Default)> Parameters, IReadOnlyList<Statement> Body, bool TakesMore)
 {
     public Callable Bind(Frame definition) => new(Name, arguments => Call(definition, arguments));
 
@@ -212,6 +212,8 @@ internal sealed record MacroDefinition(
         object? caller = arguments.Named.GetValueOrDefault("caller");
         frame.Scope["caller"] = caller ?? new Undefined("'caller' is undefined");
         Arguments rest = arguments.Remaining(Name);
+        if (!TakesMore && (rest.Positional.Count > 0 || rest.Named.Keys.Any(name => name != "caller")))
+            throw new TemplateError($"macro {Name} takes {Parameters.Count} arguments, got {rest.Positional.Count + rest.Named.Count} more");
         frame.Scope["varargs"] = new Sequence([.. rest.Positional], isTuple: true);
         var kwargs = new Mapping();
         foreach ((string name, object? value) in rest.Named)

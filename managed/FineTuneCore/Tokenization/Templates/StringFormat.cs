@@ -41,8 +41,10 @@ internal static class StringFormat
 
     private static object? Value(string name, IReadOnlyList<object?> positional, IReadOnlyDictionary<string, object?> named, ref int automatic)
     {
-        if (name.AsSpan().IndexOfAny(".[!") >= 0)
-            throw new TemplateError($"the format field {{{name}}} reaches into a value, which the sandbox does not allow");
+        if (name.Contains('!'))
+            throw new TemplateError($"the format field {{{name}}} has a conversion, which is not supported; use % or a filter");
+        if (name.AsSpan().IndexOfAny(".[") is >= 0 and var cut)
+            return Members.Path(Value(name[..cut], positional, named, ref automatic), name[cut..]);
         if (name.Length == 0)
             name = (automatic++).ToString(CultureInfo.InvariantCulture);
         if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int index))

@@ -157,9 +157,12 @@ internal sealed partial class TemplateParser
             }
         }
         if (end == "endcall")
-            return new MacroDefinition(name, parameters, []);
+            return new MacroDefinition(name, parameters, [], TakesMore: false);
         BlockEnd();
-        return new MacroDefinition(name, parameters, BodyUntil(end));
+        int start = _position;
+        List<Statement> body = BodyUntil(end);
+        bool takesMore = _tokens[start.._position].Exists(token => token.IsName("varargs") || token.IsName("kwargs"));
+        return new MacroDefinition(name, parameters, body, takesMore);
     }
 
     private CallStatement Call(int line)

@@ -24,13 +24,13 @@ internal static class Tests
             "iterable" => value is string or Sequence or Mapping or Undefined or LoopState,
             "callable" => value is Callable or LoopState,
             "sameas" => arguments.Required("other") is var other && (ReferenceEquals(value, other)
-                || value is bool or null && other is bool or null && Python.AreEqual(value, other)),
+                || value is bool or long or string or null && value?.GetType() == other?.GetType() && Python.AreEqual(value, other)),
             "escaped" => false,
             "lower" => Python.Text(value) is var lower && lower.Any(char.IsLower) && !lower.Any(char.IsUpper),
             "upper" => Python.Text(value) is var upper && upper.Any(char.IsUpper) && !upper.Any(char.IsLower),
-            "odd" => Modulo(value, 2) == 1,
-            "even" => Modulo(value, 2) == 0,
-            "divisibleby" => Python.TryInteger(arguments.Required("num"), out long divisor) && Modulo(value, divisor) == 0,
+            "odd" => IsMultiple(value, 2, 1),
+            "even" => IsMultiple(value, 2, 0),
+            "divisibleby" => Python.TryInteger(arguments.Required("num"), out long divisor) && IsMultiple(value, divisor, 0),
             "in" => Python.Contains(arguments.Required("seq"), value),
             "eq" or "equalto" or "==" => Python.AreEqual(value, arguments.Required("other")),
             "ne" or "!=" => !Python.AreEqual(value, arguments.Required("other")),
@@ -59,9 +59,6 @@ internal static class Tests
         return true;
     }
 
-    private static long Modulo(object? value, long divisor) => value is Undefined undefined
-        ? throw undefined.Error()
-        : Python.TryInteger(value, out long number) && divisor != 0
-            ? (number % divisor + divisor) % divisor
-            : throw new TemplateError($"a {Python.TypeName(value)} cannot be divided by {divisor}");
+    private static bool IsMultiple(object? value, long divisor, double remainder) =>
+        Python.TryNumber(Operators.Apply("%", value is string ? null : value, divisor), out double rest) && rest == remainder;
 }

@@ -13,7 +13,7 @@ public sealed class PublishedVocabularyTests
     [InlineData(true)]
     public void Gpt2_as_tokenizer_json_gives_the_published_ids(bool mergesAsPairs)
     {
-        string gguf = ReferenceData.Need("tokenizers", "llama.cpp-vocabs", "ggml-vocab-gpt-2.gguf");
+        string gguf = TestData.Path("tokenizers", "llama.cpp-vocabs", "ggml-vocab-gpt-2.gguf");
         using var directory = new TemporaryDirectory();
         VocabularyFiles.WriteByteLevelJson(gguf, directory.Path, mergesAsPairs);
         CheckAll(Tokenizer.Load(directory.Path), "gpt-2", addSpecialTokens: false);
@@ -22,7 +22,7 @@ public sealed class PublishedVocabularyTests
     [Fact]
     public void Llama2_as_SentencePiece_model_gives_the_published_ids()
     {
-        string gguf = ReferenceData.Need("tokenizers", "llama.cpp-vocabs", "ggml-vocab-llama-spm.gguf");
+        string gguf = TestData.Path("tokenizers", "llama.cpp-vocabs", "ggml-vocab-llama-spm.gguf");
         using var directory = new TemporaryDirectory();
         VocabularyFiles.WriteSentencePiece(gguf, directory.Path);
         Tokenizer tokenizer = Tokenizer.Load(directory.Path);
@@ -35,7 +35,7 @@ public sealed class PublishedVocabularyTests
     [InlineData("tokenizer.model")]
     public void TinyLlama_gives_the_published_ids(string file)
     {
-        string source = ReferenceData.Need("tokenizers", "TinyLlama-1.1B-Chat-v1.0");
+        string source = TestData.Path("tokenizers", "TinyLlama-1.1B-Chat-v1.0");
         using var directory = new TemporaryDirectory();
         foreach (string name in new[] { file, "tokenizer_config.json", "special_tokens_map.json" })
             File.Copy(Path.Combine(source, name), Path.Combine(directory.Path, name));
@@ -55,7 +55,7 @@ public sealed class PublishedVocabularyTests
     [InlineData("tokenizer.model")]
     public void Stories260K_gives_ids_tokens_and_text(string file)
     {
-        string source = ReferenceData.Need("models", "stories260K");
+        string source = TestData.Path("models", "stories260K");
         using var directory = new TemporaryDirectory();
         foreach (string name in new[] { file, "tokenizer_config.json" })
             File.Copy(Path.Combine(source, name), Path.Combine(directory.Path, name));
@@ -72,7 +72,7 @@ public sealed class PublishedVocabularyTests
 
     private static void CheckAll(Tokenizer tokenizer, string name, bool addSpecialTokens)
     {
-        string file = ReferenceData.Need("tokenizers", "llama.cpp-vocabs", "cases.json");
+        string file = TestData.Path("tokenizers", "llama.cpp-vocabs", "cases.json");
         using JsonDocument cases = JsonDocument.Parse(File.ReadAllBytes(file));
         JsonElement texts = cases.RootElement.GetProperty("texts");
         JsonElement ids = cases.RootElement.GetProperty("ids").GetProperty(name);

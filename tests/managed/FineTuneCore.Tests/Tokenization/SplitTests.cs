@@ -65,7 +65,7 @@ public sealed class SplitTests
     [Fact]
     public void Normal_forms_agree_with_the_Unicode_database()
     {
-        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(ReferenceData.Golden("tokenization", "normal_forms.json")));
+        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(GoldenFiles.Path("tokenization", "normal_forms.json")));
         foreach (JsonElement test in golden.RootElement.EnumerateArray())
             foreach (UnicodeForm form in Enum.GetValues<UnicodeForm>())
             {
@@ -75,7 +75,7 @@ public sealed class SplitTests
             }
     }
 
-    private static JsonDocument Golden() => JsonDocument.Parse(File.ReadAllBytes(ReferenceData.Golden("tokenization", "splits.json")));
+    private static JsonDocument Golden() => JsonDocument.Parse(File.ReadAllBytes(GoldenFiles.Path("tokenization", "splits.json")));
 
     private static List<string> Cut(SplitPreTokenizer split, string text) =>
         split.Apply([new Piece(new AlignedText(text), 0, text.Length)]).ConvertAll(piece => piece.Span.ToString());

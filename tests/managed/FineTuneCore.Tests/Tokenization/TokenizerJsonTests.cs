@@ -112,6 +112,9 @@ public sealed class TokenizerJsonTests
         tokenizer.EosId.Should().Be(12);
         tokenizer.VocabSize.Should().Be(13);
         tokenizer.Decode([4, 12], skipSpecialTokens: true).Should().Be("a");
+
+        directory.File("tokenizer_config.json", """{"added_tokens_decoder": {"12": {"content": "<|end|>", "special": true, "rstrip": true}}}""");
+        Load(directory, added: """{"id": 12, "content": "<|end|>", "special": true}""").Encode("<|end|>  ", false).Ids.Should().Equal([12], "its flags win");
     }
 
     [Theory]

@@ -76,15 +76,16 @@ public sealed class TokenizerPropertyTests : IDisposable
     }
 
     [Fact]
-    public void A_megabyte_without_any_cut_is_encoded_in_reasonable_time()
+    public void A_long_text_without_any_cut_is_encoded_in_reasonable_time()
     {
-        string source = ReferenceData.Need("tokenizers", "TinyLlama-1.1B-Chat-v1.0");
-        string text = File.ReadAllText(ReferenceData.Need("datasets", "tinyshakespeare.txt"));
+        string source = TestData.Path("tokenizers", "TinyLlama-1.1B-Chat-v1.0");
+        string text = File.ReadAllText(TestData.Path("datasets", "tinyshakespeare.txt"))[..300_000];
         Tokenizer tokenizer = Tokenizer.Load(source);
         var watch = Stopwatch.StartNew();
         TokenEncoding encoding = tokenizer.Encode(text, true);
-        watch.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(20), "merging is n log n, not quadratic");
-        tokenizer.Decode([.. encoding.Ids], true).Should().Be(text);
+        tokenizer.Encode(new string('x', 100_000), false).Ids.Count.Should().BeLessThan(100_000);
+        watch.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(15), "merging is n log n, not quadratic");
+        (tokenizer.Decode([.. encoding.Ids], true) == text).Should().BeTrue();
     }
 
     /// <summary>Text of letters, spaces, marks, CJK, emoji and special tokens.</summary>

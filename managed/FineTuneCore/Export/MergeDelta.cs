@@ -1,8 +1,9 @@
 using FineTuneCore.Adapters;
 using FineTuneCore.Backends;
+using FineTuneCore.Models;
 using FineTuneCore.Tensors;
 
-namespace FineTuneCore.Models;
+namespace FineTuneCore.Export;
 
 /// <summary>Adds s · B A to rows of a weight: a linear layer whose input is B and whose weight is s · Aᵀ.</summary>
 internal sealed class MergeDelta : IDisposable

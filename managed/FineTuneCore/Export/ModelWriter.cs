@@ -4,9 +4,10 @@ using System.Text.Json.Nodes;
 using FineTuneCore.Adapters;
 using FineTuneCore.Backends;
 using FineTuneCore.Files;
+using FineTuneCore.Models;
 using FineTuneCore.Tensors;
 
-namespace FineTuneCore.Models;
+namespace FineTuneCore.Export;
 
 /// <summary>
 /// Writes a model directory from loaded weights: adapters merged in, trained weights as they are now, the rest as the source stores it.

@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Builds, tests and runs FineTuneCore on Linux. ./build.sh help lists the verbs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+root=$PWD
+configuration=${FTC_CONFIGURATION:-Release}
+
+usage() {
+    cat <<'EOF'
+usage: ./build.sh VERB [options]
+
+  quickstart        builds, then fine-tunes the bundled tiny model on the bundled chats: the two-minute tour
+  test [--sanitize] builds and runs every test; --sanitize runs the native ones under ASan and UBSan as well
+  native            builds native/build/release/libftc.so
+  managed           builds the .NET solution
+  bench             times the kernels of this machine and prints their share of its peak
+  pack              packs the NuGet packages and the ftc tool into artifacts/packages
+  all               native, managed, test, pack
+EOF
+}
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Installs Debian packages where we may; otherwise says the one line to run.
+need() {
+    local missing=()
+    while [ $# -gt 0 ]; do
+        local package=$1 probe=$2
+        shift 2
+        eval "$probe" >/dev/null 2>&1 || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing ${missing[*]}"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get install -y -q "${missing[@]}" >/dev/null 2>&1 || { apt-get update -q >/dev/null && apt-get install -y -q "${missing[@]}" >/dev/null; }
+    else
+        echo "missing: ${missing[*]}. Install with: sudo apt-get install -y ${missing[*]}" >&2
+        exit 1
+    fi
+}
+
+require_dotnet() {
+    if ! command -v dotnet >/dev/null; then
+        echo "the .NET SDK 10 is missing. Install it from https://dot.net, or on Debian and Ubuntu with its package feed: sudo apt-get install -y dotnet-sdk-10.0" >&2
+        exit 1
+    fi
+}
+
+native() {
+    need g++ "command -v g++" cmake "command -v cmake" ninja-build "command -v ninja" binutils "command -v nm" \
+        libhwy-dev "test -e /usr/include/hwy/highway.h" libgtest-dev "test -e /usr/include/gtest/gtest.h"
+    say "native library"
+    (cd native && cmake --preset "${1:-release}" >/dev/null && cmake --build --preset "${1:-release}")
+}
+
+managed() {
+    require_dotnet
+    say "managed solution ($configuration)"
+    dotnet build FineTuneCore.sln -c "$configuration" -v quiet -nologo
+}
+
+ftc() { dotnet "$root/managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll" "$@"; }
+
+passed=0 failed=0 skipped=0 broken=0
+
+# add NAME LOG EXIT PASSED FAILED SKIPPED: adds one runner's figures; a runner that died without figures counts as a failure.
+add() {
+    local name=$1 code=$2 p=${3:-} f=${4:-0} s=${5:-0}
+    if [ -z "$p" ] || { [ "$code" -ne 0 ] && [ "$f" -eq 0 ]; }; then
+        echo "$name did not end properly (exit code $code)"
+        p=${p:-0} f=$((f + 1)) broken=1
+    fi
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+google_tests() {
+    local name=$1 program=$2 log code=0
+    say "$name"
+    log=$(mktemp)
+    "$program" --gtest_brief=1 >"$log" 2>&1 || code=$?
+    cat "$log"
+    add "$name" "$code" "$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")" \
+        "$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | head -1)" "$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$log" | head -1)"
+    rm -f "$log"
+}
+
+xunit_tests() {
+    local project=$1 name log code=0 line total errors fails skips
+    name=$(basename "$project")
+    say "$name"
+    log=$(mktemp)
+    dotnet exec "$project/bin/$configuration/net10.0/$name.dll" -noColor -noLogo >"$log" 2>&1 || code=$?
+    grep -vE '^  (Discover|Start|Finish)' "$log" || true
+    line=$(grep -E 'Total: [0-9]+, Errors: ' "$log" | tail -1 || true)
+    total=$(sed -n 's/.*Total: \([0-9]*\),.*/\1/p' <<<"$line") errors=$(sed -n 's/.*Errors: \([0-9]*\),.*/\1/p' <<<"$line")
+    fails=$(sed -n 's/.*Failed: \([0-9]*\),.*/\1/p' <<<"$line") skips=$(sed -n 's/.*Skipped: \([0-9]*\),.*/\1/p' <<<"$line")
+    if [ -n "$line" ]; then add "$name" "$code" $((total - fails - skips)) $((fails + errors)) "$skips"; else add "$name" "$code"; fi
+    rm -f "$log"
+}
+
+# Holds `ftc inspect` against reference results, where a folder with them lies beside the repository.
+parity() {
+    local data=${FTC_TEST_DATA:-$root/../shared/data} script log code=0 line
+    script=$(dirname "$data")/checks/parity.py
+    say "parity of ftc inspect"
+    if [ ! -f "$script" ] || ! command -v python3 >/dev/null; then
+        echo "skipped: no reference results at hand ($script)"
+        skipped=$((skipped + 1))
+        return
+    fi
+    log=$(mktemp)
+    python3 "$script" --ftc "dotnet $root/managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll" --data "$data" >"$log" 2>&1 || code=$?
+    cat "$log"
+    line=$(tail -1 "$log")
+    add parity "$code" "$(sed -n 's/^\([0-9]*\) passed, [0-9]* failed$/\1/p' <<<"$line")" "$(sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p' <<<"$line")"
+    rm -f "$log"
+}
+
+run_tests() {
+    local sanitize=0
+    for option in "$@"; do
+        case $option in
+            --sanitize) sanitize=1 ;;
+            *) echo "unknown option of test: $option, expected --sanitize" >&2; exit 2 ;;
+        esac
+    done
+    native
+    managed
+    google_tests "native tests" native/build/release/ftc_tests
+    if [ $sanitize -eq 1 ]; then
+        native sanitize
+        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
+    fi
+    for project in tests/bindings/*.Tests tests/managed/*.Tests; do xunit_tests "$project"; done
+    parity
+    echo
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ $failed -eq 0 ] && [ $broken -eq 0 ] && [ $passed -gt 0 ]
+}
+
+pack() {
+    native
+    managed
+    say "packages"
+    for project in bindings/FineTuneCore.Native managed/FineTuneCore managed/FineTuneCore.Cli; do
+        dotnet pack "$project" -c "$configuration" --no-build -o artifacts/packages -v quiet -nologo
+    done
+    ls -l artifacts/packages
+}
+
+verb=${1:-help}
+[ $# -gt 0 ] && shift
+case $verb in
+    native) native ;;
+    managed) managed ;;
+    quickstart) native; managed; ftc quickstart "$@" ;;
+    test) run_tests "$@" ;;
+    bench) native; native/build/release/ftc_bench "$@" ;;
+    pack) pack ;;
+    all) run_tests; pack ;;
+    help | -h | --help) usage ;;
+    *) echo "unknown verb: $verb" >&2; usage >&2; exit 2 ;;
+esac

@@ -1,0 +1,69 @@
+using System.CommandLine;
+using FineTuneCore.Backends;
+using FineTuneCore.Files;
+using FineTuneCore.Models;
+using FineTuneCore.Planning;
+
+namespace FineTuneCore.Cli.Commands;
+
+/// <summary><c>ftc inspect model</c>: what a model is, whether it is supported, and what each method would need.</summary>
+internal static class InspectModel
+{
+    public static Command Create()
+    {
+        var model = new Argument<string>("DIR") { Description = "Model directory." };
+        var length = new Option<int>("--sequence-length") { Description = "Tokens of a row, for the memory figures [1024].", HelpName = "N", DefaultValueFactory = _ => 1024 };
+        var rows = new Option<int>("--micro-batch-size") { Description = "Rows per forward pass, for the memory figures [1].", HelpName = "N", DefaultValueFactory = _ => 1 };
+        var command = new Command("model", "Shows architecture, parameters, dtypes, shapes, support, and the memory each method needs.") { model, length, rows };
+        command.SetAction(result => Run(result.GetRequiredValue(model), result.GetValue(length), result.GetValue(rows)));
+        return command;
+    }
+
+    private static int Run(string name, int sequenceLength, int microBatchSize)
+    {
+        ModelDirectory directory = ModelDirectory.Resolve(name);
+        ModelConfig config = ModelConfig.Load(directory.ConfigPath);
+        using TensorFiles files = TensorFiles.Open(directory.WeightFiles());
+        Print(directory, config, files);
+        PrintMemory(config, Math.Min(sequenceLength, config.MaxPositionEmbeddings), microBatchSize);
+        return ExitCodes.Ok;
+    }
+
+    private static void Print(ModelDirectory directory, ModelConfig c, TensorFiles files)
+    {
+        TensorEntry[] tensors = [.. files.Names.Select(n => files.Find(n)!)];
+        Line("model", directory.Path);
+        Line("architecture", $"{c.ModelType}, supported: LoRA, QLoRA, full fine-tuning, evaluation, generation");
+        Line("parameters", $"{c.ParameterCount:N0}");
+        Line("layers", $"{c.NumHiddenLayers}, hidden size {c.HiddenSize}, intermediate size {c.IntermediateSize}");
+        Line("attention", $"{c.NumAttentionHeads} heads, {c.NumKeyValueHeads} key-value heads, head dim {c.HeadDim}{(c.QkNorm ? ", q and k normalised" : "")}{(c.QkvBias ? ", biases on q, k, v" : "")}");
+        Line("window", c.SlidingWindow.Max() == 0 ? "none" : $"{c.SlidingWindow.Max()} tokens on {c.SlidingWindow.Count(w => w > 0)} of {c.NumHiddenLayers} layers");
+        Line("positions", $"{c.MaxPositionEmbeddings}, rope {c.Rope.Type}, theta {c.Rope.Theta:G}{(c.Rope.Factor != 1 ? $", factor {c.Rope.Factor:G}" : "")}");
+        Line("vocabulary", $"{c.VocabSize}, head {(c.TieWordEmbeddings ? "tied to the embedding" : "of its own")}");
+        Line("stored as", string.Join(", ", tensors.GroupBy(t => t.Type).OrderByDescending(g => g.Sum(t => t.ByteCount)).Select(g => $"{g.Key} {g.Sum(t => t.ByteCount) / 1e6:N1} MB in {g.Count()} tensors")));
+        bool nf4 = files.Names.Any(n => n.EndsWith(".quant_state.bitsandbytes__nf4", StringComparison.Ordinal));
+        if (nf4) Line("quantised", "bitsandbytes NF4");
+        string[] unknown = [.. files.Names.Except(KnownNames(c), StringComparer.Ordinal).Where(n => !IsQuantPart(n))];
+        if (unknown.Length > 0) Line("ignored", $"{unknown.Length} tensors this architecture does not use, such as {unknown[0]}");
+        string[] missing = [.. KnownNames(c).Where(n => !files.Contains(n))];
+        if (missing.Length > 0) Line("missing", $"{missing.Length} tensors, such as {missing[0]}: the model cannot be loaded");
+        Line("tokenizer", File.Exists(directory.File("tokenizer.json")) ? "tokenizer.json" : File.Exists(directory.File("tokenizer.model")) ? "tokenizer.model" : "none: texts cannot be used");
+    }
+
+    private static void PrintMemory(ModelConfig config, int sequenceLength, int microBatchSize)
+    {
+        using var backend = new NativeBackend();
+        Console.Out.WriteLine();
+        Console.Out.WriteLine($"memory to train with {microBatchSize} x {sequenceLength} tokens, adapters of rank 16 on all linears (weights + trained state + activations)");
+        foreach (MemoryPlan plan in MemoryPlan.ForMethods(config, backend, sequenceLength * microBatchSize, rank: 16))
+            Line(plan.Name, $"{plan.Total / 1e6,10:N1} MB = {plan.Weights / 1e6:N1} + {plan.TrainedState / 1e6:N1} + {plan.Activations / 1e6:N1}");
+        Line("free now", $"{backend.Info.MemoryAvailableBytes / 1e6,10:N1} MB");
+    }
+
+    private static IEnumerable<string> KnownNames(ModelConfig config) =>
+        WeightNames.Modules(config).SelectMany(m => m.Bias ? (string[])[m.WeightName, m.BiasName] : [m.WeightName]);
+
+    private static bool IsQuantPart(string name) => name.Contains(".weight.", StringComparison.Ordinal);
+
+    private static void Line(string what, string found) => Console.Out.WriteLine($"{what,-24} {found}");
+}

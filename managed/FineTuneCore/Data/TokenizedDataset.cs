@@ -1,0 +1,83 @@
+using System.Runtime.InteropServices;
+
+namespace FineTuneCore.Data;
+
+/// <summary>Tokenised samples in two flat pools: 5 bytes a token and no object per sample.</summary>
+public sealed class TokenizedDataset
+{
+    private readonly List<int> _ids = [];
+    private readonly List<byte> _masks = [];
+    private readonly List<int> _ends = [];
+    private readonly List<int> _lines = [];
+    private readonly List<string> _files = [];
+    private readonly List<int> _fileOf = [];
+
+    /// <summary>Number of samples.</summary>
+    public int Count => _ends.Count;
+
+    /// <summary>Tokens of all samples.</summary>
+    public long Tokens => _ids.Count;
+
+    /// <summary>What became of the rows; null where samples were added one by one.</summary>
+    public EncodingReport? Report { get; private set; }
+
+    /// <summary>Reads and encodes files.</summary>
+    /// <exception cref="DataException">Rows are broken or cannot be trained on, or nothing is left; the message lists the first of them.</exception>
+    public static TokenizedDataset Load(IEnumerable<string> files, ExampleEncoder encoder, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(files);
+        ArgumentNullException.ThrowIfNull(encoder);
+        var result = new TokenizedDataset { Report = encoder.Report };
+        var errors = new DataErrors();
+        string last = "";
+        foreach (string file in files)
+        {
+            last = file;
+            foreach (Example example in DatasetReader.Read(file, errors))
+            {
+                cancellation.ThrowIfCancellationRequested();
+                try
+                {
+                    foreach (TokenizedExample sample in encoder.Encode(example))
+                        result.Add(sample);
+                }
+                catch (DataException e)
+                {
+                    errors.Add(e);
+                }
+            }
+        }
+        errors.ThrowIfAny();
+        if (result.Count == 0)
+            throw new DataException(
+                $"{last}: no sample is left ({encoder.Report.Dropped} were dropped as too long); raise --sequence-length or choose --overflow truncate");
+        return result;
+    }
+
+    /// <summary>Adds one sample.</summary>
+    public void Add(TokenizedExample sample)
+    {
+        ArgumentNullException.ThrowIfNull(sample);
+        _ids.AddRange(sample.Ids);
+        _masks.AddRange(sample.LossMask);
+        _ends.Add(_ids.Count);
+        _lines.Add(sample.Source.Line);
+        if (_files.Count == 0 || _files[^1] != sample.Source.File)
+            _files.Add(sample.Source.File);
+        _fileOf.Add(_files.Count - 1);
+    }
+
+    /// <summary>Token ids of a sample.</summary>
+    public ReadOnlySpan<int> IdsOf(int sample) => CollectionsMarshal.AsSpan(_ids)[Start(sample).._ends[sample]];
+
+    /// <summary>Loss mask of a sample: 1 where a token is trained.</summary>
+    public ReadOnlySpan<byte> MaskOf(int sample) => CollectionsMarshal.AsSpan(_masks)[Start(sample).._ends[sample]];
+
+    /// <summary>Tokens of a sample.</summary>
+    public int LengthOf(int sample) => _ends[sample] - Start(sample);
+
+    /// <summary>Where a sample is from.</summary>
+    public SourceLocation SourceOf(int sample) => new(_files[_fileOf[sample]], _lines[sample]);
+
+    private int Start(int sample) => sample == 0 ? 0 : _ends[sample - 1];
+}

@@ -1,0 +1,267 @@
+using FineTuneCore.Adapters;
+using FineTuneCore.Backends;
+using FineTuneCore.Data;
+using FineTuneCore.Files;
+using FineTuneCore.Generation;
+using FineTuneCore.Models;
+using FineTuneCore.Planning;
+using FineTuneCore.Tokenization;
+
+namespace FineTuneCore.Training;
+
+/// <summary>
+/// Everything between the options and the first step: model, tokenizer, template, encoded data, batches, weights, memory. Fills the
+/// options that were left open and notes what was chosen. Nothing large is allocated before the plan is known to fit.
+/// </summary>
+internal sealed class RunPreparation : IDisposable
+{
+    private const int DefaultSequenceLength = 1024;
+    private const int DefaultEvaluations = 10; // a run
+    private readonly List<string> _choices = [];
+    private DecoderWeights? _weights;
+    private Decoder? _decoder;
+
+    internal RunPreparation(FineTuneOptions options, CancellationToken cancellation)
+    {
+        Options = options;
+        if (options.Model.Length == 0) throw FineTuneException.Usage("no model was named; give --model DIR.");
+        if (options.Data.Length == 0) throw FineTuneException.Usage("no training data was named; give --data FILE.");
+        Base = ModelDirectory.Resolve(options.Model);
+        Config = ModelConfig.Load(Base.ConfigPath);
+        Tokenizer = ModelFiles.TokenizerOf(Base, Config)
+            ?? throw FineTuneException.Failed($"{Base.Path} has neither tokenizer.json nor tokenizer.model; training needs one.");
+        Template = ModelFiles.TemplateOf(Base, options.ChatTemplate, Tokenizer);
+        ResolveSequenceLength();
+        ResolveAdapter();
+        EncodeData(cancellation);
+        ResolveSchedule();
+        Backend = new NativeBackend(options.Threads ?? 0, options.MemoryLimit ?? 0);
+    }
+
+    internal FineTuneOptions Options { get; }
+
+    internal ModelDirectory Base { get; }
+
+    internal ModelConfig Config { get; }
+
+    internal Tokenizer Tokenizer { get; }
+
+    internal ChatTemplate? Template { get; }
+
+    internal NativeBackend Backend { get; }
+
+    internal LoraOptions? Lora { get; private set; }
+
+    internal BatchSource Training { get; private set; } = null!;
+
+    internal BatchSource? Validation { get; private set; }
+
+    internal int TrainSamples { get; private set; }
+
+    internal int ValidationSamples { get; private set; }
+
+    internal double PackingEfficiency { get; private set; } = 1;
+
+    internal int TotalSteps { get; private set; }
+
+    internal int WarmupSteps { get; private set; }
+
+    internal IReadOnlyList<string> Choices => _choices;
+
+    internal DecoderWeights Weights => _weights ?? throw new InvalidOperationException("weights are loaded by Load");
+
+    internal Decoder Decoder => _decoder ?? throw new InvalidOperationException("the decoder is made by Load");
+
+    internal IReadOnlyList<(string Category, long Bytes)> Memory { get; private set; } = [];
+
+    internal long MemoryAvailable { get; private set; }
+
+    private BufferMode Mode => Options.ActivationCheckpointing ? BufferMode.TrainingCheckpointed : BufferMode.Training;
+
+    private int MaxRows => Math.Max(Training.MaxRows, Validation?.MaxRows ?? 0);
+
+    /// <summary>Checks that the plan fits, then loads the weights and allocates everything a step touches.</summary>
+    internal void Load()
+    {
+        CheckMemory();
+        _weights = DecoderWeights.Load(Base, Config, Backend, new WeightOptions
+        {
+            Format = Options.Method == FineTuneMethod.QLora ? BaseFormat.Nf4 : BaseFormat.AsStored,
+            TrainAll = Options.Method == FineTuneMethod.Full,
+            Lora = Lora,
+            Training = true,
+            LoraPlusRatio = (float)Options.LoraPlusRatio,
+            Seed = (ulong)Options.Seed,
+        });
+        if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);
+        if (Options.InitAdapter is { } adapter) AdapterFiles.Read(AdapterFiles.Resolve(adapter), _weights);
+        _decoder = new Decoder(_weights, Mode, MaxRows, Options.SequenceLength!.Value);
+    }
+
+    private void ResolveSequenceLength()
+    {
+        if (Options.SequenceLength is null)
+        {
+            Options.SequenceLength = Math.Min(DefaultSequenceLength, Config.MaxPositionEmbeddings);
+            _choices.Add($"sequence length {Options.SequenceLength}");
+        }
+        else if (Options.SequenceLength > Config.MaxPositionEmbeddings)
+        {
+            throw FineTuneException.Usage(
+                $"sequence_length is {Options.SequenceLength}, but {Base.ConfigPath} allows {Config.MaxPositionEmbeddings} positions; choose up to that.");
+        }
+
+        if (Options.Precision == "auto") _choices.Add("precision fp32: the CPU's");
+    }
+
+    private void ResolveAdapter()
+    {
+        bool full = Options.Method == FineTuneMethod.Full;
+        if (Options.LearningRate is null)
+        {
+            Options.LearningRate = full ? 1e-5 : 2e-4;
+            _choices.Add($"learning rate {Options.LearningRate:G}");
+        }
+
+        if (full)
+        {
+            if (Options.InitAdapter is not null) throw FineTuneException.Usage("init_adapter goes with lora and qlora; to train on from an adapter in full, merge it first with ftc merge.");
+            return;
+        }
+
+        if (Options.InitAdapter is { } adapter)
+        {
+            Lora = PeftConfig.Read(AdapterFiles.Resolve(adapter)).Options with { Dropout = Options.Dropout };
+            return;
+        }
+
+        Options.Alpha ??= 2 * Options.Rank;
+        Lora = new LoraOptions
+        {
+            Rank = Options.Rank,
+            Alpha = Options.Alpha.Value,
+            UseRsLora = Options.RsLora,
+            Dropout = Options.Dropout,
+            TargetModules = Options.TargetModules,
+            ModulesToSave = Options.ModulesToSave,
+        };
+    }
+
+    private void EncodeData(CancellationToken cancellation)
+    {
+        TokenizedDataset data = Encode(Options.Data, cancellation);
+        int[] training = [.. Enumerable.Range(0, data.Count)];
+        if (Options.ValidationData is { } file)
+        {
+            TokenizedDataset validation = Encode(file, cancellation);
+            Validation = Batches(validation, [.. Enumerable.Range(0, validation.Count)], seed: null, accumulation: 1);
+            ValidationSamples = validation.Count;
+        }
+        else if (Options.ValidationFraction > 0)
+        {
+            DataSplit split = DataSplit.Create(data.Count, Options.ValidationFraction, (ulong)Options.Seed);
+            training = [.. split.Training];
+            if (split.Validation.Count > 0) Validation = Batches(data, [.. split.Validation], seed: null, accumulation: 1);
+            else _choices.Add("no validation: there is one sample only");
+            ValidationSamples = split.Validation.Count;
+        }
+
+        Training = Batches(data, training, (ulong)Options.Seed, Options.AccumulationSteps);
+        TrainSamples = training.Length;
+    }
+
+    private TokenizedDataset Encode(string file, CancellationToken cancellation)
+    {
+        var encoder = new ExampleEncoder(Tokenizer, Template, new EncoderOptions
+        {
+            ContextLength = Options.SequenceLength!.Value,
+            Overflow = Options.Overflow,
+            TrainOnEos = Options.TrainOnEos,
+        });
+        TokenizedDataset data = TokenizedDataset.Load([file], encoder, cancellation);
+        string template = encoder.Report.Formats.Keys.Any(f => f is ExampleFormat.Messages or ExampleFormat.ShareGpt or ExampleFormat.Alpaca) && Template is not null
+            ? $"; chat template {Path.GetFileName(Template.Name)}" : "";
+        _choices.Add($"{Path.GetFileName(file)}: {encoder.Report}{template}");
+        return data;
+    }
+
+    private BatchSource Batches(TokenizedDataset data, int[] samples, ulong? seed, int accumulation)
+    {
+        int[][] rows = Options.Packing
+            ? Packing.BestFitDecreasing(samples, data.LengthOf, Options.SequenceLength!.Value)
+            : Packing.Unpacked(samples);
+        if (seed is not null && Options.Packing) PackingEfficiency = Packing.Efficiency(rows, data.LengthOf, Options.SequenceLength!.Value);
+        return new BatchSource(data, rows, Options.MicroBatchSize, accumulation, seed);
+    }
+
+    private void ResolveSchedule()
+    {
+        double steps = Options.MaxSteps ?? Math.Ceiling(Options.Epochs * Training.StepsPerEpoch);
+        TotalSteps = (int)Math.Min(int.MaxValue, Math.Max(1, steps));
+        WarmupSteps = Math.Min(TotalSteps, Options.WarmupSteps ?? (int)Math.Ceiling(Options.WarmupRatio * TotalSteps));
+        Options.EvalEvery ??= Math.Max(1, (TotalSteps + DefaultEvaluations - 1) / DefaultEvaluations);
+        Options.CheckpointEvery ??= Options.EvalEvery;
+    }
+
+    /// <summary>Refuses what does not fit before it is allocated, with what would.</summary>
+    private void CheckMemory()
+    {
+        long weights = WeightBytes();
+        long trained = Options.Method == FineTuneMethod.Full ? 16 * Config.ParameterCount : MemoryPlan.TrainedBytes(Config, Lora!);
+        long activations = MemoryPlan.ActivationBytes(Config, Backend, MaxRows, Mode, Lora);
+        Memory = [("weights", weights), ("trained weights, gradients and moments", trained), ("activations", activations)];
+        MemoryAvailable = Backend.Info.MemoryAvailableBytes;
+        long needed = weights + trained + activations;
+        if (needed <= MemoryAvailable) return;
+
+        var remedies = new List<string>();
+        void Try(string remedy, long bytes)
+        {
+            if (bytes <= MemoryAvailable) remedies.Add($"{remedy} ({Megabytes(bytes)})");
+        }
+
+        if (!Options.ActivationCheckpointing)
+            Try("--activation-checkpointing", weights + trained + MemoryPlan.ActivationBytes(Config, Backend, MaxRows, BufferMode.TrainingCheckpointed, Lora));
+        int single = MaxRows / Math.Max(1, Options.MicroBatchSize);
+        if (Options.MicroBatchSize > 1)
+        {
+            Try($"--micro-batch-size 1 --accumulation-steps {Options.AccumulationSteps * Options.MicroBatchSize}", weights + trained + MemoryPlan.ActivationBytes(Config, Backend, single, Mode, Lora));
+            Try(
+                $"--micro-batch-size 1 --accumulation-steps {Options.AccumulationSteps * Options.MicroBatchSize} --activation-checkpointing",
+                weights + trained + MemoryPlan.ActivationBytes(Config, Backend, single, BufferMode.TrainingCheckpointed, Lora));
+        }
+
+        if (Options.Method == FineTuneMethod.Full) remedies.Add("--method lora or qlora");
+        if (Options.Method == FineTuneMethod.Lora) remedies.Add("--method qlora");
+        remedies.Add("a smaller --sequence-length");
+        throw FineTuneException.DoesNotFit(
+            $"this run needs {Megabytes(needed)} (weights {Megabytes(weights)}, trained state {Megabytes(trained)}, activations of {MaxRows} tokens {Megabytes(activations)}), but {Megabytes(MemoryAvailable)} are free. What would fit: {string.Join("; ", remedies)}.");
+    }
+
+    /// <summary>Bytes of frozen weights in memory: mapped as stored, or NF4 made from them.</summary>
+    private long WeightBytes()
+    {
+        if (Options.Method == FineTuneMethod.Full) return 0;
+        using TensorFiles files = TensorFiles.Open(Base.WeightFiles());
+        long bytes = 0;
+        foreach (string name in files.Names)
+        {
+            TensorEntry entry = files.Find(name)!;
+            bool linear = entry.Shape.Length == 2 && entry.Type != ElementType.U8 && name.EndsWith("_proj.weight", StringComparison.Ordinal);
+            bytes += Options.Method == FineTuneMethod.QLora && linear
+                ? entry.Count / 2 + entry.Count / 64 + entry.Count / 16384 * 4
+                : entry.Type == ElementType.F16 ? entry.Count * 4 : entry.ByteCount;
+        }
+
+        return bytes;
+    }
+
+    private static string Megabytes(long bytes) => bytes >= 10_000_000_000 ? $"{bytes / 1e9:F1} GB" : $"{bytes / 1e6:F1} MB";
+
+    public void Dispose()
+    {
+        _decoder?.Dispose();
+        _weights?.Dispose();
+        Backend.Dispose();
+    }
+}

@@ -1,0 +1,39 @@
+using System.Diagnostics;
+
+namespace FineTuneCore.Cli.Tests;
+
+/// <summary>The ftc program as a user starts it.</summary>
+internal static class FtcProcess
+{
+    private static readonly string Program = Path.Combine(AppContext.BaseDirectory, "ftc.dll");
+
+    internal sealed record Result(int ExitCode, string Output, string Error);
+
+    internal static Process Start(IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null, string? directory = null)
+    {
+        var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileName(host) == "dotnet" ? host : "dotnet")
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+            WorkingDirectory = directory ?? "",
+        };
+        start.ArgumentList.Add("exec");
+        start.ArgumentList.Add(Program);
+        foreach (string argument in arguments) start.ArgumentList.Add(argument);
+        foreach ((string name, string value) in environment ?? new Dictionary<string, string>()) start.Environment[name] = value;
+        return Process.Start(start)!;
+    }
+
+    internal static Result Run(params string[] arguments) => Run(arguments, null);
+
+    internal static Result Run(IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment, string? directory = null, string input = "")
+    {
+        using Process process = Start(arguments, environment, directory);
+        process.StandardInput.Write(input);
+        process.StandardInput.Close();
+        Task<string> output = process.StandardOutput.ReadToEndAsync(), error = process.StandardError.ReadToEndAsync();
+        process.WaitForExit();
+        return new Result(process.ExitCode, output.Result, error.Result);
+    }
+}
