@@ -20,6 +20,7 @@ public sealed class LanguageModel : IDisposable
     private readonly NativeBackend _backend;
     private readonly HashSet<int> _endIds;
     private Decoder? _decoder;
+    private int _positions;
 
     private LanguageModel(NativeBackend backend, ModelReference reference, DecoderWeights weights, Tokenizer? tokenizer, ChatTemplate? template)
     {
@@ -109,10 +110,9 @@ public sealed class LanguageModel : IDisposable
         }
 
         using JsonDocument document = JsonDocument.Parse(buffer.ToArray());
+        // The template writes the BOS itself where the model wants one, as in training.
         string text = Template.Render(new ChatRequest { Messages = document.RootElement, AddGenerationPrompt = true }).Text;
-        // A template that writes the BOS itself must not get a second one.
-        bool hasBos = Tokenizer.BosToken is { Length: > 0 } bos && text.StartsWith(bos, StringComparison.Ordinal);
-        return [.. Tokenizer.Encode(text, addSpecialTokens: Tokenizer.AddsBos && !hasBos && !Tokenizer.AddsEos).Ids];
+        return [.. Tokenizer.Encode(text, addSpecialTokens: false).Ids];
     }
 
     /// <summary>The token ids of a continuation, without the end token.</summary>
@@ -123,13 +123,13 @@ public sealed class LanguageModel : IDisposable
         int capacity = Math.Min(ContextLength, prompt.Length + options.MaxTokens);
         if (prompt.Length >= ContextLength)
             throw FineTuneException.Usage($"the prompt has {prompt.Length} tokens, but the model's context is {ContextLength} with the answer; shorten the prompt.");
-        _decoder ??= new Decoder(Weights, BufferMode.Inference, Math.Min(PrefillRows, ContextLength), ContextLength);
+        Decoder decoder = DecoderFor(capacity);
         var sampler = new Sampler(options, Weights.Config.VocabSize);
         foreach (int id in prompt) sampler.Saw(id);
-        using var cache = new KeyValueCache(_backend, Weights.Config, capacity, _decoder.MaxRows);
+        using var cache = new KeyValueCache(_backend, Weights.Config, capacity, decoder.MaxRows);
         var logits = new float[Weights.Config.VocabSize];
-        for (int at = 0; at < prompt.Length; at += _decoder.MaxRows)
-            _decoder.ForwardCached(cache, prompt.AsSpan(at, Math.Min(_decoder.MaxRows, prompt.Length - at)), logits);
+        for (int at = 0; at < prompt.Length; at += decoder.MaxRows)
+            decoder.ForwardCached(cache, prompt.AsSpan(at, Math.Min(decoder.MaxRows, prompt.Length - at)), logits);
         for (int made = 0; made < options.MaxTokens; made++)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -137,8 +137,17 @@ public sealed class LanguageModel : IDisposable
             if (_endIds.Contains(next)) yield break;
             yield return next;
             if (cache.Length >= capacity) yield break;
-            _decoder.ForwardCached(cache, [next], logits);
+            decoder.ForwardCached(cache, [next], logits);
         }
+    }
+
+    /// <summary>A decoder with RoPE tables for at least so many positions; they grow by doubling, up to the context.</summary>
+    private Decoder DecoderFor(int positions)
+    {
+        if (_decoder is not null && positions <= _positions) return _decoder;
+        _decoder?.Dispose();
+        _positions = (int)Math.Min(ContextLength, Math.Max(1024, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)positions)));
+        return _decoder = new Decoder(Weights, BufferMode.Inference, Math.Min(PrefillRows, ContextLength), _positions);
     }
 
     private IEnumerable<string> Stream(int[] prompt, SamplingOptions options, CancellationToken cancellation)
