@@ -35,7 +35,19 @@ internal static class Architectures
         string activation = config.Text("hidden_act") ?? "silu";
         if (activation is not ("silu" or "swish"))
             throw FineTuneException.Failed($"{config.Path}: hidden_act '{activation}' is not supported, expected silu.");
+        CheckQuantisation(config);
         return Check(config, family(config, Common(config, modelType, json)));
+    }
+
+    private static void CheckQuantisation(ConfigReader config)
+    {
+        if (config.Object("quantization_config") is not { } quantisation) return;
+        string method = quantisation.Text("quant_method") ?? "bitsandbytes"; // the only tool that once wrote none
+        if (method != "bitsandbytes")
+        {
+            throw FineTuneException.Failed(
+                $"{config.Path}: the weights are quantised by {method}, which is not supported; use the unquantised model (ftc quantize or --method qlora make 4-bit weights of it) or one in bitsandbytes NF4.");
+        }
     }
 
     private static ModelConfig Common(ConfigReader config, string modelType, string json)
@@ -121,10 +133,10 @@ internal static class Architectures
 
     private static ModelConfig Check(ConfigReader config, ModelConfig model)
     {
-        if (model.NumAttentionHeads % model.NumKeyValueHeads != 0)
-            throw config.Wrong("num_key_value_heads", $"a divisor of num_attention_heads ({model.NumAttentionHeads})");
         if (!config.Has("head_dim") && model.ModelType != "qwen3" && model.HiddenSize % model.NumAttentionHeads != 0)
             throw config.Wrong("num_attention_heads", $"a divisor of hidden_size ({model.HiddenSize}), as there is no head_dim");
+        if (model.NumAttentionHeads % model.NumKeyValueHeads != 0)
+            throw config.Wrong("num_key_value_heads", $"a divisor of num_attention_heads ({model.NumAttentionHeads})");
         if (model.HeadDim is < 2 or > 256 || model.HeadDim % 2 != 0)
             throw config.Wrong("head_dim", $"an even number from 2 to 256 (it is {model.HeadDim}; by default hidden_size / num_attention_heads): RoPE turns pairs");
         if (model.RmsNormEps is < 0 or >= 1) throw config.Wrong("rms_norm_eps", "a number from 0, below 1");

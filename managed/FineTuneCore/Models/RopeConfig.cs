@@ -54,7 +54,7 @@ internal sealed record RopeConfig
             : config.Int("original_max_position_embeddings", maxPositionEmbeddings);
         // YaRN may leave the factor to the two contexts.
         double factor = type == "yarn" && !scaling.Has("factor") ? Math.Max(1, maxPositionEmbeddings / (double)original) : scaling.Double("factor");
-        if (factor < 1) throw scaling.Wrong("factor", "a number from 1");
+        if (factor is < 1 or > 1e5) throw scaling.Wrong("factor", "a number from 1 to 100000");
         foreach (string key in (string[])["low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor"])
             if (scaling.Has(key) && scaling.Double(key) <= 0) throw scaling.Wrong(key, "a number above 0");
         return new RopeConfig
