@@ -156,7 +156,7 @@ case $verb in
     managed) managed ;;
     quickstart) native; managed; ftc quickstart "$@" ;;
     test) run_tests "$@" ;;
-    bench) native; native/build/release/ftc_bench "$@" ;;
+    bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
     pack) pack ;;
     all) run_tests; pack ;;
     help | -h | --help) usage ;;

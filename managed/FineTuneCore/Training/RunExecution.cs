@@ -10,6 +10,7 @@ namespace FineTuneCore.Training;
 internal sealed class RunExecution : IDisposable
 {
     private const int MostSkippedInARow = 3;
+    private const int FinalLossSteps = 10; // averaged for the final training loss
     private const double ImprovementAtLeast = 1e-4; // of the validation loss, to count as one
 
     private readonly RunPreparation _run;
@@ -31,7 +32,6 @@ internal sealed class RunExecution : IDisposable
     private int _skippedInARow;
     private double _trainLossSum;
     private int _trainLossCount;
-    private double _lastTrainLoss = double.NaN;
     private double _secondsBefore;
     private long _started;
     private int _firstStep;
@@ -51,7 +51,7 @@ internal sealed class RunExecution : IDisposable
     internal FineTuneResult Execute(CancellationToken cancellation)
     {
         if (_options.Resume) Restore();
-        RunDirectory.CutMetrics(_output, _step);
+        RunDirectory.CutMetrics(_output, _step == 0 ? -1 : _step);
         _metrics = new MetricsWriter(_output);
         _firstStep = _step;
         _report(new RunStarted(Plan()));
@@ -130,7 +130,7 @@ internal sealed class RunExecution : IDisposable
         if (best) (_bestLoss, _bestStep) = (loss, _step);
         _withoutImprovement = improved ? 0 : _withoutImprovement + 1;
         double train = _trainLossCount > 0 ? _trainLossSum / _trainLossCount : double.NaN;
-        if (_trainLossCount > 0) (_lastTrainLoss, _trainLossSum, _trainLossCount) = (train, 0, 0);
+        (_trainLossSum, _trainLossCount) = (0, 0);
         var evaluated = new Evaluated(_step, loss, train, best);
         _metrics!.Evaluated(evaluated);
         _report(evaluated);
@@ -141,6 +141,8 @@ internal sealed class RunExecution : IDisposable
 
     private void Save()
     {
+        // Stopped before another step was done: what is there is what would be written.
+        if (CheckpointFiles.Verify(CheckpointFiles.PathOf(_output, _step)) is null) return;
         TrainerState state = State();
         byte[] huggingFace = HuggingFaceState.Write(MetricsReader.Read(_output), state, _run.TotalSteps, _run.Training.StepsPerEpoch, _options);
         string path = CheckpointFiles.Write(_output, _run.Weights, state, WriteTrained, huggingFace);
@@ -228,12 +230,15 @@ internal sealed class RunExecution : IDisposable
         Steps = _step,
         InitialValidationLoss = _initialLoss,
         FinalValidationLoss = _validation is null ? null : saved == _bestStep ? _bestLoss : LastEvaluation(),
-        FinalTrainLoss = _trainLossCount > 0 ? _trainLossSum / _trainLossCount : _lastTrainLoss,
+        FinalTrainLoss = LastTrainLoss(),
         BestStep = saved,
         StoppedEarly = stopped,
         Seconds = Seconds,
         TokensPerSecond = _stepSeconds > 0 ? _tokens / _stepSeconds : 0,
     };
+
+    private double LastTrainLoss() =>
+        MetricsReader.Read(_output).Where(r => r.Loss is not null).TakeLast(FinalLossSteps).Select(r => r.Loss!.Value).DefaultIfEmpty(double.NaN).Average();
 
     private double? LastEvaluation() => MetricsReader.Read(_output).LastOrDefault(r => r.EvalLoss is not null).EvalLoss;
 
