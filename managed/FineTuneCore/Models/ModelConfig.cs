@@ -98,7 +98,7 @@ internal sealed record ModelConfig
             using JsonDocument document = JsonDocument.Parse(text);
             return Architectures.Read(new ConfigReader(document.RootElement, path), text);
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException) // the latter: half a surrogate pair in a string
         {
             throw FineTuneException.Failed($"{path} is not valid JSON ({e.Message}).", e);
         }

@@ -37,6 +37,7 @@ public sealed class FineTuner
     public FineTuneResult Run(IProgress<TrainingEvent>? progress = null, CancellationToken cancellation = default)
     {
         string output = _options.Output ??= DefaultOutput();
+        if (File.Exists(output)) throw FineTuneException.Usage($"{output} is a file, expected a directory that is new or empty; choose another --output.");
         if (!_options.Resume && Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
             throw FineTuneException.Usage($"{output} exists and is not empty; choose another --output, or continue its run with --resume.");
         if (_options.Resume && !Directory.Exists(output)) throw FineTuneException.Usage($"{output} does not exist, so there is no run to resume.");
