@@ -50,9 +50,11 @@ public sealed class LanguageModel : IDisposable
     /// <param name="chatTemplate">A bundled template's name or a file; null = the run's or the model's own.</param>
     /// <param name="threads">CPU threads; 0 = all this process may use.</param>
     /// <exception cref="FineTuneException">The files are missing, broken, unsupported, or do not fit in memory.</exception>
-    public static LanguageModel Load(string model, string? adapter = null, string? chatTemplate = null, int threads = 0)
+    public static LanguageModel Load(string model, string? adapter = null, string? chatTemplate = null, int threads = 0) =>
+        Load(ModelReference.Resolve(model, adapter), chatTemplate, threads);
+
+    internal static LanguageModel Load(ModelReference reference, string? chatTemplate, int threads)
     {
-        ModelReference reference = ModelReference.Resolve(model, adapter);
         ModelConfig config = ModelConfig.Load(reference.Base.ConfigPath);
         Tokenizer? tokenizer = ModelFiles.TokenizerOf(reference.Base, config);
         ChatTemplate? template = ModelFiles.TemplateOf(reference.Base, chatTemplate ?? reference.ChatTemplate, tokenizer);
