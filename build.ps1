@@ -12,10 +12,14 @@ function Build-Managed { Invoke-Step dotnet build ([IO.Path]::Combine($root, 'Fi
 function Invoke-Ftc { Invoke-Step dotnet ([IO.Path]::Combine($root, 'managed', 'FineTuneCore.Cli', 'bin', $configuration, 'net10.0', 'ftc.dll')) @args }
 function Invoke-Tests {
     Invoke-Step ([IO.Path]::Combine($native, 'build', 'release', 'ftc_tests'))
-    foreach ($name in 'bindings/FineTuneCore.Native.Tests', 'managed/FineTuneCore.Tests', 'managed/FineTuneCore.Cli.Tests') {
+    foreach ($name in 'bindings/FineTuneCore.Native.Tests', 'managed/FineTuneCore.Tests', 'managed/FineTuneCore.TinyBase.Tests', 'managed/FineTuneCore.Cli.Tests') {
         $leaf = [IO.Path]::GetFileName($name)
         Invoke-Step dotnet exec ([IO.Path]::Combine($root, 'tests', $name, 'bin', $configuration, 'net10.0', "$leaf.dll"))
     }
+}
+function Build-TinyBase {
+    Invoke-Step dotnet run --project ([IO.Path]::Combine($root, 'managed', 'FineTuneCore.TinyBase')) -c $configuration -- `
+        ([IO.Path]::Combine($root, 'artifacts', 'tiny-base')) ([IO.Path]::Combine($root, 'managed', 'FineTuneCore.Cli', 'Quickstart'))
 }
 function Invoke-Pack {
     foreach ($project in 'bindings/FineTuneCore.Native', 'managed/FineTuneCore', 'managed/FineTuneCore.Cli') {
@@ -29,7 +33,8 @@ switch ($Verb) {
     'quickstart' { Build-Native; Build-Managed; Invoke-Ftc quickstart }
     'test' { Build-Native; Build-Managed; Invoke-Tests }
     'bench' { Build-Native; Invoke-Step ([IO.Path]::Combine($native, 'build', 'release', 'ftc_bench')) }
+    'tiny-base' { Build-Native; Build-TinyBase }
     'pack' { Build-Native; Build-Managed; Invoke-Pack }
     'all' { Build-Native; Build-Managed; Invoke-Tests; Invoke-Pack }
-    default { 'usage: build.ps1 native|managed|quickstart|test|bench|pack|all' }
+    default { 'usage: build.ps1 native|managed|quickstart|test|bench|tiny-base|pack|all' }
 }

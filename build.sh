@@ -14,6 +14,7 @@ usage: ./build.sh VERB [options]
   native            builds native/build/release/libftc.so
   managed           builds the .NET solution
   bench             times the kernels of this machine and prints their share of its peak
+  tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
   all               native, managed, test, pack
 EOF
@@ -149,6 +150,14 @@ pack() {
     ls -l artifacts/packages
 }
 
+# Writes the quickstart's chats, and its base model trained from nothing.
+tiny_base() {
+    native
+    require_dotnet
+    dotnet build managed/FineTuneCore.TinyBase -c "$configuration" -v quiet -nologo
+    dotnet "managed/FineTuneCore.TinyBase/bin/$configuration/net10.0/tiny-base.dll" "${1:-artifacts/tiny-base}" managed/FineTuneCore.Cli/Quickstart
+}
+
 verb=${1:-help}
 [ $# -gt 0 ] && shift
 case $verb in
@@ -157,6 +166,7 @@ case $verb in
     quickstart) native; managed; ftc quickstart "$@" ;;
     test) run_tests "$@" ;;
     bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
+    tiny-base) tiny_base "$@" ;;
     pack) pack ;;
     all) run_tests; pack ;;
     help | -h | --help) usage ;;

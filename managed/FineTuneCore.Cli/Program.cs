@@ -9,6 +9,7 @@ internal static class Program
     /// <summary>All commands, one line each.</summary>
     internal static RootCommand CreateRoot() => new("Fine-tune LLMs on your own hardware, without Python.")
     {
+        QuickstartCommand.Create(),
         TrainCommand.Create(),
         InspectCommand.Create(),
         GenerateCommand.Create(),

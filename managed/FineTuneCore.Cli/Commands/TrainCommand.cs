@@ -41,8 +41,18 @@ internal static class TrainCommand
         return command;
     }
 
-    /// <summary>Runs with Ctrl+C and SIGTERM turned into a full checkpoint; a second Ctrl+C ends at once.</summary>
-    internal static int Run(FineTuneOptions options, IRunDisplay display)
+    private static int Run(FineTuneOptions options, IRunDisplay display)
+    {
+        using (display)
+        {
+            FineTuneResult result = Train(options, display);
+            display.Finished(result);
+            return result.Cancelled ? ExitCodes.Cancelled : ExitCodes.Ok;
+        }
+    }
+
+    /// <summary>Trains with Ctrl+C and SIGTERM turned into a full checkpoint; a second Ctrl+C ends at once.</summary>
+    internal static FineTuneResult Train(FineTuneOptions options, IRunDisplay display)
     {
         using var cancellation = new CancellationTokenSource();
         void OnSignal(PosixSignalContext context)
@@ -55,12 +65,7 @@ internal static class TrainCommand
 
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
-        using (display)
-        {
-            FineTuneResult result = new FineTuner(options).Run(display, cancellation.Token);
-            display.Finished(result);
-            return result.Cancelled ? ExitCodes.Cancelled : ExitCodes.Ok;
-        }
+        return new FineTuner(options).Run(display, cancellation.Token);
     }
 
     private static Option<string?> Flag(Setting setting) => new(setting.Flag)

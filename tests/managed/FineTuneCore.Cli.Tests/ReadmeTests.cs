@@ -9,7 +9,7 @@ namespace FineTuneCore.Cli.Tests;
 public sealed class ReadmeTests
 {
     [Fact]
-    public void TheSampleRunsAndLearns()
+    public async Task TheSampleRunsAndLearns()
     {
         using var temporary = new TemporaryDirectory();
         string root = Root();
@@ -23,9 +23,9 @@ public sealed class ReadmeTests
         };
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        process.ExitCode.Should().Be(0, output + error.Result);
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        process.ExitCode.Should().Be(0, output + await error);
         Match losses = Regex.Match(output, @"validation loss (\d+\.\d+) -> (\d+\.\d+)");
         losses.Success.Should().BeTrue(output);
         double.Parse(losses.Groups[2].Value).Should().BeLessThan(double.Parse(losses.Groups[1].Value));
