@@ -17,7 +17,7 @@ public sealed class ReadmeTests
         sample.Split('\n').Count(line => line.Trim() is not ("" or "{" or "}" or "};")).Should().BeLessThanOrEqualTo(15);
         string file = temporary.Write(
             "sample.cs", $"#:project {Path.Combine(root, "managed", "FineTuneCore", "FineTuneCore.csproj")}\n#:property PublishAot=false\n{sample}");
-        var start = new ProcessStartInfo("dotnet", ["run", file, "--", temporary.File("run")])
+        var start = new ProcessStartInfo("dotnet", ["run", "-c", "Release", file, "--", temporary.File("run")])
         {
             WorkingDirectory = root, RedirectStandardOutput = true, RedirectStandardError = true,
         };
