@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Text.Json;
 using FineTuneCore.Adapters;
 using FineTuneCore.Backends;
+using FineTuneCore.Files;
 using FineTuneCore.Models;
 using FineTuneCore.Tokenization;
 
@@ -171,13 +172,17 @@ public sealed class LanguageModel : IDisposable
     {
         var ids = new HashSet<int>(config.EosTokenIds);
         if (tokenizer?.EosId is { } eos) ids.Add(eos);
-        if (File.Exists(generationConfig))
+        if (!File.Exists(generationConfig)) return ids;
+        try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(generationConfig));
+            using JsonDocument document = StrictJson.Parse(File.ReadAllBytes(generationConfig));
             foreach (int id in new ConfigReader(document.RootElement, generationConfig).Ints("eos_token_id")) ids.Add(id);
+            return ids;
         }
-
-        return ids;
+        catch (JsonException e)
+        {
+            throw FineTuneException.Failed($"{generationConfig} is not valid JSON ({e.Message}); download it again, or delete it: only its eos_token_id is read.", e);
+        }
     }
 
     /// <inheritdoc/>
