@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using FineTuneCore.Files;
 using FineTuneCore.Models;
 
 namespace FineTuneCore.Adapters;
@@ -19,10 +20,10 @@ internal static class PeftConfig
         if (!File.Exists(path)) throw FineTuneException.Failed($"{directory} has no {FileName}; --adapter expects a PEFT adapter directory or a run directory.");
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
+            using JsonDocument document = StrictJson.Parse(File.ReadAllBytes(path));
             return Parse(new ConfigReader(document.RootElement, path), document.RootElement);
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException) // the latter: half a surrogate pair in a string
+        catch (JsonException e)
         {
             throw FineTuneException.Failed($"{path} is not valid JSON ({e.Message}).", e);
         }

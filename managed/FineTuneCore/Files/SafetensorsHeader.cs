@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 
 namespace FineTuneCore.Files;
@@ -48,22 +47,12 @@ internal sealed class SafetensorsHeader
 
     private static SafetensorsHeader Parse(byte[] json, string path, long dataBytes)
     {
-        string text;
         try
         {
-            text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(json);
-        }
-        catch (DecoderFallbackException)
-        {
-            throw Bad(path, "has a header that is not UTF-8");
-        }
-
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(text.Trim());
+            using JsonDocument document = StrictJson.Parse(json);
             return ParseRoot(document.RootElement, path, 8 + json.Length, dataBytes);
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException) // the latter: half a surrogate pair in a name
+        catch (JsonException e)
         {
             throw Bad(path, $"has a header that is not JSON ({e.Message})");
         }

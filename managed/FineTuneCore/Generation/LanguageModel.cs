@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Text.Json;
 using FineTuneCore.Adapters;
 using FineTuneCore.Backends;
+using FineTuneCore.Files;
 using FineTuneCore.Models;
 using FineTuneCore.Tokenization;
 
@@ -50,9 +51,11 @@ public sealed class LanguageModel : IDisposable
     /// <param name="chatTemplate">A bundled template's name or a file; null = the run's or the model's own.</param>
     /// <param name="threads">CPU threads; 0 = all this process may use.</param>
     /// <exception cref="FineTuneException">The files are missing, broken, unsupported, or do not fit in memory.</exception>
-    public static LanguageModel Load(string model, string? adapter = null, string? chatTemplate = null, int threads = 0)
+    public static LanguageModel Load(string model, string? adapter = null, string? chatTemplate = null, int threads = 0) =>
+        Load(ModelReference.Resolve(model, adapter), chatTemplate, threads);
+
+    internal static LanguageModel Load(ModelReference reference, string? chatTemplate, int threads)
     {
-        ModelReference reference = ModelReference.Resolve(model, adapter);
         ModelConfig config = ModelConfig.Load(reference.Base.ConfigPath);
         Tokenizer? tokenizer = ModelFiles.TokenizerOf(reference.Base, config);
         ChatTemplate? template = ModelFiles.TemplateOf(reference.Base, chatTemplate ?? reference.ChatTemplate, tokenizer);
@@ -169,13 +172,17 @@ public sealed class LanguageModel : IDisposable
     {
         var ids = new HashSet<int>(config.EosTokenIds);
         if (tokenizer?.EosId is { } eos) ids.Add(eos);
-        if (File.Exists(generationConfig))
+        if (!File.Exists(generationConfig)) return ids;
+        try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(generationConfig));
+            using JsonDocument document = StrictJson.Parse(File.ReadAllBytes(generationConfig));
             foreach (int id in new ConfigReader(document.RootElement, generationConfig).Ints("eos_token_id")) ids.Add(id);
+            return ids;
         }
-
-        return ids;
+        catch (JsonException e)
+        {
+            throw FineTuneException.Failed($"{generationConfig} is not valid JSON ({e.Message}); download it again, or delete it: only its eos_token_id is read.", e);
+        }
     }
 
     /// <inheritdoc/>

@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using FineTuneCore.Files;
 
 namespace FineTuneCore.Models;
 
@@ -95,10 +97,10 @@ internal sealed record ModelConfig
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(text);
+            using JsonDocument document = StrictJson.Parse(Encoding.UTF8.GetBytes(text));
             return Architectures.Read(new ConfigReader(document.RootElement, path), text);
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException) // the latter: half a surrogate pair in a string
+        catch (JsonException e)
         {
             throw FineTuneException.Failed($"{path} is not valid JSON ({e.Message}).", e);
         }

@@ -124,6 +124,7 @@ internal sealed class RunExecution : IDisposable
     private bool Evaluate(CancellationToken cancellation)
     {
         double loss = _validation!.Loss(cancellation);
+        if (!double.IsFinite(loss)) throw NotFinite(loss);
         if (_step == 0) _initialLoss = loss;
         bool best = _bestLoss is not { } before || loss < before;
         bool improved = _bestLoss is not { } b || loss < b - ImprovementAtLeast * Math.Abs(b);
@@ -136,6 +137,10 @@ internal sealed class RunExecution : IDisposable
         _report(evaluated);
         return best && _step > 0;
     }
+
+    private FineTuneException NotFinite(double loss) => FineTuneException.Failed(_step == 0
+        ? $"the validation loss of {_options.Model} before training is {loss}: its weights or its config.json are damaged; compare them with the original, or download the model again."
+        : $"the validation loss after step {_step} is {loss}; the run was stopped. Start again with a lower --learning-rate, or a lower --clip-norm.");
 
     private bool ShouldStop() => _options.EarlyStopping > 0 && _withoutImprovement >= _options.EarlyStopping;
 

@@ -143,6 +143,43 @@ public sealed class BadModelTests
         BadInput.Failed(FtcProcess.Run("generate", "--model", bad.Place("empty"), "--prompt", "x"), 1, "empty", "no config.json");
     }
 
+    [Theory]
+    [InlineData("generation_config.json")]
+    [InlineData("tokenizer_config.json")]
+    [InlineData("special_tokens_map.json")]
+    public void CompanionFilesThatAreNoJson(string name)
+    {
+        using var bad = new BadInput();
+        File.WriteAllText(bad.ModelFile(name), "{\"bos_token\": ");
+        BadInput.Failed(FtcProcess.Run("generate", "--model", bad.Model, "--prompt", "x", "--max-tokens", "2"), 1, name, "not valid JSON");
+    }
+
+    [Theory]
+    [InlineData("manifest.json", "{", 1)]
+    [InlineData("manifest.json", "{}", 1)]
+    [InlineData("manifest.json", "[]", 1)]
+    [InlineData("adapter/adapter_config.json", "{", 1)]
+    [InlineData("adapter/adapter_model.safetensors", "", 1)]
+    public void ARunDirectoryThatIsDamaged(string name, string content, int code)
+    {
+        using var bad = new BadInput();
+        bad.Train().ExitCode.Should().Be(0);
+        File.WriteAllText(Path.Combine(bad.Output, name), content);
+        BadInput.Failed(FtcProcess.Run("generate", "--model", bad.Output, "--prompt", "x", "--max-tokens", "2"), code, Path.GetFileName(name));
+    }
+
+    [Theory]
+    [InlineData("config.resolved.yaml", "rank: many\n", 2)]
+    [InlineData("config.resolved.yaml", "", 2)]
+    [InlineData("config.resolved.yaml", "ranks: 4\n", 1)]
+    public void ARunThatCannotBeResumed(string name, string content, int code)
+    {
+        using var bad = new BadInput();
+        bad.Train().ExitCode.Should().Be(0);
+        File.WriteAllText(Path.Combine(bad.Output, name), content);
+        BadInput.Failed(FtcProcess.Run("train", "--resume", "--output", bad.Output), code);
+    }
+
     [Fact]
     public void NoTokenizer()
     {

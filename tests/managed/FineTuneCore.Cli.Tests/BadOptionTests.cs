@@ -68,6 +68,9 @@ public sealed class BadOptionTests
     }
 
     [Fact]
+    public void ResumingNeedsTheRun() => BadInput.Failed(FtcProcess.Run("train", "--resume"), 2, "--resume", "--output", "directory of the run");
+
+    [Fact]
     public void ACheckpointOfAnotherRun()
     {
         using var bad = new BadInput();
