@@ -165,7 +165,7 @@ case $verb in
     managed) managed ;;
     quickstart) native; managed; ftc quickstart "$@" ;;
     test) run_tests "$@" ;;
-    bench) native; native/build/release/ftc_bench "$@" ;;
+    bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
     pack) pack ;;
     all) run_tests; pack ;;

@@ -8,38 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "bench_buffer.h"
 #include "fma_peak.h"
 #include "ftc.h"
 
 namespace {
 
 using namespace ftc::bench;
-
-void check(ftc_status status) {
-    if (status == FTC_OK) return;
-    std::fprintf(stderr, "ftc_bench: %s\n", ftc_last_error_message());
-    std::exit(1);
-}
-
-struct Buffer {
-    Buffer(ftc_context* context, int64_t floats) {
-        check(ftc_buffer_create(&handle, context, floats * 4));
-        void* address = nullptr;
-        check(ftc_buffer_get_data(handle, &address, nullptr));
-        data = static_cast<float*>(address);
-        uint32_t state = 12345;
-        for (int64_t i = 0; i < floats; i++) {
-            state = state * 1664525U + 1013904223U;
-            data[i] = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
-        }
-    }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-    ~Buffer() { ftc_buffer_destroy(handle); }
-
-    ftc_buffer* handle = nullptr;
-    float* data = nullptr;
-};
 
 const float kNf4Map[16] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f,
                            -0.09105004f, 0.0f,         0.07958030f,  0.16093020f,  0.24611230f,  0.33791524f,

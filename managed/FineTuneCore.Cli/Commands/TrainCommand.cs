@@ -13,6 +13,12 @@ internal static class TrainCommand
     {
         var command = new Command("train", "Fine-tunes a model. Options come from defaults, then the --config file, then flags.");
         var config = new Argument<FileInfo?>("CONFIG") { Description = "YAML file with any of the options below, in snake_case.", Arity = ArgumentArity.ZeroOrOne };
+        config.Validators.Add(result =>
+        {
+            // A mistyped flag would otherwise be taken for the file.
+            if (result.Tokens is [{ Value: ['-', '-', .. string name] token }, ..])
+                result.AddError($"{token.Split('=')[0]} is not an option.{(Settings.Suggest(name.Split('=')[0]) is { } near ? $" Did you mean {Settings.Find(near)!.Flag}?" : "")}");
+        });
         var configFlag = new Option<FileInfo?>("--config") { Description = "The same, as a flag.", HelpName = "FILE" };
         var print = new Option<bool>("--print-config") { Description = "Print every option with its value and where it came from, and stop." };
         var json = new Option<bool>("--json") { Description = "Events as JSON, one a line, instead of the table." };

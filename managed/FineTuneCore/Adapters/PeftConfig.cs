@@ -1,5 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.RegularExpressions;
+using FineTuneCore.Files;
 using FineTuneCore.Models;
 
 namespace FineTuneCore.Adapters;
@@ -18,7 +20,7 @@ internal static class PeftConfig
         if (!File.Exists(path)) throw FineTuneException.Failed($"{directory} has no {FileName}; --adapter expects a PEFT adapter directory or a run directory.");
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
+            using JsonDocument document = StrictJson.Parse(File.ReadAllBytes(path));
             return Parse(new ConfigReader(document.RootElement, path), document.RootElement);
         }
         catch (JsonException e)
@@ -37,25 +39,26 @@ internal static class PeftConfig
             if (config.Has(key)) throw FineTuneException.Failed($"{config.Path}: {key} is set, which is not supported; merge the adapter with the tool that made it.");
         if ((config.Text("bias") ?? "none") != "none") throw config.Wrong("bias", "\"none\": adapters that train the base's biases are not supported");
         int rank = config.Int("r", 8);
-        double alpha = config.Double("lora_alpha", 8);
+        double alpha = config.Double("lora_alpha", 8), dropout = config.Double("lora_dropout", 0);
+        if (dropout is < 0 or >= 1) throw config.Wrong("lora_dropout", "a number from 0, below 1");
         bool regex = root.TryGetProperty("target_modules", out JsonElement targets) && targets.ValueKind == JsonValueKind.String && targets.GetString() != "all-linear";
         return (new LoraOptions
         {
             Rank = rank,
             Alpha = alpha,
             UseRsLora = config.Bool("use_rslora", false),
-            Dropout = config.Double("lora_dropout", 0),
+            Dropout = dropout,
             TargetModules = targets.ValueKind switch
             {
-                JsonValueKind.String => [targets.GetString()!],
+                JsonValueKind.String => [IsRegex(targets.GetString()!) ? targets.GetString()! : throw config.Wrong("target_modules", "a regular expression")],
                 JsonValueKind.Array => config.Texts("target_modules"),
                 _ => throw config.Wrong("target_modules", "a list of module names or a regex; null depends on PEFT's table of defaults"),
             },
             TargetIsRegex = regex,
             ExcludeModules = ExcludedOf(config, root),
             LayersToTransform = config.Ints("layers_to_transform"),
-            RankPattern = Map(root, "rank_pattern").ToDictionary(p => p.Key, p => (int)p.Value),
-            AlphaPattern = Map(root, "alpha_pattern"),
+            RankPattern = Map(config, root, "rank_pattern", whole: true).ToDictionary(p => p.Key, p => (int)p.Value),
+            AlphaPattern = Map(config, root, "alpha_pattern", whole: false),
             ModulesToSave = config.Texts("modules_to_save"),
         }, config.Text("base_model_name_or_path"));
     }
@@ -65,9 +68,36 @@ internal static class PeftConfig
             ? throw config.Wrong("exclude_modules", "a list of module names")
             : config.Texts("exclude_modules");
 
-    private static Dictionary<string, double> Map(JsonElement root, string key) =>
-        root.TryGetProperty(key, out JsonElement map) && map.ValueKind == JsonValueKind.Object
-            ? map.EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetDouble()) : [];
+    private static Dictionary<string, double> Map(ConfigReader config, JsonElement root, string key, bool whole)
+    {
+        var result = new Dictionary<string, double>();
+        if (config.Object(key) is null) return result;
+        foreach (JsonProperty entry in root.GetProperty(key).EnumerateObject())
+        {
+            if (entry.Value.ValueKind != JsonValueKind.Number || !entry.Value.TryGetDouble(out double value) || !(value > 0 && value <= int.MaxValue)
+                || (whole && value != Math.Floor(value)) || !IsRegex(entry.Name))
+            {
+                throw config.Wrong(key, $"module names or regular expressions with {(whole ? "whole numbers from 1" : "numbers above 0")}");
+            }
+
+            result[entry.Name] = value;
+        }
+
+        return result;
+    }
+
+    private static bool IsRegex(string pattern)
+    {
+        try
+        {
+            _ = new Regex(pattern);
+            return true;
+        }
+        catch (ArgumentException)
+        {
+            return false;
+        }
+    }
 
     /// <summary>The file PEFT would write, keys sorted, indent 2.</summary>
     internal static byte[] Write(LoraOptions options, string? baseModel, IEnumerable<string> modules)
@@ -83,7 +113,8 @@ internal static class PeftConfig
             json.WriteNull("auto_mapping");
             json.WriteString("base_model_name_or_path", baseModel);
             json.WriteString("bias", "none");
-            json.WriteNull("exclude_modules");
+            if (options.ExcludeModules.Count == 0) json.WriteNull("exclude_modules");
+            else WriteList(json, "exclude_modules", options.ExcludeModules, (w, name) => w.WriteStringValue(name));
             json.WriteBoolean("fan_in_fan_out", false);
             json.WriteBoolean("inference_mode", true);
             json.WriteBoolean("init_lora_weights", true);
@@ -108,7 +139,7 @@ internal static class PeftConfig
             json.WriteEndObject();
             json.WriteNull("revision");
             if (options.TargetIsRegex) json.WriteString("target_modules", options.TargetModules[0]);
-            else WriteList(json, "target_modules", Suffixes(modules), (w, name) => w.WriteStringValue(name));
+            else WriteList(json, "target_modules", options.TargetModules is ["all-linear"] ? Suffixes(modules) : options.TargetModules, (w, name) => w.WriteStringValue(name));
             json.WriteString("task_type", "CAUSAL_LM");
             json.WriteBoolean("use_dora", false);
             json.WriteBoolean("use_rslora", options.UseRsLora);

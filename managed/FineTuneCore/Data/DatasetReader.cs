@@ -22,6 +22,8 @@ public static class DatasetReader
 
     internal static IEnumerable<Example> Read(string file, DataErrors errors)
     {
+        if (Directory.Exists(file))
+            throw new DataException($"{file}: this is a directory; expected a dataset in .jsonl, .json or .txt");
         if (!File.Exists(file))
             throw new DataException($"{file}: no such file; expected a dataset in .jsonl, .json or .txt");
         return Path.GetExtension(file).ToLowerInvariant() switch

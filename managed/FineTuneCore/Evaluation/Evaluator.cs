@@ -58,7 +58,9 @@ public static class Evaluator
         if (!File.Exists(file)) throw FineTuneException.Usage($"{file} does not exist; expected a UTF-8 text.");
         int[] ids = [.. model.Tokenizer.Encode(File.ReadAllText(file), addSpecialTokens: false).Ids];
         using var decoder = new Decoder(model.Weights, BufferMode.Inference, tokens, tokens);
-        return Evaluation.Perplexity.Compute(decoder, ids, model.Tokenizer.BosId, method, tokens, stride ?? Math.Max(1, tokens / 2), cancellation);
+        // Hugging Face's recipe has a BOS only where the tokenizer adds one; the other two put one before every window.
+        int? bos = method == PerplexityMethod.HuggingFace && !model.Tokenizer.AddsBos ? null : model.Tokenizer.BosId;
+        return Evaluation.Perplexity.Compute(decoder, ids, bos, method, tokens, stride ?? Math.Max(1, tokens / 2), cancellation);
     }
 
     private static (double Sum, long Right) Score(Decoder decoder, BatchSource batches, CancellationToken cancellation)

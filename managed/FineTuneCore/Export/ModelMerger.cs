@@ -26,18 +26,20 @@ internal static class ModelMerger
         ElementType? elementType = type == "auto" ? null : Enum.Parse<ElementType>(type, ignoreCase: true);
         ModelReference reference = ModelReference.Resolve(model, adapter);
         if (reference.Adapter is null) throw FineTuneException.Usage($"{model} has no adapter to merge; name one with --adapter.");
-        if (onto is null) return MergeOnto(model, adapter, output, elementType, threads, reference: null);
+        if (onto is null) return MergeOnto(reference, output, elementType, threads, trainedLogits: null);
 
         float[][] trained;
-        using (LanguageModel original = LanguageModel.Load(model, adapter, threads: threads)) trained = Probe(original);
-        return MergeOnto(onto, reference.Adapter, output, elementType, threads, trained);
+        using (LanguageModel original = LanguageModel.Load(reference, chatTemplate: null, threads)) trained = Probe(original);
+        // The other base keeps the weights it has: quantising it first would give the four-bit errors back.
+        ModelReference other = ModelReference.Resolve(onto, reference.Adapter) with { Format = BaseFormat.AsStored };
+        return MergeOnto(other, output, elementType, threads, trained);
     }
 
-    private static MergeReport MergeOnto(string model, string? adapter, string output, ElementType? type, int threads, float[][]? reference)
+    private static MergeReport MergeOnto(ModelReference reference, string output, ElementType? type, int threads, float[][]? trainedLogits)
     {
         float[][] unmerged;
         int layers;
-        using (LanguageModel loaded = LanguageModel.Load(model, adapter, threads: threads))
+        using (LanguageModel loaded = LanguageModel.Load(reference, chatTemplate: null, threads))
         {
             layers = loaded.Weights.Lora.Count;
             unmerged = Probe(loaded);
@@ -48,7 +50,7 @@ internal static class ModelMerger
         float[][] logits = Probe(merged);
         return new MergeReport(
             output, layers, merged.Weights.Config.Dtype ?? "float32", Compare(unmerged, logits).Max, logits.Length,
-            reference is null ? null : Compare(reference, logits));
+            trainedLogits is null ? null : Compare(trainedLogits, logits));
     }
 
     /// <summary>Logits of every position of a fixed pseudo-random sequence.</summary>

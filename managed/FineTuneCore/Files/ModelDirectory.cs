@@ -57,14 +57,18 @@ internal sealed class ModelDirectory
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(System.IO.File.ReadAllBytes(index));
-            if (!document.RootElement.TryGetProperty("weight_map", out JsonElement map) || map.ValueKind != JsonValueKind.Object)
-                throw FineTuneException.Failed($"{index} has no weight_map object.");
-            string[] names = [.. map.EnumerateObject().Select(p => p.Value.GetString() ?? "").Distinct().Order(StringComparer.Ordinal)];
+            using JsonDocument document = StrictJson.Parse(System.IO.File.ReadAllBytes(index));
+            if (document.RootElement.ValueKind != JsonValueKind.Object
+                || !document.RootElement.TryGetProperty("weight_map", out JsonElement map) || map.ValueKind != JsonValueKind.Object)
+            {
+                throw FineTuneException.Failed($"{index} has no weight_map object that says which tensor lies in which file; download it again.");
+            }
+
+            string[] names = [.. map.EnumerateObject().Select(p => p.Value.ValueKind == JsonValueKind.String ? p.Value.GetString()! : p.Value.GetRawText()).Distinct().Order(StringComparer.Ordinal)];
             foreach (string name in names)
             {
-                if (name.Length == 0 || name != System.IO.Path.GetFileName(name))
-                    throw FineTuneException.Failed($"{index} points at '{name}', expected a file name in the same directory.");
+                if (!name.EndsWith(".safetensors", StringComparison.Ordinal) || name != System.IO.Path.GetFileName(name))
+                    throw FineTuneException.Failed($"{index} points at '{name}', expected the name of a .safetensors file in the same directory.");
                 if (!System.IO.File.Exists(File(name)))
                     throw FineTuneException.Failed($"{index} names {name}, which is not in {Path}; the download is incomplete.");
             }

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 
 namespace FineTuneCore.Files;
@@ -10,6 +9,8 @@ namespace FineTuneCore.Files;
 internal sealed class SafetensorsHeader
 {
     private const long MaxHeaderBytes = 100_000_000; // the format's own limit
+
+    private static readonly Dictionary<string, ElementType> Types = Enum.GetValues<ElementType>().ToDictionary(t => t.ToString());
 
     private SafetensorsHeader(long dataOffset, Dictionary<string, TensorEntry> tensors, Dictionary<string, string> metadata)
     {
@@ -46,19 +47,9 @@ internal sealed class SafetensorsHeader
 
     private static SafetensorsHeader Parse(byte[] json, string path, long dataBytes)
     {
-        string text;
         try
         {
-            text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(json);
-        }
-        catch (DecoderFallbackException)
-        {
-            throw Bad(path, "has a header that is not UTF-8");
-        }
-
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(text.Trim());
+            using JsonDocument document = StrictJson.Parse(json);
             return ParseRoot(document.RootElement, path, 8 + json.Length, dataBytes);
         }
         catch (JsonException e)
@@ -101,7 +92,7 @@ internal sealed class SafetensorsHeader
             throw Bad(path, $"describes tensor '{name}' without dtype, shape and two data_offsets");
         }
 
-        if (!Enum.TryParse(dtype.GetString(), out ElementType type) || !Enum.IsDefined(type) || char.IsDigit(dtype.GetString()![0]))
+        if (!Types.TryGetValue(dtype.GetString()!, out ElementType type))
             throw Bad(path, $"gives tensor '{name}' the unknown dtype '{dtype.GetString()}'");
 
         var dimensions = new long[shape.GetArrayLength()];
@@ -110,7 +101,7 @@ internal sealed class SafetensorsHeader
         {
             for (int i = 0; i < dimensions.Length; i++)
             {
-                if (!shape[i].TryGetInt64(out dimensions[i]) || dimensions[i] < 0)
+                if (!TryWhole(shape[i], out dimensions[i]))
                     throw Bad(path, $"gives tensor '{name}' the dimension {shape[i].GetRawText()}, expected a whole number from 0");
                 count = checked(count * dimensions[i]);
             }
@@ -122,11 +113,17 @@ internal sealed class SafetensorsHeader
             throw Bad(path, $"gives tensor '{name}' a shape whose size overflows 64 bits");
         }
 
-        if (!offsets[0].TryGetInt64(out long begin) || !offsets[1].TryGetInt64(out long end) || begin < 0 || end < begin)
+        if (!TryWhole(offsets[0], out long begin) || !TryWhole(offsets[1], out long end) || end < begin)
             throw Bad(path, $"gives tensor '{name}' the data_offsets {offsets.GetRawText()}, expected 0 <= begin <= end");
         if (end - begin != count)
             throw Bad(path, $"gives tensor '{name}' {end - begin} bytes, but its shape {shape.GetRawText()} of {type} needs {count}");
         return new TensorEntry(name, type, dimensions, begin, end);
+    }
+
+    private static bool TryWhole(JsonElement value, out long number)
+    {
+        number = -1;
+        return value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out number) && number >= 0;
     }
 
     /// <summary>Tensors lie end to end and fill the data section exactly: no overlap, no hole, nothing behind.</summary>

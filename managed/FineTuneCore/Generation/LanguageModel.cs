@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Text.Json;
 using FineTuneCore.Adapters;
 using FineTuneCore.Backends;
+using FineTuneCore.Files;
 using FineTuneCore.Models;
 using FineTuneCore.Tokenization;
 
@@ -20,6 +21,7 @@ public sealed class LanguageModel : IDisposable
     private readonly NativeBackend _backend;
     private readonly HashSet<int> _endIds;
     private Decoder? _decoder;
+    private int _positions;
 
     private LanguageModel(NativeBackend backend, ModelReference reference, DecoderWeights weights, Tokenizer? tokenizer, ChatTemplate? template)
     {
@@ -49,9 +51,11 @@ public sealed class LanguageModel : IDisposable
     /// <param name="chatTemplate">A bundled template's name or a file; null = the run's or the model's own.</param>
     /// <param name="threads">CPU threads; 0 = all this process may use.</param>
     /// <exception cref="FineTuneException">The files are missing, broken, unsupported, or do not fit in memory.</exception>
-    public static LanguageModel Load(string model, string? adapter = null, string? chatTemplate = null, int threads = 0)
+    public static LanguageModel Load(string model, string? adapter = null, string? chatTemplate = null, int threads = 0) =>
+        Load(ModelReference.Resolve(model, adapter), chatTemplate, threads);
+
+    internal static LanguageModel Load(ModelReference reference, string? chatTemplate, int threads)
     {
-        ModelReference reference = ModelReference.Resolve(model, adapter);
         ModelConfig config = ModelConfig.Load(reference.Base.ConfigPath);
         Tokenizer? tokenizer = ModelFiles.TokenizerOf(reference.Base, config);
         ChatTemplate? template = ModelFiles.TemplateOf(reference.Base, chatTemplate ?? reference.ChatTemplate, tokenizer);
@@ -109,10 +113,9 @@ public sealed class LanguageModel : IDisposable
         }
 
         using JsonDocument document = JsonDocument.Parse(buffer.ToArray());
+        // The template writes the BOS itself where the model wants one, as in training.
         string text = Template.Render(new ChatRequest { Messages = document.RootElement, AddGenerationPrompt = true }).Text;
-        // A template that writes the BOS itself must not get a second one.
-        bool hasBos = Tokenizer.BosToken is { Length: > 0 } bos && text.StartsWith(bos, StringComparison.Ordinal);
-        return [.. Tokenizer.Encode(text, addSpecialTokens: Tokenizer.AddsBos && !hasBos && !Tokenizer.AddsEos).Ids];
+        return [.. Tokenizer.Encode(text, addSpecialTokens: false).Ids];
     }
 
     /// <summary>The token ids of a continuation, without the end token.</summary>
@@ -123,13 +126,13 @@ public sealed class LanguageModel : IDisposable
         int capacity = Math.Min(ContextLength, prompt.Length + options.MaxTokens);
         if (prompt.Length >= ContextLength)
             throw FineTuneException.Usage($"the prompt has {prompt.Length} tokens, but the model's context is {ContextLength} with the answer; shorten the prompt.");
-        _decoder ??= new Decoder(Weights, BufferMode.Inference, Math.Min(PrefillRows, ContextLength), ContextLength);
+        Decoder decoder = DecoderFor(capacity);
         var sampler = new Sampler(options, Weights.Config.VocabSize);
         foreach (int id in prompt) sampler.Saw(id);
-        using var cache = new KeyValueCache(_backend, Weights.Config, capacity, _decoder.MaxRows);
+        using var cache = new KeyValueCache(_backend, Weights.Config, capacity, decoder.MaxRows);
         var logits = new float[Weights.Config.VocabSize];
-        for (int at = 0; at < prompt.Length; at += _decoder.MaxRows)
-            _decoder.ForwardCached(cache, prompt.AsSpan(at, Math.Min(_decoder.MaxRows, prompt.Length - at)), logits);
+        for (int at = 0; at < prompt.Length; at += decoder.MaxRows)
+            decoder.ForwardCached(cache, prompt.AsSpan(at, Math.Min(decoder.MaxRows, prompt.Length - at)), logits);
         for (int made = 0; made < options.MaxTokens; made++)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -137,8 +140,17 @@ public sealed class LanguageModel : IDisposable
             if (_endIds.Contains(next)) yield break;
             yield return next;
             if (cache.Length >= capacity) yield break;
-            _decoder.ForwardCached(cache, [next], logits);
+            decoder.ForwardCached(cache, [next], logits);
         }
+    }
+
+    /// <summary>A decoder with RoPE tables for at least so many positions; they grow by doubling, up to the context.</summary>
+    private Decoder DecoderFor(int positions)
+    {
+        if (_decoder is not null && positions <= _positions) return _decoder;
+        _decoder?.Dispose();
+        _positions = (int)Math.Min(ContextLength, Math.Max(1024, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)positions)));
+        return _decoder = new Decoder(Weights, BufferMode.Inference, Math.Min(PrefillRows, ContextLength), _positions);
     }
 
     private IEnumerable<string> Stream(int[] prompt, SamplingOptions options, CancellationToken cancellation)
@@ -160,13 +172,17 @@ public sealed class LanguageModel : IDisposable
     {
         var ids = new HashSet<int>(config.EosTokenIds);
         if (tokenizer?.EosId is { } eos) ids.Add(eos);
-        if (File.Exists(generationConfig))
+        if (!File.Exists(generationConfig)) return ids;
+        try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(generationConfig));
+            using JsonDocument document = StrictJson.Parse(File.ReadAllBytes(generationConfig));
             foreach (int id in new ConfigReader(document.RootElement, generationConfig).Ints("eos_token_id")) ids.Add(id);
+            return ids;
         }
-
-        return ids;
+        catch (JsonException e)
+        {
+            throw FineTuneException.Failed($"{generationConfig} is not valid JSON ({e.Message}); download it again, or delete it: only its eos_token_id is read.", e);
+        }
     }
 
     /// <inheritdoc/>

@@ -25,13 +25,10 @@ internal static class ModelFiles
     /// <summary>The template a user chose by name or file, else the model's own, else null.</summary>
     internal static ChatTemplate? TemplateOf(ModelDirectory directory, string? choice, Tokenizer? tokenizer)
     {
-        if (choice is null) return ChatTemplate.FromModelDirectory(directory.Path);
-        return ChatTemplate.BundledNames.Contains(choice)
-            ? ChatTemplate.Bundled(choice, tokenizer?.BosToken, tokenizer?.EosToken)
-            : File.Exists(choice)
-                ? ChatTemplate.FromFile(choice, tokenizer?.BosToken, tokenizer?.EosToken)
-                : throw FineTuneException.Usage(
-                    $"chat_template is '{choice}', which is neither a file nor a bundled template; bundled are {string.Join(", ", ChatTemplate.BundledNames)}.");
+        if (choice is null || tokenizer is null) return ChatTemplate.FromModelDirectory(directory.Path);
+        if (File.Exists(choice) || ChatTemplate.BundledNames.Contains(choice)) return ChatTemplate.Resolve(directory.Path, choice, tokenizer);
+        throw FineTuneException.Usage(
+            $"chat_template is '{choice}', which is neither a file nor a bundled template; bundled are {string.Join(", ", ChatTemplate.BundledNames)}.");
     }
 
     internal static FineTuneException NoTemplate(ModelDirectory directory) => FineTuneException.Usage(

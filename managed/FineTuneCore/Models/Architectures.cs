@@ -6,6 +6,12 @@ namespace FineTuneCore.Models;
 /// </summary>
 internal static class Architectures
 {
+    // Far above any published model; beyond, config.json is damaged and sizes would overflow before memory is counted.
+    private const int WidestLayer = 1 << 22;
+    private const int LargestVocabulary = 1 << 24;
+    private const int MostLayers = 10_000;
+    private const int MostHeads = 1 << 14;
+
     private static readonly Dictionary<string, Func<ConfigReader, ModelConfig, ModelConfig>> Families = new()
     {
         ["llama"] = Llama,
@@ -29,26 +35,39 @@ internal static class Architectures
         string activation = config.Text("hidden_act") ?? "silu";
         if (activation is not ("silu" or "swish"))
             throw FineTuneException.Failed($"{config.Path}: hidden_act '{activation}' is not supported, expected silu.");
+        CheckQuantisation(config);
         return Check(config, family(config, Common(config, modelType, json)));
+    }
+
+    private static void CheckQuantisation(ConfigReader config)
+    {
+        if (config.Object("quantization_config") is not { } quantisation) return;
+        string method = quantisation.Text("quant_method") ?? "bitsandbytes"; // the only tool that once wrote none
+        if (method != "bitsandbytes")
+        {
+            throw FineTuneException.Failed(
+                $"{config.Path}: the weights are quantised by {method}, which is not supported; use the unquantised model (ftc quantize or --method qlora make 4-bit weights of it) or one in bitsandbytes NF4.");
+        }
     }
 
     private static ModelConfig Common(ConfigReader config, string modelType, string json)
     {
-        int heads = config.Int("num_attention_heads");
-        int hidden = config.Int("hidden_size");
-        int layers = config.Int("num_hidden_layers");
-        int maxPositions = config.Int("max_position_embeddings", 2048);
+        int heads = config.Int("num_attention_heads", maximum: MostHeads);
+        int hidden = config.Int("hidden_size", maximum: WidestLayer);
+        int layers = config.Int("num_hidden_layers", maximum: MostLayers);
+        // What transformers assumes for the family when the key is absent.
+        int maxPositions = config.Int("max_position_embeddings", modelType switch { "llama" => 2048, "mistral" => 131072, _ => 32768 });
         return new ModelConfig
         {
             ModelType = modelType,
             Json = json,
             HiddenSize = hidden,
-            IntermediateSize = config.Int("intermediate_size"),
+            IntermediateSize = config.Int("intermediate_size", maximum: WidestLayer),
             NumHiddenLayers = layers,
             NumAttentionHeads = heads,
             NumKeyValueHeads = config.Int("num_key_value_heads", heads),
             HeadDim = config.Int("head_dim", hidden / heads),
-            VocabSize = config.Int("vocab_size"),
+            VocabSize = config.Int("vocab_size", maximum: LargestVocabulary),
             MaxPositionEmbeddings = maxPositions,
             RmsNormEps = (float)config.Double("rms_norm_eps", 1e-6),
             TieWordEmbeddings = config.Bool("tie_word_embeddings", false),
@@ -81,7 +100,6 @@ internal static class Architectures
     {
         QkvBias = true,
         NumKeyValueHeads = config.Int("num_key_value_heads", 32),
-        MaxPositionEmbeddings = config.Int("max_position_embeddings", 32768),
         SlidingWindow = QwenWindows(config, model.NumHiddenLayers),
     };
 
@@ -95,7 +113,6 @@ internal static class Architectures
             OutputBias = bias,
             HeadDim = config.Int("head_dim", 128),
             NumKeyValueHeads = config.Int("num_key_value_heads", 32),
-            MaxPositionEmbeddings = config.Int("max_position_embeddings", 32768),
             SlidingWindow = QwenWindows(config, model.NumHiddenLayers),
         };
     }
@@ -104,7 +121,7 @@ internal static class Architectures
     private static int[] QwenWindows(ConfigReader config, int layers)
     {
         var windows = new int[layers];
-        if (!config.Bool("use_sliding_window", false)) return windows;
+        if (!config.Bool("use_sliding_window", false) || config.IsNull("sliding_window")) return windows;
         int window = config.Int("sliding_window", 4096);
         string[] types = config.Texts("layer_types");
         if (types.Length != 0 && types.Length != layers) throw config.Wrong("layer_types", $"{layers} entries, one a layer");
@@ -116,10 +133,14 @@ internal static class Architectures
 
     private static ModelConfig Check(ConfigReader config, ModelConfig model)
     {
+        if (!config.Has("head_dim") && model.ModelType != "qwen3" && model.HiddenSize % model.NumAttentionHeads != 0)
+            throw config.Wrong("num_attention_heads", $"a divisor of hidden_size ({model.HiddenSize}), as there is no head_dim");
         if (model.NumAttentionHeads % model.NumKeyValueHeads != 0)
             throw config.Wrong("num_key_value_heads", $"a divisor of num_attention_heads ({model.NumAttentionHeads})");
-        if (model.HeadDim > 256) throw config.Wrong("head_dim", "at most 256");
-        if (model.HeadDim % 2 != 0) throw config.Wrong("head_dim", "an even number: RoPE turns pairs");
+        if (model.HeadDim is < 2 or > 256 || model.HeadDim % 2 != 0)
+            throw config.Wrong("head_dim", $"an even number from 2 to 256 (it is {model.HeadDim}; by default hidden_size / num_attention_heads): RoPE turns pairs");
+        if (model.RmsNormEps is < 0 or >= 1) throw config.Wrong("rms_norm_eps", "a number from 0, below 1");
+        if (model.HeadDim * model.Rope.PartialRotaryFactor < 2) throw config.Wrong("partial_rotary_factor", "large enough to turn one pair of features");
         return model;
     }
 }

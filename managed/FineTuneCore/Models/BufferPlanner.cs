@@ -29,7 +29,7 @@ internal sealed class BufferPlanner
 
         PlanShared(training, windows);
         WorkspaceBytes = PlanWorkspace(training);
-        _slots["workspace"] = _plan.Add("workspace", 1, WorkspaceBytes, 0, DType.U8);
+        _slots["workspace"] = _plan.Add(1, WorkspaceBytes, 0, DType.U8);
     }
 
     internal BufferMode Mode { get; }
@@ -118,10 +118,10 @@ internal sealed class BufferPlanner
 
     /// <summary>A [MaxRows, columns] matrix with the row stride this device likes.</summary>
     private void Add(string name, long columns) =>
-        _slots[name] = _plan.Add(name, MaxRows, columns, columns == 1 ? 1 : _backend.LinearStrides(columns, columns, 0).Y);
+        _slots[name] = _plan.Add(MaxRows, columns, columns == 1 ? 1 : _backend.LinearStrides(columns, columns, 0).Y);
 
     /// <summary>A matrix that the contract wants contiguous.</summary>
-    private void AddExact(string name, long columns, DType dtype = DType.F32) => _slots[name] = _plan.Add(name, MaxRows, columns, columns, dtype);
+    private void AddExact(string name, long columns, DType dtype = DType.F32) => _slots[name] = _plan.Add(MaxRows, columns, columns, dtype);
 
     internal LayerBuffers Layer(DeviceBuffer buffer, int layer)
     {

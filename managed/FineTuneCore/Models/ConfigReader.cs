@@ -22,15 +22,15 @@ internal sealed class ConfigReader
 
     internal bool IsNull(string key) => _root.TryGetProperty(key, out JsonElement value) && value.ValueKind == JsonValueKind.Null;
 
-    internal int Int(string key, int? otherwise = null, int minimum = 1)
+    internal int Int(string key, int? otherwise = null, int minimum = 1, int maximum = int.MaxValue)
     {
         if (!Has(key)) return otherwise ?? throw Missing(key);
         JsonElement value = _root.GetProperty(key);
         // Hugging Face writes some integers as 8.0.
         if (value.ValueKind != JsonValueKind.Number || !value.TryGetDouble(out double number) || number != Math.Floor(number)
-            || number < minimum || number > int.MaxValue)
+            || number < minimum || number > maximum)
         {
-            throw Wrong(key, $"a whole number from {minimum}");
+            throw Wrong(key, maximum == int.MaxValue ? $"a whole number from {minimum}" : $"a whole number from {minimum} to {maximum}");
         }
 
         return (int)number;
@@ -39,7 +39,8 @@ internal sealed class ConfigReader
     internal double Double(string key, double? otherwise = null)
     {
         if (!Has(key)) return otherwise ?? throw Missing(key);
-        return _root.GetProperty(key) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number) && double.IsFinite(number)
+        // Read as a float later on: what overflows there is as wrong as what is no number.
+        return _root.GetProperty(key) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number) && float.IsFinite((float)number)
             ? number : throw Wrong(key, "a number");
     }
 

@@ -78,8 +78,6 @@ internal sealed class Decoder : IDisposable
 
     internal int MaxRows => _planner.MaxRows;
 
-    internal long ArenaBytes => _planner.Plan.Bytes;
-
     internal static BufferPlanner Plan(DecoderWeights weights, BufferMode mode, int maxRows) => new(
         weights.Config, weights.Backend, weights.RankOf, mode, maxRows, weights.Config.SlidingWindow.Distinct().Count());
 

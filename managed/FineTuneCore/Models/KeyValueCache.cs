@@ -14,7 +14,7 @@ internal sealed class KeyValueCache : IDisposable
         Positions = new int[maxRows];
         Starts = new int[maxRows];
         var plan = new ArenaPlan();
-        Slot[] slots = [.. Enumerable.Range(0, 2 * config.NumHiddenLayers).Select(i => plan.Add($"kv.{i}", capacity, config.KeyValueWidth))];
+        Slot[] slots = [.. Enumerable.Range(0, 2 * config.NumHiddenLayers).Select(_ => plan.Add(capacity, config.KeyValueWidth))];
         _buffer = backend.Allocate(plan.Bytes, $"a key-value cache of {capacity} positions");
         Keys = [.. slots[..config.NumHiddenLayers].Select(s => s.In(_buffer))];
         Values = [.. slots[config.NumHiddenLayers..].Select(s => s.In(_buffer))];

@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using FineTuneCore.Files;
 
 namespace FineTuneCore.Models;
 
@@ -95,7 +97,7 @@ internal sealed record ModelConfig
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(text);
+            using JsonDocument document = StrictJson.Parse(Encoding.UTF8.GetBytes(text));
             return Architectures.Read(new ConfigReader(document.RootElement, path), text);
         }
         catch (JsonException e)

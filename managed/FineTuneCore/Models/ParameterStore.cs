@@ -81,9 +81,6 @@ internal sealed class ParameterStore : IDisposable
         Groups = groups;
     }
 
-    /// <summary>Bytes of values, gradients and moments together.</summary>
-    internal long PlannedBytes(bool training) => FlatCount * 4 * (training ? 4 : 1);
-
     internal void Allocate(IBackend backend, bool training)
     {
         if (FlatCount == 0) return;

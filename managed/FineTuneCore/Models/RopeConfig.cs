@@ -38,7 +38,9 @@ internal sealed record RopeConfig
         double theta = scaling is not null && scaling.Has("rope_theta") ? scaling.Double("rope_theta") : config.Double("rope_theta", defaultTheta);
         double partial = scaling is not null && scaling.Has("partial_rotary_factor")
             ? scaling.Double("partial_rotary_factor") : config.Double("partial_rotary_factor", 1);
-        if (theta <= 0) throw config.Wrong("rope_theta", "a number above 0");
+        if (theta <= 1) throw (scaling?.Has("rope_theta") == true ? scaling : config).Wrong("rope_theta", "a number above 1");
+        if (partial is <= 0 or > 1)
+            throw (scaling?.Has("partial_rotary_factor") == true ? scaling : config).Wrong("partial_rotary_factor", "a number above 0, up to 1");
         string type = scaling?.Text("rope_type") ?? scaling?.Text("type") ?? "default";
         if (type is not ("default" or "linear" or "dynamic" or "ntk" or "llama3" or "yarn"))
         {
@@ -47,8 +49,14 @@ internal sealed record RopeConfig
         }
 
         if (scaling is null || type == "default") return new RopeConfig { Type = "default", Theta = theta, PartialRotaryFactor = partial };
-        double factor = type == "yarn" && !scaling.Has("factor") ? 1 : scaling.Double("factor");
-        if (factor < 1) throw scaling.Wrong("factor", "a number from 1");
+        int original = scaling.Has("original_max_position_embeddings")
+            ? scaling.Int("original_max_position_embeddings")
+            : config.Int("original_max_position_embeddings", maxPositionEmbeddings);
+        // YaRN may leave the factor to the two contexts.
+        double factor = type == "yarn" && !scaling.Has("factor") ? Math.Max(1, maxPositionEmbeddings / (double)original) : scaling.Double("factor");
+        if (factor is < 1 or > 1e5) throw scaling.Wrong("factor", "a number from 1 to 100000");
+        foreach (string key in (string[])["low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor"])
+            if (scaling.Has(key) && scaling.Double(key) <= 0) throw scaling.Wrong(key, "a number above 0");
         return new RopeConfig
         {
             Type = type,
@@ -57,9 +65,7 @@ internal sealed record RopeConfig
             Factor = factor,
             LowFreqFactor = scaling.Double("low_freq_factor", 1),
             HighFreqFactor = scaling.Double("high_freq_factor", 4),
-            OriginalMaxPositionEmbeddings = scaling.Has("original_max_position_embeddings")
-                ? scaling.Int("original_max_position_embeddings")
-                : config.Int("original_max_position_embeddings", maxPositionEmbeddings),
+            OriginalMaxPositionEmbeddings = original,
             AttentionFactor = scaling.Has("attention_factor") ? scaling.Double("attention_factor") : null,
             BetaFast = scaling.Double("beta_fast", 32),
             BetaSlow = scaling.Double("beta_slow", 1),

@@ -31,9 +31,9 @@ internal sealed record MemoryPlan(string Name, long Weights, long TrainedState, 
         return new BufferPlanner(config, backend, RankOf, mode, tokens, config.SlidingWindow.Distinct().Count()).Plan.Bytes;
     }
 
-    /// <summary>Values, gradients and two moments of an adapter, fp32.</summary>
-    internal static long TrainedBytes(ModelConfig config, LoraOptions lora) =>
-        16 * WeightNames.Modules(config).Where(lora.Targets).Sum(m => lora.RankOf(m.Name) * (m.Rows + m.Columns));
+    /// <summary>Values, gradients and two moments of an adapter and of what is trained in full beside it, fp32.</summary>
+    internal static long TrainedBytes(ModelConfig config, LoraOptions lora) => 16 * WeightNames.Modules(config).Sum(m =>
+        (lora.Targets(m) ? lora.RankOf(m.Name) * (m.Rows + m.Columns) : 0) + (lora.Saves(m) ? m.Rows * m.Columns + (m.Bias ? m.Rows : 0) : 0));
 
     private static long WideBytes(ModelConfig config, int bytes) => WeightNames.Modules(config).Sum(m => Bytes(m, bytes));
 

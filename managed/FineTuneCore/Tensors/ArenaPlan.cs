@@ -15,22 +15,16 @@ internal sealed class ArenaPlan
 {
     private const long Alignment = 64; // a cache line, and the widest vector
 
-    private readonly List<(string Name, long Bytes)> _entries = [];
-
     /// <summary>Bytes the arena needs.</summary>
     internal long Bytes { get; private set; }
 
-    /// <summary>What was planned, for the memory report.</summary>
-    internal IReadOnlyList<(string Name, long Bytes)> Entries => _entries;
-
     /// <summary>Plans a [rows, columns] matrix.</summary>
-    internal Slot Add(string name, long rows, long columns, long rowStride = 0, DType dtype = DType.F32)
+    internal Slot Add(long rows, long columns, long rowStride = 0, DType dtype = DType.F32)
     {
         if (rowStride == 0) rowStride = columns;
         long bytes = checked((rows * rowStride * dtype.Size() + Alignment - 1) / Alignment * Alignment);
         var slot = new Slot(Bytes, rows, columns, rowStride, dtype);
         Bytes = checked(Bytes + bytes);
-        _entries.Add((name, bytes));
         return slot;
     }
 }

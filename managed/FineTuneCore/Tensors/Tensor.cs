@@ -10,10 +10,6 @@ internal readonly record struct Tensor(DeviceBuffer? Buffer, long ByteOffset, lo
 {
     internal bool IsNone => Buffer is null;
 
-    /// <summary>Columns [first, first + count): q, k and v inside one buffer, for instance.</summary>
-    internal Tensor ColumnBlock(long first, long count) =>
-        this with { ByteOffset = ByteOffset + first * DType.Size(), Columns = count };
-
     /// <summary>Rows [first, first + count).</summary>
     internal Tensor RowBlock(long first, long count) =>
         this with { ByteOffset = ByteOffset + first * RowStride * DType.Size(), Rows = count };

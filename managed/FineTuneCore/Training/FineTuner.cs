@@ -36,7 +36,9 @@ public sealed class FineTuner
     /// <inheritdoc cref="RunAsync"/>
     public FineTuneResult Run(IProgress<TrainingEvent>? progress = null, CancellationToken cancellation = default)
     {
+        if (_options.Resume && _options.Output is null) throw FineTuneException.Usage("--resume needs --output, the directory of the run to continue.");
         string output = _options.Output ??= DefaultOutput();
+        if (File.Exists(output)) throw FineTuneException.Usage($"{output} is a file, expected a directory that is new or empty; choose another --output.");
         if (!_options.Resume && Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
             throw FineTuneException.Usage($"{output} exists and is not empty; choose another --output, or continue its run with --resume.");
         if (_options.Resume && !Directory.Exists(output)) throw FineTuneException.Usage($"{output} does not exist, so there is no run to resume.");

@@ -64,10 +64,15 @@ internal static class Report
         return svg.Append("</svg>").ToString();
     }
 
+    /// <summary>Mean over a centred window: a running mean would lag behind the curve it smooths.</summary>
     private static (int Step, double Loss)[] Smooth((int Step, double Loss)[] points)
     {
-        double weight = Math.Clamp(10.0 / points.Length, 0.05, 1), mean = points[0].Loss;
-        return [.. points.Select(p => (p.Step, mean += weight * (p.Loss - mean)))];
+        int half = Math.Max(1, points.Length / 60);
+        return [.. points.Select((p, i) =>
+        {
+            int from = Math.Max(0, i - half), to = Math.Min(points.Length, i + half + 1);
+            return (p.Step, points[from..to].Average(q => q.Loss));
+        })];
     }
 
     private static string Line((int Step, double Loss)[] points, Func<double, double> x, Func<double, double> y, string colour, int width) =>

@@ -10,6 +10,7 @@ namespace FineTuneCore.Training;
 internal sealed class RunExecution : IDisposable
 {
     private const int MostSkippedInARow = 3;
+    private const int FinalLossSteps = 10; // averaged for the final training loss
     private const double ImprovementAtLeast = 1e-4; // of the validation loss, to count as one
 
     private readonly RunPreparation _run;
@@ -31,7 +32,6 @@ internal sealed class RunExecution : IDisposable
     private int _skippedInARow;
     private double _trainLossSum;
     private int _trainLossCount;
-    private double _lastTrainLoss = double.NaN;
     private double _secondsBefore;
     private long _started;
     private int _firstStep;
@@ -51,7 +51,7 @@ internal sealed class RunExecution : IDisposable
     internal FineTuneResult Execute(CancellationToken cancellation)
     {
         if (_options.Resume) Restore();
-        RunDirectory.CutMetrics(_output, _step);
+        RunDirectory.CutMetrics(_output, _step == 0 ? -1 : _step);
         _metrics = new MetricsWriter(_output);
         _firstStep = _step;
         _report(new RunStarted(Plan()));
@@ -124,23 +124,30 @@ internal sealed class RunExecution : IDisposable
     private bool Evaluate(CancellationToken cancellation)
     {
         double loss = _validation!.Loss(cancellation);
+        if (!double.IsFinite(loss)) throw NotFinite(loss);
         if (_step == 0) _initialLoss = loss;
         bool best = _bestLoss is not { } before || loss < before;
         bool improved = _bestLoss is not { } b || loss < b - ImprovementAtLeast * Math.Abs(b);
         if (best) (_bestLoss, _bestStep) = (loss, _step);
         _withoutImprovement = improved ? 0 : _withoutImprovement + 1;
         double train = _trainLossCount > 0 ? _trainLossSum / _trainLossCount : double.NaN;
-        if (_trainLossCount > 0) (_lastTrainLoss, _trainLossSum, _trainLossCount) = (train, 0, 0);
+        (_trainLossSum, _trainLossCount) = (0, 0);
         var evaluated = new Evaluated(_step, loss, train, best);
         _metrics!.Evaluated(evaluated);
         _report(evaluated);
         return best && _step > 0;
     }
 
+    private FineTuneException NotFinite(double loss) => FineTuneException.Failed(_step == 0
+        ? $"the validation loss of {_options.Model} before training is {loss}: its weights or its config.json are damaged; compare them with the original, or download the model again."
+        : $"the validation loss after step {_step} is {loss}; the run was stopped. Start again with a lower --learning-rate, or a lower --clip-norm.");
+
     private bool ShouldStop() => _options.EarlyStopping > 0 && _withoutImprovement >= _options.EarlyStopping;
 
     private void Save()
     {
+        // Stopped before another step was done: what is there is what would be written.
+        if (CheckpointFiles.Verify(CheckpointFiles.PathOf(_output, _step)) is null) return;
         TrainerState state = State();
         byte[] huggingFace = HuggingFaceState.Write(MetricsReader.Read(_output), state, _run.TotalSteps, _run.Training.StepsPerEpoch, _options);
         string path = CheckpointFiles.Write(_output, _run.Weights, state, WriteTrained, huggingFace);
@@ -228,12 +235,15 @@ internal sealed class RunExecution : IDisposable
         Steps = _step,
         InitialValidationLoss = _initialLoss,
         FinalValidationLoss = _validation is null ? null : saved == _bestStep ? _bestLoss : LastEvaluation(),
-        FinalTrainLoss = _trainLossCount > 0 ? _trainLossSum / _trainLossCount : _lastTrainLoss,
+        FinalTrainLoss = LastTrainLoss(),
         BestStep = saved,
         StoppedEarly = stopped,
         Seconds = Seconds,
         TokensPerSecond = _stepSeconds > 0 ? _tokens / _stepSeconds : 0,
     };
+
+    private double LastTrainLoss() =>
+        MetricsReader.Read(_output).Where(r => r.Loss is not null).TakeLast(FinalLossSteps).Select(r => r.Loss!.Value).DefaultIfEmpty(double.NaN).Average();
 
     private double? LastEvaluation() => MetricsReader.Read(_output).LastOrDefault(r => r.EvalLoss is not null).EvalLoss;
 

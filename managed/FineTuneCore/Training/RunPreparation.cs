@@ -180,7 +180,7 @@ internal sealed class RunPreparation : IDisposable
         });
         TokenizedDataset data = TokenizedDataset.Load([file], encoder, cancellation);
         string template = encoder.Report.Formats.Keys.Any(f => f is ExampleFormat.Messages or ExampleFormat.ShareGpt or ExampleFormat.Alpaca) && Template is not null
-            ? $"; chat template {Path.GetFileName(Template.Name)}" : "";
+            ? $"; {(Options.ChatTemplate is { } chosen ? $"chat template {chosen}" : "the model's own chat template")}" : "";
         _choices.Add($"{Path.GetFileName(file)}: {encoder.Report}{template}");
         return data;
     }

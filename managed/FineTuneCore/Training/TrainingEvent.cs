@@ -106,7 +106,7 @@ public sealed record FineTuneResult
     /// <summary>Validation loss of what was saved.</summary>
     public double? FinalValidationLoss { get; init; }
 
-    /// <summary>Mean training loss of the last steps.</summary>
+    /// <summary>Mean training loss of the last ten steps.</summary>
     public required double FinalTrainLoss { get; init; }
 
     /// <summary>The step whose weights were saved.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using FineTuneCore.Files;
 
 namespace FineTuneCore.Tokenization.Loading;
 
@@ -19,7 +20,7 @@ internal static class JsonFiles
         ReadOnlyMemory<byte> content = bytes.AsSpan().StartsWith("\uFEFF"u8) ? bytes.AsMemory(3) : bytes;
         try
         {
-            return JsonDocument.Parse(content);
+            return StrictJson.Parse(content);
         }
         catch (JsonException e)
         {

@@ -90,12 +90,14 @@ struct Block {
     }
 };
 
-// Rows of fp32 whose columns lie side by side need no packing when few tiles of rows would read the copy: measured to
-// pay up to five tiles, fewer where the rows lie whole pages apart and share a set of the L1 cache.
+// Rows of fp32 whose columns lie side by side need no packing when few tiles of rows would read the copy. Measured to
+// pay up to five tiles where a row of a tile is two lines, and two where it is one or where rows lie whole pages apart
+// and share a set of the L1 cache.
 bool reads_in_place(const GemmArgs& args) {
     const ColumnSource& b = args.b;
     if (b.transposed || b.weight.format != FTC_WEIGHT_F32 || b.dropout != nullptr) return false;
-    return args.rows <= (b.weight.row_stride % 1024 == 0 ? 2 : 5) * kTileRows;
+    const bool cheap = kLanes >= 16 && b.weight.row_stride % 1024 != 0;
+    return args.rows <= (cheap ? 5 : 2) * kTileRows;
 }
 
 // Stores a tile that the kernel may not write in place: fewer columns than a vector, or C transposed.

@@ -1,33 +1,32 @@
 using System.Text.Json.Nodes;
 using FineTuneCore.Files;
-using FineTuneCore.Models;
 
 namespace FineTuneCore.Tests.Models;
 
 /// <summary>A model directory with random weights in the shape a config.json describes; goes with the test.</summary>
 internal sealed class RandomCheckpoint : IDisposable
 {
+    private readonly (string Name, int[] Shape)[] _tensors;
+
     /// <summary>Writes config and weights, in <paramref name="shards"/> files.</summary>
     internal RandomCheckpoint(string config, ElementType type = ElementType.F32, int shards = 1, int seed = 1)
     {
         Directory = System.IO.Directory.CreateTempSubdirectory("ftc-model-").FullName;
         File.WriteAllText(Path.Combine(Directory, "config.json"), config);
-        Config = ModelConfig.Parse(config, "config.json");
+        _tensors = [.. new ReferenceConfig(config).Tensors()];
         var random = new Random(seed);
-        foreach (ModuleSpec module in WeightNames.Modules(Config))
+        foreach ((string name, int[] shape) in _tensors)
         {
-            bool norm = module.Kind == WeightKind.Norm;
             // Norms near one, matrices so that activations keep their size; rounded to the type, so that both sides see the same numbers.
-            Values[module.WeightName] = Round(type, Fill(random, module.Rows * module.Columns, norm ? 0.2 : 1 / Math.Sqrt(module.Columns), norm ? 1 : 0));
-            if (module.Bias) Values[module.BiasName] = Round(type, Fill(random, module.Rows, 0.3, 0));
+            (double spread, double centre) = shape.Length == 2 ? (1 / Math.Sqrt(shape[1]), 0.0)
+                : name.EndsWith(".bias", StringComparison.Ordinal) ? (0.3, 0) : (0.2, 1);
+            Values[name] = Round(type, Fill(random, shape.Aggregate(1, (product, n) => product * n), spread, centre));
         }
 
         Write(type, shards);
     }
 
     internal string Directory { get; }
-
-    internal ModelConfig Config { get; }
 
     /// <summary>Every tensor as fp32, row-major, under its name.</summary>
     internal Dictionary<string, float[]> Values { get; } = [];
@@ -47,8 +46,8 @@ internal sealed class RandomCheckpoint : IDisposable
 
     public void Dispose() => System.IO.Directory.Delete(Directory, recursive: true);
 
-    private static float[] Fill(Random random, long count, double spread, double centre) =>
-        [.. Enumerable.Range(0, (int)count).Select(_ => (float)(centre + spread * Math.Sqrt(3) * (2 * random.NextDouble() - 1)))];
+    private static float[] Fill(Random random, int count, double spread, double centre) =>
+        [.. Enumerable.Range(0, count).Select(_ => (float)(centre + spread * Math.Sqrt(3) * (2 * random.NextDouble() - 1)))];
 
     private static float[] Round(ElementType type, float[] values)
     {
@@ -60,9 +59,7 @@ internal sealed class RandomCheckpoint : IDisposable
 
     private void Write(ElementType type, int shards)
     {
-        Dictionary<string, long[]> shapes = WeightNames.Modules(Config).SelectMany(m => m.Bias
-                ? ((string, long[])[])[(m.WeightName, Shape(m)), (m.BiasName, [m.Rows])] : [(m.WeightName, Shape(m))])
-            .ToDictionary(p => p.Item1, p => p.Item2);
+        Dictionary<string, long[]> shapes = _tensors.ToDictionary(t => t.Name, t => t.Shape.Select(n => (long)n).ToArray());
         string[] names = [.. shapes.Keys.Order(StringComparer.Ordinal)];
         var map = new JsonObject();
         for (int shard = 0; shard < shards; shard++)
@@ -76,8 +73,6 @@ internal sealed class RandomCheckpoint : IDisposable
 
         if (shards > 1) File.WriteAllText(Path.Combine(Directory, "model.safetensors.index.json"), new JsonObject { ["weight_map"] = map }.ToJsonString());
     }
-
-    private static long[] Shape(ModuleSpec m) => m.Kind == WeightKind.Norm ? [m.Columns] : [m.Rows, m.Columns];
 
     private static byte[] Bytes(ElementType type, float[] values)
     {

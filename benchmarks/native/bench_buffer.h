@@ -1,0 +1,39 @@
+// What both benchmark programs need of ftc.h: a check that ends the program, and a filled buffer.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+#include "ftc.h"
+
+namespace ftc::bench {
+
+inline void check(ftc_status status) {
+    if (status == FTC_OK) return;
+    std::fprintf(stderr, "benchmark: %s\n", ftc_last_error_message());
+    std::exit(1);
+}
+
+// Numbers in [-1, 1), the same every time.
+struct Buffer {
+    Buffer(ftc_context* context, int64_t floats) {
+        check(ftc_buffer_create(&handle, context, floats * 4));
+        void* address = nullptr;
+        check(ftc_buffer_get_data(handle, &address, nullptr));
+        data = static_cast<float*>(address);
+        uint32_t state = 12345;
+        for (int64_t i = 0; i < floats; i++) {
+            state = state * 1664525U + 1013904223U;
+            data[i] = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
+        }
+    }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer() { ftc_buffer_destroy(handle); }
+
+    ftc_buffer* handle = nullptr;
+    float* data = nullptr;
+};
+
+} // namespace ftc::bench
