@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.Text;
 
 namespace FineTuneCore.Tokenization.Engine;
 
@@ -48,7 +49,7 @@ internal sealed class AddedTokenMatcher
             int start = position;
             int stop = position + length;
             position = stop;
-            if (token.SingleWord && (start > 0 && IsWord(text[start - 1]) || stop < text.Length && IsWord(text[stop])))
+            if (token.SingleWord && (IsWordBefore(text, start) || IsWordAfter(text, stop)))
                 continue;
             if (token.LeftStrip)
                 while (start > done && char.IsWhiteSpace(text[start - 1]))
@@ -79,8 +80,14 @@ internal sealed class AddedTokenMatcher
         return best;
     }
 
-    private static bool IsWord(char c) =>
-        char.IsLetterOrDigit(c) || char.GetUnicodeCategory(c) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark
+    private static bool IsWordBefore(string text, int end) =>
+        Rune.DecodeLastFromUtf16(text.AsSpan(0, end), out Rune rune, out _) == OperationStatus.Done && IsWord(rune);
+
+    private static bool IsWordAfter(string text, int start) =>
+        Rune.DecodeFromUtf16(text.AsSpan(start), out Rune rune, out _) == OperationStatus.Done && IsWord(rune);
+
+    private static bool IsWord(Rune rune) =>
+        Rune.IsLetterOrDigit(rune) || Rune.GetUnicodeCategory(rune) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark
             or UnicodeCategory.EnclosingMark or UnicodeCategory.ConnectorPunctuation or UnicodeCategory.LetterNumber;
 
     private sealed class Node

@@ -6,8 +6,9 @@ namespace FineTuneCore.Tokenization.Loading;
 /// <summary>Reads the pre_tokenizer section of tokenizer.json.</summary>
 internal static class PreTokenizerReader
 {
-    // Rust's \w, unlike Oniguruma's, has the two joiners.
-    private const string Words = @"[\w\u200C\u200D]+|[^\w\u200C\u200D\s]+";
+    // Rust's \w, unlike Oniguruma's, has the two joiners and lacks fractions and raised digits.
+    private const string RustWord = @"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\u24B6-\u24E9\u200C\u200D";
+    private const string Words = $@"[{RustWord}]+|[^{RustWord}\s]+";
     private const string Punctuation = @"[\p{P}$+<=>^`|~]";
 
     public static IPreTokenizer? Read(JsonPlace place)

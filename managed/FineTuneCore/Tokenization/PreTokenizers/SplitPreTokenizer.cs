@@ -40,7 +40,8 @@ internal sealed class SplitPreTokenizer(TextPattern pattern, SplitBehavior behav
         int done = 0;
         foreach ((int start, int length) in pattern.Matches(text))
         {
-            if (length == 0)
+            // An empty match cuts too, unless it lies where the match before it ends.
+            if (length == 0 && start == done && start > 0)
                 continue;
             if (start > done)
                 spans.Add((done, start, invert));

@@ -9,7 +9,7 @@ namespace FineTuneCore.Tokenization.Regexes;
 /// </summary>
 internal sealed class OnigurumaTranslator(string pattern)
 {
-    private const string WordClass = @"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\u24B6-\u24E9";
+    private const string WordClass = @"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\u24B6-\u24E9\u00B2\u00B3\u00B9\u00BC-\u00BE";
     private int _position;
 
     /// <exception cref="FormatException">Something in the expression has no translation.</exception>

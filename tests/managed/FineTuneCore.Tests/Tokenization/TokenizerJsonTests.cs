@@ -102,6 +102,27 @@ public sealed class TokenizerJsonTests
         tokenizer.Encode("XX", false).Ids.Should().Equal(13);
     }
 
+    [Theory]
+    [InlineData("ab ab", new[] { 12, 12 })]
+    [InlineData("abc", new int[0])]
+    [InlineData("_ab", new int[0])]
+    [InlineData("\U0001D4B3ab", new int[0])]
+    [InlineData("\U0001F999ab", new[] { 12 })]
+    public void A_single_word_is_found_where_no_word_character_touches_it(string text, int[] ids)
+    {
+        using var directory = new TemporaryDirectory();
+        Tokenizer tokenizer = Load(directory, added: """{"id": 12, "content": "ab", "single_word": true, "normalized": false}""");
+        tokenizer.Encode(text, false).Ids.Where(id => id == 12).Should().Equal(ids);
+    }
+
+    [Fact]
+    public void An_empty_match_cuts()
+    {
+        using var directory = new TemporaryDirectory();
+        Load(directory, preTokenizer: """{"type": "Split", "pattern": {"Regex": "(?=b)"}, "behavior": "Isolated"}""").Encode("abab", false).Ids.Should().Equal(4, 5, 4, 5);
+        Load(directory, preTokenizer: """{"type": "Split", "pattern": {"Regex": "(?=c)"}, "behavior": "Isolated"}""").Encode("ab", false).Ids.Should().Equal(7);
+    }
+
     [Fact]
     public void Tokens_that_only_the_configuration_declares_are_added()
     {
