@@ -27,19 +27,22 @@ internal static class Program
 
     private static void MakeBase(string work, string output)
     {
-        string start = Path.Combine(work, "random"), corpus = Path.Combine(work, "corpus.jsonl"), run = Path.Combine(work, "run");
-        bool resume = Directory.Exists(run);
-        if (!resume) TinyRecipe.Prepare(start, corpus);
-        FineTuneResult result = new FineTuner(TinyRecipe.Options(start, corpus, run, resume)).Run(new Lines());
+        string start = Path.Combine(work, "random"), corpus = Path.Combine(work, "corpus.jsonl"), practice = Path.Combine(work, "practice.jsonl");
+        if (!Directory.Exists(Path.Combine(work, "run"))) TinyRecipe.Prepare(start, corpus);
+        FineTuneResult first = Train(start, corpus, Path.Combine(work, "run"));
+        if (!Directory.Exists(Path.Combine(work, "practice"))) TinyRecipe.WritePractice(practice);
+        FineTuneResult result = Train(first.ModelPath, practice, Path.Combine(work, "practice"));
         Directory.CreateDirectory(output);
         foreach (string name in (string[])["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
         {
-            string made = Path.Combine(result.ModelPath, name);
-            File.Copy(File.Exists(made) ? made : Path.Combine(start, name), Path.Combine(output, name), overwrite: true);
+            File.Copy(Path.Combine(result.ModelPath, name), Path.Combine(output, name), overwrite: true);
         }
 
         Console.WriteLine($"validation loss {result.FinalValidationLoss:F4} after {result.Steps:N0} steps, {result.Seconds:F0} s; model in {output}");
     }
+
+    private static FineTuneResult Train(string model, string corpus, string run) =>
+        new FineTuner(TinyRecipe.Options(model, corpus, run, resume: Directory.Exists(run))).Run(new Lines());
 
     private sealed class Lines : IProgress<TrainingEvent>
     {

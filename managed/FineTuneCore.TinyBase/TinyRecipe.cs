@@ -9,6 +9,7 @@ internal static class TinyRecipe
     internal const ulong Seed = 20250101;
     internal const int Documents = 70_000;
     internal const int TokenizerDocuments = 12_000; // enough for the vocabulary's merges
+    internal const int PracticeDocuments = 26_000;
 
     /// <summary>Writes the corpus, and a model directory with tokenizer and random weights.</summary>
     internal static void Prepare(string start, string corpus)
@@ -20,6 +21,10 @@ internal static class TinyRecipe
         TinyModel.WriteRandom(start, Seed);
         Console.WriteLine($"{documents.Count:N0} documents, {documents.Sum(d => (long)d.Length) / 1e6:F1} M characters");
     }
+
+    /// <summary>Writes the text of the second lesson.</summary>
+    internal static void WritePractice(string corpus) =>
+        CorpusWriter.WriteJsonLines(corpus, CorpusWriter.Documents(PracticeDocuments, Seed + 1, "practice"));
 
     internal static FineTuneOptions Options(string model, string data, string run, bool resume) => new()
     {

@@ -33,7 +33,7 @@ internal static class RunText
         yield return $"{result.Steps:N0} steps in {Duration(result.Seconds)}, {result.TokensPerSecond:N0} tokens/s{(result.StoppedEarly ? ", stopped early: no improvement" : "")}";
         yield return $"saved   {result.ModelPath}";
         yield return $"report  {Path.Combine(result.Output, "report.html")}";
-        yield return $"try it  ftc chat --model {result.Output}";
+        yield return $"try it  {ProgramName.Text} chat --model {result.Output}";
     }
 
     internal static string Loss(double loss) => loss.ToString("0.0000", CultureInfo.InvariantCulture);

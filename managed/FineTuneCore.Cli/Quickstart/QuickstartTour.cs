@@ -9,9 +9,9 @@ namespace FineTuneCore.Cli.Quickstart;
 internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
 {
     private const int MaxAnswerTokens = 48; // twice the longest answer of the chats
-    private static readonly string[] s_shown = ["How many years of warranty does the F3 have?", "There is E1 on my screen.", "What do I have to do to reset the machine?"];
+    private static readonly string[] s_shown = ["How long does the warranty last?", "My F3 leaks water.", "The F3 does not turn on."];
 
-    /// <summary>Options that make the tiny model learn the chats in under half a minute on two cores.</summary>
+    /// <summary>Options that make the tiny model learn the chats in about a quarter of a minute on two free cores.</summary>
     internal static FineTuneOptions Options(FineTuneMethod method, string? directory, int? threads) => new()
     {
         Model = QuickstartFiles.Model,
@@ -23,7 +23,7 @@ internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
         SequenceLength = 256,
         MicroBatchSize = 1,
         LearningRate = 5e-3, // so small a model takes, and needs, a higher one than the default
-        Epochs = 6,
+        Epochs = 5,
         EarlyStopping = 0,
         KeepCheckpoints = 1,
     };
@@ -36,12 +36,12 @@ internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
             throw FineTuneException.Usage($"{options.Output} exists and is not empty; choose another directory with --output.");
         List<HeldOutChat> chats = QuickstartFiles.ReadHeldOut();
 
-        output.WriteLine("ftc quickstart teaches a tiny language model the support answers of a coffee machine. All of it happens on this machine, offline.");
-        Heading("1 of 3", $"the base model answers {chats.Count} questions that are not in the training chats");
+        output.WriteLine("ftc quickstart teaches a tiny language model to answer for the support of a coffee machine: here, on this machine, offline.");
+        Heading("1 of 3", $"the base model on three of {chats.Count} questions that are held out of training");
         List<string> before = Answers(options.Model, chats);
         foreach (int i in Shown(chats)) Show(("question", chats[i].Question), ("answer", before[i]));
 
-        Heading("2 of 3", "training on other questions about the same things; ftc train does the same with your model and data");
+        Heading("2 of 3", "it is trained on chats with other questions about the same things");
         FineTuneResult result;
         using (IRunDisplay display = RunDisplay.Create(json: false)) result = TrainCommand.Train(options, display);
         if (result.Cancelled)
@@ -75,10 +75,12 @@ internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output)
         }
 
         Heading("next", "try these");
-        output.WriteLine($"  ftc chat --model {result.Output}");
-        output.WriteLine($"  ftc merge --help                  makes one model of base and adapter");
-        output.WriteLine($"  ftc train --model DIR --data CHATS.jsonl --method qlora");
-        output.WriteLine($"  ftc train --help                  all options");
+        output.WriteLine("  chat with it");
+        output.WriteLine($"    {ProgramName.Text} chat --model {result.Output}");
+        output.WriteLine("  make one model of base and adapter");
+        output.WriteLine($"    {ProgramName.Text} merge --help");
+        output.WriteLine("  do the same with your own model and chats");
+        output.WriteLine($"    {ProgramName.Text} train --method qlora --model DIR --data CHATS.jsonl");
         return ExitCodes.Ok;
     }
 

@@ -7,11 +7,11 @@ namespace FineTuneCore.TinyBase.Corpus;
 internal static class CorpusWriter
 {
     /// <summary>Documents as they are trained on; chats are written out in <see cref="TinyTokenizer"/>'s format.</summary>
-    internal static IEnumerable<string> Documents(int count, ulong seed)
+    internal static IEnumerable<string> Documents(int count, ulong seed, string rule = "document")
     {
         Grammar grammar = Grammar.LoadAll();
         var random = new SplitMix64(seed);
-        for (int i = 0; i < count; i++) yield return Rendered(grammar.Write("document", ref random));
+        for (int i = 0; i < count; i++) yield return Rendered(grammar.Write(rule, ref random));
     }
 
     /// <summary>Writes rows {"text": …}.</summary>

@@ -10,7 +10,7 @@ internal readonly record struct AssistantSpan(int Message, TextRange Range);
 /// Finds what the assistant says in a rendered conversation. Templates with {% generation %} blocks say so themselves. For others the
 /// conversation is rendered up to the turn (with the generation prompt) and through the turn, and the difference is the span. Where a
 /// template writes history differently from the last turn, the turn is rendered once more with a stand-in for its content, and the span is
-/// where the two differ, with the end of the turn after it.
+/// where the two differ, with the end of the turn after it; failing that, the turn's own text is looked for.
 /// </summary>
 internal sealed class AssistantSpans(ChatTemplate template, IReadOnlyCollection<string> specialTokens)
 {
@@ -37,6 +37,7 @@ internal sealed class AssistantSpans(ChatTemplate template, IReadOnlyCollection<
         {
             TextRange range = ByPrefix(request, messages, turn, rendered.Text)
                 ?? ByStandIn(request, messages, turn, rendered.Text)
+                ?? ByOwnText(request, messages, turn, rendered.Text, spans.Count == 0 ? 0 : spans[^1].Range.End)
                 ?? throw new ChatTemplateException(
                     $"chat template {template.Name}: cannot tell which part of the text is message {turn + 1} (assistant), because the template renders "
                     + "the conversation differently up to that turn; mark the assistant's part with {% generation %}, or use --chat-template");
@@ -54,15 +55,14 @@ internal sealed class AssistantSpans(ChatTemplate template, IReadOnlyCollection<
         int end = CommonPrefix(through, 0, text, 0);
         if (end <= before.Length)
             return null;
-        // What the conversation's end adds may begin like what follows the turn; the content must lie before it.
-        string content = Content(messages[turn]).Trim();
-        int at = text.IndexOf(content, before.Length, StringComparison.Ordinal);
-        return at >= 0 && at + content.Length <= end ? new TextRange(before.Length, end) : null;
+        // What the conversation's end adds may begin like what follows the turn; all that the turn says must lie before it.
+        string said = text[before.Length..end];
+        return Said(messages[turn]).All(part => said.Contains(part, StringComparison.Ordinal)) ? new TextRange(before.Length, end) : null;
     }
 
     private TextRange? ByStandIn(ChatRequest request, JsonElement[] messages, int turn, string text)
     {
-        if (Content(messages[turn]).Trim().Length == 0)
+        if (!Said(messages[turn]).Any())
             return null;
         JsonElement[] changed = [.. messages];
         changed[turn] = WithContent(messages[turn], StandIn);
@@ -85,6 +85,19 @@ internal sealed class AssistantSpans(ChatTemplate template, IReadOnlyCollection<
         if (stop >= 0)
             end += CommonPrefix(through!, stop + StandIn.Length, text, end);
         return end > start ? new TextRange(start, end) : null;
+    }
+
+    // Templates that move something, such as the tools, to the last question change the text before the turn but not the turn: it is looked
+    // for after the turn before it, and only where a special token ends it, so that no user's words are taken for it.
+    private TextRange? ByOwnText(ChatRequest request, JsonElement[] messages, int turn, string text, int from)
+    {
+        string? before = TryRender(request, messages[..turn], addGenerationPrompt: true);
+        string? through = TryRender(request, messages[..(turn + 1)], addGenerationPrompt: false);
+        if (before is null || through is null || !through.StartsWith(before, StringComparison.Ordinal))
+            return null;
+        string own = through[before.Length..].TrimEnd();
+        int start = specialTokens.Any(token => own.EndsWith(token, StringComparison.Ordinal)) ? text.IndexOf(own, from, StringComparison.Ordinal) : -1;
+        return start >= 0 && Said(messages[turn]).All(part => own.Contains(part, StringComparison.Ordinal)) ? new TextRange(start, start + own.Length) : null;
     }
 
     // How far a from `at` and b from `bt` agree, not counting a special token that they share only the beginning of.
@@ -127,19 +140,29 @@ internal sealed class AssistantSpans(ChatTemplate template, IReadOnlyCollection<
             ? role.GetString()!
             : "";
 
-    private static string Content(JsonElement message) =>
-        message.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.String ? content.GetString()! : "";
+    // What must be in the text of a turn: its content, be it a string or parts with text, and the names of the functions it calls.
+    private static IEnumerable<string> Said(JsonElement message)
+    {
+        JsonElement content = Member(message, "content");
+        IEnumerable<JsonElement> texts = content.ValueKind == JsonValueKind.Array ? content.EnumerateArray().Select(part => Member(part, "text")) : [content];
+        JsonElement calls = Member(message, "tool_calls");
+        IEnumerable<JsonElement> names = calls.ValueKind == JsonValueKind.Array
+            ? calls.EnumerateArray().Select(call => Member(Member(call, "function") is { ValueKind: JsonValueKind.Object } function ? function : call, "name"))
+            : [];
+        return texts.Concat(names).Where(value => value.ValueKind == JsonValueKind.String).Select(value => value.GetString()!.Trim()).Where(text => text.Length > 0);
+    }
 
+    private static JsonElement Member(JsonElement value, string name) =>
+        value.ValueKind == JsonValueKind.Object && value.TryGetProperty(name, out JsonElement member) ? member : default;
+
+    // The message with nothing to say but `content`.
     private static JsonElement WithContent(JsonElement message, string content) => JsonValues.Build(writer =>
     {
         writer.WriteStartObject();
+        writer.WriteString("content", content);
         foreach (JsonProperty member in message.EnumerateObject())
-        {
-            if (member.Name == "content")
-                writer.WriteString("content", content);
-            else
+            if (member.Name is not ("content" or "tool_calls"))
                 member.WriteTo(writer);
-        }
         writer.WriteEndObject();
     });
 }

@@ -1,5 +1,6 @@
 using FineTuneCore.Tokenization.Engine;
 using FineTuneCore.Tokenization.Loading;
+using FineTuneCore.Tokenization.PostProcessors;
 using FineTuneCore.Tokenization.SentencePiece;
 
 namespace FineTuneCore.Tokenization;
@@ -38,8 +39,14 @@ public sealed class Tokenizer
         (EosToken, EosId) = Named(special["eos_token"]);
         (PadToken, PadId) = Named(special["pad_token"]);
         (UnkToken, UnkId) = Named(special["unk_token"]);
-        AddsBos = BosId is { } bos && Finish(new TokenBuffer(), true).Ids is [var first, ..] && first == bos;
-        AddsEos = EosId is { } eos && Finish(new TokenBuffer(), true).Ids is [.., var last] && last == eos;
+        (AddsBos, AddsEos) = Ends();
+        if ((special.AddBos ?? AddsBos) == AddsBos && (special.AddEos ?? AddsEos) == AddsEos)
+            return;
+        // add_bos_token and add_eos_token of tokenizer_config.json win over tokenizer.json, as in transformers.
+        int[] before = (special.AddBos ?? AddsBos) && BosId is { } bos ? [bos] : [];
+        int[] after = (special.AddEos ?? AddsEos) && EosId is { } eos ? [eos] : [];
+        _parts = _parts with { PostProcessor = new EndsPostProcessor(_parts.PostProcessor, before, after) };
+        (AddsBos, AddsEos) = Ends();
     }
 
     /// <summary>Highest token id plus one, added tokens included.</summary>
@@ -162,9 +169,16 @@ public sealed class Tokenizer
 
     private TokenBuffer Finish(TokenBuffer tokens, bool addSpecialTokens) => _parts.PostProcessor?.Apply(tokens, addSpecialTokens) ?? tokens;
 
+    // Whether an encoding with special tokens begins with BOS and ends with EOS.
+    private (bool Bos, bool Eos) Ends()
+    {
+        List<int> ids = Finish(new TokenBuffer(), true).Ids;
+        return (BosId is { } bos && ids is [var first, ..] && first == bos, EosId is { } eos && ids is [.., var last] && last == eos);
+    }
+
     private (string? Token, int? Id) Named(string? token) => (token, token is null ? null : IdOf(token));
 
-    // transformers adds what tokenizer_config.json declares, so its flags win over those of tokenizer.json.
+    // transformers adds what tokenizer_config.json declares and names, so its flags win over those of tokenizer.json.
     private static TokenizerParts WithDeclared(TokenizerParts parts, SpecialTokens special)
     {
         var tokens = new OrderedDictionary<string, AddedToken>(StringComparer.Ordinal);
@@ -172,6 +186,9 @@ public sealed class Tokenizer
             tokens[token.Content] = token;
         foreach (AddedToken token in special.Declared)
             tokens[token.Content] = tokens.TryGetValue(token.Content, out AddedToken? known) ? token with { Id = known.Id } : token;
+        foreach (string content in special.Texts)
+            if (!tokens.ContainsKey(content) && parts.Model.Vocabulary.TryGetValue(content, out int id))
+                tokens[content] = new AddedToken(content, id, Special: true, LeftStrip: false, RightStrip: false, SingleWord: false, Normalized: false);
         return parts with { AddedTokens = [.. tokens.Values] };
     }
 }

@@ -209,7 +209,7 @@ internal sealed class RunPreparation : IDisposable
         long weights = WeightBytes();
         long trained = Options.Method == FineTuneMethod.Full ? 16 * Config.ParameterCount : MemoryPlan.TrainedBytes(Config, Lora!);
         long activations = MemoryPlan.ActivationBytes(Config, Backend, MaxRows, Mode, Lora);
-        Memory = [("weights", weights), ("trained weights, gradients and moments", trained), ("activations", activations)];
+        Memory = [("weights", weights), ("trained state", trained), ("activations", activations)];
         MemoryAvailable = Backend.Info.MemoryAvailableBytes;
         long needed = weights + trained + activations;
         if (needed <= MemoryAvailable) return;

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using FineTuneCore.Cli.Quickstart;
+using FineTuneCore.Training;
 using FluentAssertions;
 using Xunit;
 
@@ -34,7 +36,7 @@ public sealed class QuickstartTests(QuickstartTests.Run run) : IClassFixture<Qui
     {
         foreach (string file in (string[])["adapter/adapter_model.safetensors", "adapter/adapter_config.json", "report.html", "metrics.jsonl", "manifest.json", "config.resolved.yaml"])
             File.Exists(Path.Combine(run.Output, file)).Should().BeTrue(file);
-        run.Result.Output.Should().Contain(Path.Combine(run.Output, "report.html")).And.Contain($"ftc chat --model {run.Output}");
+        run.Result.Output.Should().Contain(Path.Combine(run.Output, "report.html")).And.Contain($"ftc.dll chat --model {run.Output}");
     }
 
     [Fact]
@@ -56,6 +58,17 @@ public sealed class QuickstartTests(QuickstartTests.Run run) : IClassFixture<Qui
         FtcProcess.Result result = FtcProcess.Run("quickstart", option, value);
         result.ExitCode.Should().Be(2);
         result.Error.Should().Contain(message);
+    }
+
+    [Fact]
+    public void WhatIsNotBetterIsSaidAndFails()
+    {
+        using var directory = new TemporaryDirectory();
+        FineTuneOptions options = QuickstartTour.Options(FineTuneMethod.Lora, directory.File("run"), threads: null);
+        (options.MaxSteps, options.LearningRate) = (1, 1); // one step far too long
+        using var output = new StringWriter();
+        new QuickstartTour(options, output).Run().Should().Be(ExitCodes.Failed);
+        output.ToString().Should().Contain("the model is NOT better than before").And.Contain("manifest.json").And.NotContain("% lower");
     }
 
     private static double Number(Match match, int group) => double.Parse(match.Groups[group].Value, CultureInfo.InvariantCulture);

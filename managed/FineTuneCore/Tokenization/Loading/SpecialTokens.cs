@@ -8,9 +8,13 @@ internal sealed class SpecialTokens
 {
     private static readonly HashSet<string> s_names = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
     private readonly Dictionary<string, string> _named = [];
+    private readonly HashSet<string> _additional = [];
 
     /// <summary>bos_token, eos_token and the like, as templates see them.</summary>
     public IReadOnlyDictionary<string, string> Named => _named;
+
+    /// <summary>Texts of the named tokens and of additional_special_tokens.</summary>
+    public IEnumerable<string> Texts => _named.Values.Concat(_additional);
 
     public string? this[string name] => _named.GetValueOrDefault(name);
 
@@ -45,6 +49,8 @@ internal sealed class SpecialTokens
             if (s_names.Contains(member.Name) && Text(place) is { } text)
                 _named[member.Name] = text;
         }
+        if (root["additional_special_tokens"] is { Value.ValueKind: JsonValueKind.Array } additional)
+            _additional.UnionWith(additional.Items().Select(Text).OfType<string>());
         AddBos = root["add_bos_token"].IsNull ? AddBos : root.Bool("add_bos_token", false);
         AddEos = root["add_eos_token"].IsNull ? AddEos : root.Bool("add_eos_token", false);
         Legacy = root["legacy"].IsNull ? Legacy : root.Bool("legacy", true);

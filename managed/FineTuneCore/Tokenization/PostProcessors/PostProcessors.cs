@@ -32,6 +32,15 @@ internal sealed class TemplatePostProcessor(IReadOnlyList<int> before, IReadOnly
     }
 }
 
+/// <summary>Another post-processor without the special tokens it adds, and these instead.</summary>
+internal sealed class EndsPostProcessor(IPostProcessor? inner, IReadOnlyList<int> before, IReadOnlyList<int> after) : IPostProcessor
+{
+    private readonly TemplatePostProcessor _ends = new(before, after);
+
+    public TokenBuffer Apply(TokenBuffer tokens, bool addSpecialTokens) =>
+        _ends.Apply(inner?.Apply(tokens, addSpecialTokens: false) ?? tokens, addSpecialTokens);
+}
+
 /// <summary>Leaves white space at the ends of a token out of its offsets.</summary>
 internal sealed class TrimOffsetsPostProcessor(Func<int, string?> tokenOf, bool addPrefixSpace) : IPostProcessor
 {
@@ -51,7 +60,9 @@ internal sealed class TrimOffsetsPostProcessor(Func<int, string?> tokenOf, bool 
             if (leading > 0 && addPrefixSpace && (i == 0 || start == 0))
                 leading--;
             start = Math.Min(start + leading, end);
-            if (trailing > 0 && end >= trailing)
+            if (leading == token.Length || trailing == token.Length)
+                end = start; // All of it is white space.
+            else if (trailing > 0 && end >= trailing)
                 end = Math.Max(end - trailing, start);
             tokens.Offsets[i] = new TextRange(start, end);
         }

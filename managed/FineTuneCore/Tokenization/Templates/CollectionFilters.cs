@@ -22,10 +22,10 @@ internal static class CollectionFilters
         {
             "length" or "count" => (long)Python.Length(value),
             "first" => Python.Iterate(value) is [var first, ..] ? first : new Undefined("No first item, sequence was empty."),
-            "last" => Python.Iterate(value) is [.., var last] ? last : new Undefined("No last item, sequence was empty."),
+            "last" => value is Generator ? throw Filters.Needs(name, "a list", value) : Python.Iterate(value) is [.., var last] ? last : new Undefined("No last item, sequence was empty."),
             "list" => new Sequence([.. Python.Iterate(value)]),
             "join" => Join(value, arguments),
-            "reverse" => value is string text ? string.Concat(Python.Iterate(text).Reverse()) : new Sequence([.. Python.Iterate(value).Reverse()]),
+            "reverse" => value is string text ? string.Concat(Python.Iterate(text).Reverse()) : new Generator([.. Python.Iterate(value).Reverse()]),
             "sort" => Sort(value, arguments),
             "unique" => Unique(value, arguments),
             "sum" => Sum(value, arguments),
@@ -38,7 +38,7 @@ internal static class CollectionFilters
             "reject" => Select(value, arguments, keep: false, byAttribute: false),
             "selectattr" => Select(value, arguments, keep: true, byAttribute: true),
             "rejectattr" => Select(value, arguments, keep: false, byAttribute: true),
-            "items" => value is Undefined ? new Sequence([]) : value is Mapping ? Call(value, "items") : throw Filters.Needs(name, "a mapping", value),
+            "items" => value is Undefined ? new Generator([]) : value is Mapping ? new Generator(((Sequence)Call(value, "items")!).Items) : throw Filters.Needs(name, "a mapping", value),
             "dictsort" => DictSort(value, arguments),
             "groupby" => GroupBy(value, arguments),
             _ => Members.AttributeOnly(value, arguments.Text("name")),
@@ -97,12 +97,12 @@ internal static class CollectionFilters
         }
     }
 
-    private static Sequence Unique(object? value, Arguments arguments)
+    private static Generator Unique(object? value, Arguments arguments)
     {
         bool caseSensitive = arguments.Flag("case_sensitive", false);
         Func<object?, object?> key = Key(arguments.Next("attribute", null), caseSensitive);
         var seen = new HashSet<object>(PythonComparer.Instance);
-        return new Sequence([.. Python.Iterate(value).Where(item => seen.Add(Mapping.Key(key(item))))]);
+        return new Generator([.. Python.Iterate(value).Where(item => seen.Add(Mapping.Key(key(item))))]);
     }
 
     private static object? Sum(object? value, Arguments arguments)
@@ -122,7 +122,7 @@ internal static class CollectionFilters
         return items.Aggregate((best, item) => Python.Compare(key(item), key(best), "<") * sign > 0 ? item : best);
     }
 
-    private static Sequence Batch(object? value, Arguments arguments)
+    private static Generator Batch(object? value, Arguments arguments)
     {
         int size = (int)arguments.Integer("linecount", 0);
         bool fills = arguments.TryNext("fill_with", out object? fill) && fill is not null;
@@ -131,10 +131,10 @@ internal static class CollectionFilters
         var result = new List<object?>();
         foreach (object?[] chunk in Python.Iterate(value).Chunk(size))
             result.Add(new Sequence(fills ? [.. chunk, .. Enumerable.Repeat(fill, size - chunk.Length)] : chunk));
-        return new Sequence(result);
+        return new Generator(result);
     }
 
-    private static Sequence Slice(object? value, Arguments arguments)
+    private static Generator Slice(object? value, Arguments arguments)
     {
         int slices = (int)arguments.Integer("slices", 0);
         bool fills = arguments.TryNext("fill_with", out object? fill) && fill is not null;
@@ -154,32 +154,35 @@ internal static class CollectionFilters
             result.Add(new Sequence(slice));
             start += count;
         }
-        return new Sequence(result);
+        return new Generator(result);
     }
 
-    private static Sequence Map(object? value, Arguments arguments)
+    // map and select look at nothing that is false, be it None, 0 or an empty string.
+    private static IReadOnlyList<object?> IterateTrue(object? value) => Python.IsTrue(value) ? Python.Iterate(value) : [];
+
+    private static Generator Map(object? value, Arguments arguments)
     {
-        IReadOnlyList<object?> items = Python.Iterate(value);
+        IReadOnlyList<object?> items = IterateTrue(value);
         if (arguments.Positional.Count == 0)
         {
             object? path = arguments.Next("attribute", null) ?? throw new TemplateError("map requires a filter argument");
             object? fallback = arguments.Next("default", null);
             Func<object?, object?> attribute = Attribute(path);
-            return new Sequence([.. items.Select(item => attribute(item) is var found && found is Undefined && fallback is not null ? fallback : found)]);
+            return new Generator([.. items.Select(item => attribute(item) is var found && found is Undefined && fallback is not null ? fallback : found)]);
         }
         string filter = arguments.Text("filter");
         Arguments rest = arguments.Remaining(filter);
         foreach (string name in rest.Named.Keys)
             arguments.Next(name, null);
-        return new Sequence([.. items.Select(item => Filters.Apply(filter, item, new Arguments(filter, [.. rest.Positional], new(rest.Named))))]);
+        return new Generator([.. items.Select(item => Filters.Apply(filter, item, new Arguments(filter, [.. rest.Positional], new(rest.Named))))]);
     }
 
-    private static Sequence Select(object? value, Arguments arguments, bool keep, bool byAttribute)
+    private static Generator Select(object? value, Arguments arguments, bool keep, bool byAttribute)
     {
         Func<object?, object?> subject = byAttribute ? Attribute(arguments.Required("attribute")) : item => item;
         string? test = arguments.Next("test", null) as string;
         List<object?> rest = arguments.Rest();
-        return new Sequence([.. Python.Iterate(value).Where(item => keep
+        return new Generator([.. IterateTrue(value).Where(item => keep
             == (test is null ? Python.IsTrue(subject(item)) : Tests.Apply(test, subject(item), new Arguments(test, [.. rest], []))))]);
     }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace FineTuneCore.Tokenization.Templates;
 
@@ -27,7 +28,7 @@ internal static class Filters
         ["replace"] = (v, a) => StringMethods.Replace(
             Python.Text(v), Python.Text(a.Required("old")), Python.Text(a.Required("new")), a.Next("count", null) is long n ? n : -1),
         ["round"] = Round,
-        ["safe"] = (v, _) => v,
+        ["safe"] = (v, _) => Python.Text(v),
         ["string"] = (v, _) => Python.Text(v),
         ["striptags"] = (v, _) => StripTags(Python.Text(v)),
         ["title"] = (v, _) => Title(Python.Text(v)),
@@ -35,7 +36,7 @@ internal static class Filters
         ["trim"] = (v, a) => StringMethods.Strip(Python.Text(v), a.Next("chars", null) as string, true, true),
         ["truncate"] = Truncate,
         ["urlencode"] = (v, _) => Uri.EscapeDataString(Python.Text(v)).Replace("%2F", "/"),
-        ["wordcount"] = (v, _) => (long)Python.Text(v).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Length,
+        ["wordcount"] = (v, _) => (long)Regex.Count(Python.Text(v), @"\w+"),
     };
 
     public static bool Exists(string name) => s_filters.ContainsKey(name) || CollectionFilters.Exists(name);

@@ -108,11 +108,18 @@ internal static class Operators
             "-" => left - right,
             "*" => left * right,
             "/" => left / right,
-            "//" => Math.Floor(left / right),
-            "%" => left - Math.Floor(left / right) * right,
+            "//" => Math.Floor((left - Modulo(left, right)) / right),
+            "%" => Modulo(left, right),
             "**" => Math.Pow(left, right),
             _ => throw new TemplateError($"unknown operator {op}"),
         };
+    }
+
+    // The exact remainder, with the sign of the divisor.
+    private static double Modulo(double left, double right)
+    {
+        double rest = left % right;
+        return rest != 0 && (rest < 0) != (right < 0) ? rest + right : rest;
     }
 
     /// <summary>Python's "…" % values, with the conversions s r d i f F e g x X c and %.</summary>

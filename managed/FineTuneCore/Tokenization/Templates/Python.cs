@@ -18,6 +18,7 @@ internal static class Python
         Sequence => "list",
         Mapping => "dict",
         Undefined => "Undefined",
+        Generator => "generator",
         Namespace => "Namespace",
         LoopState => "LoopContext",
         _ => "function",
@@ -104,6 +105,7 @@ internal static class Python
         Mapping m => [.. m.Keys],
         string s => [.. s.EnumerateRunes().Select(rune => (object?)rune.ToString())],
         Undefined => [],
+        Generator g => g.Take(),
         _ => throw new TemplateError($"'{TypeName(value)}' object is not iterable"),
     };
 
@@ -125,6 +127,7 @@ internal static class Python
         Mapping m => m.Items.ContainsKey(Mapping.Key(item)),
         Sequence s => s.Items.Any(other => AreEqual(other, item)),
         Undefined => false,
+        Generator g => g.Take().Any(other => AreEqual(other, item)),
         _ => throw new TemplateError($"argument of type '{TypeName(container)}' is not iterable"),
     };
 

@@ -170,6 +170,7 @@ internal sealed class ForStatement(
             ? inner => Frame.Capture(frame, captured => Loop(captured, inner, depth + 1))
             : null;
         var loop = new LoopState(list, depth, recurse);
+        bool completed = false; // Jinja's {% else %} is for loops none of whose rounds came to its end.
         for (int i = 0; i < list.Count; i++)
         {
             frame.Rendering.Step();
@@ -177,10 +178,12 @@ internal sealed class ForStatement(
             Frame inner = frame.Inner();
             inner.Scope["loop"] = loop;
             target.Assign(inner, list[i]);
-            if (Run(body, inner) == Flow.Break)
+            Flow flow = Run(body, inner);
+            completed |= flow == Flow.Next;
+            if (flow == Flow.Break)
                 break;
         }
-        return list.Count == 0 ? Run(otherwise, frame.Inner()) : Flow.Next;
+        return completed ? Flow.Next : Run(otherwise, frame.Inner());
     }
 
     private IReadOnlyList<object?> Filtered(Frame frame, IReadOnlyList<object?> list)

@@ -15,15 +15,16 @@ internal static class StringMethods
             "split" => a => Split(text, a, fromEnd: false),
             "rsplit" => a => Split(text, a, fromEnd: true),
             "splitlines" => a => new Sequence([.. SplitLines(text, a.Flag("keepends", false))]),
-            "startswith" => a => Affixes(a).Any(prefix => text.StartsWith(prefix, StringComparison.Ordinal)),
-            "endswith" => a => Affixes(a).Any(suffix => text.EndsWith(suffix, StringComparison.Ordinal)),
+            "startswith" => a => Affixes(a) is var prefixes && Part(text, a, out _) is { } part && prefixes.Any(part.StartsWithOrdinal),
+            "endswith" => a => Affixes(a) is var suffixes && Part(text, a, out _) is { } part && suffixes.Any(part.EndsWithOrdinal),
             "removeprefix" => a => a.Text("prefix") is var p && text.StartsWith(p, StringComparison.Ordinal) ? text[p.Length..] : text,
             "removesuffix" => a => a.Text("suffix") is var s && text.EndsWith(s, StringComparison.Ordinal) ? text[..^s.Length] : text,
             "replace" => a => Replace(text, a.Text("old"), a.Text("new"), a.Integer("count", -1)),
-            "find" => a => IndexOf(text, a.Text("sub")),
-            "rfind" => a => text.LastIndexOf(a.Text("sub"), StringComparison.Ordinal) is var i && i < 0 ? -1L : RuneCount(text[..i]),
-            "index" => a => IndexOf(text, a.Text("sub")) is >= 0 and var i ? i : throw new TemplateError("substring not found"),
-            "count" => a => Count(text, a.Text("sub")),
+            "find" => a => IndexOf(text, a, last: false),
+            "rfind" => a => IndexOf(text, a, last: true),
+            "index" => a => IndexOf(text, a, last: false) is >= 0 and var i ? i : throw new TemplateError("substring not found"),
+            "rindex" => a => IndexOf(text, a, last: true) is >= 0 and var i ? i : throw new TemplateError("substring not found"),
+            "count" => a => a.Text("sub") is var sub && Part(text, a, out _) is { } part ? Count(part, sub) : 0L,
             "upper" => _ => text.ToUpperInvariant(),
             "lower" => _ => text.ToLowerInvariant(),
             "casefold" => _ => text.ToLowerInvariant(),
@@ -37,7 +38,7 @@ internal static class StringMethods
             "isdigit" or "isnumeric" or "isdecimal" => _ => text.Length > 0 && text.All(char.IsDigit),
             "isalpha" => _ => text.Length > 0 && text.All(char.IsLetter),
             "isalnum" => _ => text.Length > 0 && text.All(char.IsLetterOrDigit),
-            "isspace" => _ => text.Length > 0 && text.All(char.IsWhiteSpace),
+            "isspace" => _ => text.Length > 0 && text.All(IsSpace),
             "isupper" => _ => text.Any(char.IsUpper) && !text.Any(char.IsLower),
             "islower" => _ => text.Any(char.IsLower) && !text.Any(char.IsUpper),
             "ljust" => a => Pad(text, a, left: false, right: true),
@@ -67,8 +68,10 @@ internal static class StringMethods
             end--;
         return text[start..end];
 
-        bool Strips(char c) => characters is null ? char.IsWhiteSpace(c) || c is >= '\x1c' and <= '\x1f' : characters.Contains(c);
+        bool Strips(char c) => characters is null ? IsSpace(c) : characters.Contains(c);
     }
+
+    private static bool IsSpace(char c) => char.IsWhiteSpace(c) || c is >= '\x1c' and <= '\x1f';
 
     public static string Replace(string text, string old, string replacement, long count)
     {
@@ -146,49 +149,89 @@ internal static class StringMethods
     private static List<string> SplitAt(string text, string separator, long limit, bool fromEnd)
     {
         var parts = new List<string>();
-        while (limit != 0)
+        int start = 0;
+        int end = text.Length;
+        for (; limit != 0; limit--)
         {
-            int at = fromEnd ? text.LastIndexOf(separator, StringComparison.Ordinal) : text.IndexOf(separator, StringComparison.Ordinal);
+            ReadOnlySpan<char> rest = text.AsSpan(start, end - start);
+            int at = fromEnd ? rest.LastIndexOf(separator, StringComparison.Ordinal) : rest.IndexOf(separator, StringComparison.Ordinal);
             if (at < 0)
                 break;
-            parts.Add(fromEnd ? text[(at + separator.Length)..] : text[..at]);
-            text = fromEnd ? text[..at] : text[(at + separator.Length)..];
-            limit--;
+            at += start;
+            parts.Add(fromEnd ? text[(at + separator.Length)..end] : text[start..at]);
+            (start, end) = fromEnd ? (start, at) : (at + separator.Length, end);
         }
-        parts.Add(text);
+        parts.Add(text[start..end]);
         if (fromEnd)
             parts.Reverse();
         return parts;
     }
 
+    // What is left when the limit is reached keeps the white space at its far end, as in Python.
     private static List<string> SplitSpaces(string text, long limit, bool fromEnd)
     {
         var parts = new List<string>();
-        text = Strip(text, null, true, true);
-        while (limit != 0)
+        int start = 0;
+        int end = text.Length;
+        while (true)
         {
-            int at = fromEnd ? LastSpace(text) : FirstSpace(text);
-            if (at < 0)
+            while (start < end && IsSpace(fromEnd ? text[end - 1] : text[start]))
+                (start, end) = fromEnd ? (start, end - 1) : (start + 1, end);
+            if (start == end)
                 break;
-            parts.Add(fromEnd ? text[(at + 1)..] : text[..at]);
-            text = fromEnd ? Strip(text[..at], null, false, true) : Strip(text[at..], null, true, false);
-            limit--;
+            (int from, int to) = (start, end);
+            if (limit-- != 0 && text.AsSpan(start, end - start) is var rest)
+                (from, to) = fromEnd ? (start + 1 + LastSpace(rest), end) : (start, FirstSpace(rest) is >= 0 and var at ? start + at : end);
+            parts.Add(text[from..to]);
+            (start, end) = fromEnd ? (start, from) : (to, end);
         }
-        if (text.Length > 0)
-            parts.Add(text);
         if (fromEnd)
             parts.Reverse();
         return parts;
 
-        static int FirstSpace(string s) => s.AsSpan().IndexOfAny(" \t\n\r\v\f\u0085\u00a0\u2028\u2029\u3000");
-        static int LastSpace(string s) => s.AsSpan().LastIndexOfAny(" \t\n\r\v\f\u0085\u00a0\u2028\u2029\u3000");
+        static int FirstSpace(ReadOnlySpan<char> s)
+        {
+            for (int i = 0; i < s.Length; i++)
+                if (IsSpace(s[i]))
+                    return i;
+            return -1;
+        }
+
+        static int LastSpace(ReadOnlySpan<char> s)
+        {
+            int i = s.Length - 1;
+            while (i >= 0 && !IsSpace(s[i]))
+                i--;
+            return i;
+        }
     }
 
-    private static long IndexOf(string text, string part)
+    private static long IndexOf(string text, Arguments arguments, bool last)
     {
-        int at = text.IndexOf(part, StringComparison.Ordinal);
-        return at < 0 ? -1 : RuneCount(text[..at]);
+        string sought = arguments.Text("sub");
+        if (Part(text, arguments, out long start) is not { } part)
+            return -1;
+        int at = last ? part.LastIndexOf(sought, StringComparison.Ordinal) : part.IndexOf(sought, StringComparison.Ordinal);
+        return at < 0 ? -1 : start + RuneCount(part[..at]);
     }
+
+    // The part that optional start and end arguments name, or null where it begins after the end.
+    private static string? Part(string text, Arguments arguments, out long start)
+    {
+        object? from = arguments.Next("start", null);
+        object? to = arguments.Next("end", null);
+        start = 0;
+        if (from is null && to is null)
+            return text;
+        long length = RuneCount(text);
+        if (Python.TryInteger(from, out long index))
+            start = Math.Max(0, index < 0 ? index + length : index);
+        return start > length ? null : (string?)Members.Slice(text, from, to, null);
+    }
+
+    private static bool StartsWithOrdinal(this string text, string prefix) => text.StartsWith(prefix, StringComparison.Ordinal);
+
+    private static bool EndsWithOrdinal(this string text, string suffix) => text.EndsWith(suffix, StringComparison.Ordinal);
 
     private static long RuneCount(string text) => text.EnumerateRunes().Count();
 

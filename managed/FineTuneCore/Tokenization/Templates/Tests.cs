@@ -21,8 +21,8 @@ internal static class Tests
             "string" => value is string,
             "mapping" => value is Mapping,
             "sequence" => value is string or Sequence or Mapping or Undefined,
-            "iterable" => value is string or Sequence or Mapping or Undefined or LoopState,
-            "callable" => value is Callable or LoopState,
+            "iterable" => value is string or Sequence or Mapping or Undefined or Generator or LoopState,
+            "callable" => value is Callable or Undefined or LoopState,
             "sameas" => arguments.Required("other") is var other && (ReferenceEquals(value, other)
                 || value is bool or long or string or null && value?.GetType() == other?.GetType() && Python.AreEqual(value, other)),
             "escaped" => false,

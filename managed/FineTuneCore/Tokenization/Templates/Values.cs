@@ -10,6 +10,19 @@ internal sealed class Sequence(IReadOnlyList<object?> items, bool isTuple = fals
     public bool IsTuple { get; } = isTuple;
 }
 
+/// <summary>A Python generator, which is what filters such as map and select give: always true, without length or items, empty once read.</summary>
+internal sealed class Generator(IReadOnlyList<object?> items)
+{
+    private IReadOnlyList<object?> _rest = items;
+
+    public IReadOnlyList<object?> Take()
+    {
+        IReadOnlyList<object?> items = _rest;
+        _rest = [];
+        return items;
+    }
+}
+
 /// <summary>A Python dict: keys in order of insertion, equal as Python compares them.</summary>
 internal sealed class Mapping
 {

@@ -43,6 +43,23 @@ public sealed class ExampleEncoderTests : IDisposable
             "<|im_start|>user\nB<|im_end|>\n<|im_start|>assistant\n[B<|im_end|>]\n<|im_start|>user\nB<|im_end|>\n<|im_start|>assistant\n[B<|im_end|>]\n");
     }
 
+    // A call in the history is written without the thinking block, whose beginning looks like the call's.
+    [Theory]
+    [InlineData("{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' and loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{{ m.content }}{% for c in m.tool_calls %}{{ '<tool>' + c.function.name + '</tool>' }}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+        "assistant\n[<tool>find</tool><|im_end|>]\n<|im_start|>tool\n7<|im_end|>\n<|im_start|>assistant\n[<think>\n\n</think>\n\nIt is 7.<|im_end|>]\n")]
+    // Tools stand before the last message that is none of the assistant's; without its call the assistant's turn is refused, as Mistral's does.
+    [InlineData("{% set others = messages | rejectattr('role', 'equalto', 'assistant') | list %}{% for m in messages %}{% if m == others[-1] %}{{ '(tools)' }}{% endif %}{% if m.tool_calls %}{{ '<tool>' + m.tool_calls[0].function.name + '</tool></s>' }}{% elif m.role == 'assistant' %}{% if messages[loop.index0 - 1].role != 'tool' %}{{ raise_exception('call first') }}{% endif %}{{ m.content + '</s>' }}{% else %}{{ '{' + m.content + '}' }}{% endif %}{% endfor %}",
+        "{A}[<tool>find</tool></s>](tools){7}[It is 7.</s>]")]
+    public void A_turn_that_calls_tools_is_trained_as_a_whole(string template, string expected)
+    {
+        using JsonDocument messages = JsonDocument.Parse("""
+            [{"role": "user", "content": "A"}, {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "find", "arguments": {}}}]},
+             {"role": "tool", "content": "7"}, {"role": "assistant", "content": "It is 7."}]
+            """);
+        var chat = new ChatExample(ExampleFormat.Messages, Here, [.. messages.RootElement.EnumerateArray()], [false, true, false, true], null);
+        Masked(template, chat).Should().EndWith(expected);
+    }
+
     [Fact]
     public void A_turn_of_weight_0_is_not_trained() =>
         Masked(ChatMl, Chat("A", "B", "C", "D") with { Trained = [false, false, false, true] }).Should().Contain("assistant\nB<|im_end|>\n").And.EndWith("[D<|im_end|>]\n");

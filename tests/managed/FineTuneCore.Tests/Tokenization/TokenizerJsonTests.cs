@@ -118,6 +118,37 @@ public sealed class TokenizerJsonTests
     }
 
     [Theory]
+    [InlineData("", new[] { 1, 4 })]
+    [InlineData(""", "add_bos_token": true, "add_eos_token": false""", new[] { 1, 4 })]
+    [InlineData(""", "add_bos_token": false""", new[] { 4 })]
+    [InlineData(""", "add_eos_token": true""", new[] { 1, 4, 2 })]
+    [InlineData(""", "add_bos_token": false, "add_eos_token": true""", new[] { 4, 2 })]
+    public void The_configuration_says_whether_texts_begin_and_end_with_special_tokens(string flags, int[] ids)
+    {
+        using var directory = new TemporaryDirectory();
+        directory.File("tokenizer_config.json", $$"""{"bos_token": "<s>", "eos_token": "</s>"{{flags}}}""");
+        Tokenizer tokenizer = Load(directory, post: """
+            {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+             "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}
+            """);
+        tokenizer.Encode("a", addSpecialTokens: true).Ids.Should().Equal(ids);
+        tokenizer.Encode("a", addSpecialTokens: false).Ids.Should().Equal(4);
+        (tokenizer.AddsBos, tokenizer.AddsEos).Should().Be((ids[0] == 1, ids[^1] == 2));
+    }
+
+    [Fact]
+    public void Tokens_that_the_configuration_names_are_special_where_the_vocabulary_has_them()
+    {
+        using var directory = new TemporaryDirectory();
+        directory.File("tokenizer_config.json",
+            """{"bos_token": {"__type": "AddedToken", "content": "<s>"}, "pad_token": "[PAD]", "additional_special_tokens": ["abc", "[X]"]}""");
+        Tokenizer tokenizer = Load(directory);
+        tokenizer.Encode("a<s>abcb", false).Ids.Should().Equal(4, 1, 11, 5);
+        tokenizer.Decode([4, 1, 11, 5], skipSpecialTokens: true).Should().Be("ab");
+        tokenizer.VocabSize.Should().Be(12, "no ids are made up for names that the vocabulary lacks");
+    }
+
+    [Theory]
     [InlineData("normalizer", """{"type": "Nmt2"}""", "$.normalizer is the normalizer Nmt2")]
     [InlineData("pre_tokenizer", """{"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]}""", "$.pre_tokenizer.pretokenizers[0] is the pre-tokenizer UnicodeScripts")]
     [InlineData("pre_tokenizer", """{"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"}""", "$.pre_tokenizer.pattern.Regex")]
