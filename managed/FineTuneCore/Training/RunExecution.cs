@@ -35,6 +35,7 @@ internal sealed class RunExecution : IDisposable
     private double _secondsBefore;
     private long _started;
     private int _firstStep;
+    private long _firstStepBegan;
     private long _tokens;
     private double _stepSeconds;
 
@@ -83,6 +84,7 @@ internal sealed class RunExecution : IDisposable
     private void Step()
     {
         long begin = Stopwatch.GetTimestamp();
+        if (_firstStepBegan == 0) _firstStepBegan = begin;
         StepResult result = _loop.Run(_step, _updates);
         double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
         _step++;
@@ -102,7 +104,7 @@ internal sealed class RunExecution : IDisposable
         }
 
         double elapsed = Seconds - _secondsBefore;
-        double remaining = elapsed / (_step - _firstStep) * (_run.TotalSteps - _step);
+        double remaining = Stopwatch.GetElapsedTime(_firstStepBegan).TotalSeconds / (_step - _firstStep) * (_run.TotalSteps - _step);
         var completed = new StepCompleted(
             _step, result.Loss, result.LearningRate, result.GradientNorm, result.Tokens / seconds, _trainedTokens, elapsed, remaining, result.Skipped);
         _metrics!.Step(completed);

@@ -39,7 +39,7 @@ public sealed partial class SteadyStateTests
         while (step < 2 * run.Batches.StepsPerEpoch) run.Loop.Run(step, step++);
 
         long native = run.NativeBytes, smallestHeapGrowth = long.MaxValue;
-        for (int window = 0; window < 5; window++)
+        for (int window = 0; window < 40 && smallestHeapGrowth != 0; window++)
         {
             long heap = HeapBytes(), before = GC.GetAllocatedBytesForCurrentThread();
             for (int end = step + Steps; step < end; step++) run.Loop.Run(step, step);
