@@ -52,7 +52,7 @@ internal sealed record LoraOptions
         if (module.Kind != WeightKind.Linear) return false;
         if (ExcludeModules.Any(name => Matches(module.Name, name))) return false;
         if (LayersToTransform.Count > 0 && !LayersToTransform.Contains(LayerOf(module.Name))) return false;
-        if (TargetIsRegex) return Regex.IsMatch(module.Name, $"^(?:{TargetModules[0]})$");
+        if (TargetIsRegex) return IsMatch(module.Name, $"^(?:{TargetModules[0]})$");
         return TargetModules is ["all-linear"] || TargetModules.Any(name => Matches(module.Name, name));
     }
 
@@ -64,10 +64,23 @@ internal sealed record LoraOptions
     private static int LayerOf(string module) =>
         Regex.Match(module, @"\.layers\.(\d+)\.") is { Success: true } match ? int.Parse(match.Groups[1].Value) : -1;
 
+    /// <summary>Patterns come from files of others: one that backtracks without end is an error, not a hang.</summary>
+    private static bool IsMatch(string module, string pattern)
+    {
+        try
+        {
+            return Regex.IsMatch(module, pattern, RegexOptions.None, TimeSpan.FromSeconds(1));
+        }
+        catch (RegexMatchTimeoutException e)
+        {
+            throw FineTuneException.Failed($"the adapter's pattern '{pattern}' takes too long on {module}; list the modules by name.", e);
+        }
+    }
+
     private static T Pattern<T>(IReadOnlyDictionary<string, T> patterns, string module, T otherwise)
     {
         foreach ((string pattern, T value) in patterns)
-            if (Regex.IsMatch(module, $@"(^|\.){pattern}$")) return value;
+            if (IsMatch(module, $@"(^|\.){pattern}$")) return value;
         return otherwise;
     }
 }

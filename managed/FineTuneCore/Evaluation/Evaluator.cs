@@ -55,7 +55,7 @@ public static class Evaluator
         int tokens = window ?? Math.Min(1024, model.ContextLength);
         if (tokens > model.ContextLength)
             throw FineTuneException.Usage($"window is {tokens}, but the model's context is {model.ContextLength}; choose up to that.");
-        if (!File.Exists(file)) throw FineTuneException.Usage($"{file} does not exist; expected a UTF-8 text.");
+        if (!File.Exists(file)) throw FineTuneException.Usage($"{file} is not a file; expected a UTF-8 text.");
         int[] ids = [.. model.Tokenizer.Encode(File.ReadAllText(file), addSpecialTokens: false).Ids];
         using var decoder = new Decoder(model.Weights, BufferMode.Inference, tokens, tokens);
         // Hugging Face's recipe has a BOS only where the tokenizer adds one; the other two put one before every window.

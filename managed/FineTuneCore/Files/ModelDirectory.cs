@@ -25,7 +25,7 @@ internal sealed class ModelDirectory
         {
             string path = Snapshot(name) ?? name;
             if (System.IO.File.Exists(System.IO.Path.Combine(path, "config.json"))) return new ModelDirectory(System.IO.Path.GetFullPath(path));
-            throw FineTuneException.Failed($"{path} has no config.json; --model expects a Hugging Face model directory (config.json, *.safetensors, tokenizer.json).");
+            throw FineTuneException.Failed($"{path} has no config.json; expected a Hugging Face model directory (config.json, *.safetensors, tokenizer.json).");
         }
 
         tried.Add(System.IO.Path.GetFullPath(name));

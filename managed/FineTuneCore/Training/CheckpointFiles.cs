@@ -91,7 +91,8 @@ internal static class CheckpointFiles
         foreach (string leftover in Directory.EnumerateFiles(runDirectory, "*.tmp-*").ToArray()) File.Delete(leftover);
     }
 
-    private static bool IsLeftover(string path) => Path.GetFileName(path) is var name
+    /// <summary>Whether a killed writer left this behind.</summary>
+    internal static bool IsLeftover(string path) => Path.GetFileName(path) is var name
         && (name.Contains(".tmp-", StringComparison.Ordinal) || name.Contains(".old-", StringComparison.Ordinal));
 
     private static void Delete(string path)

@@ -39,7 +39,7 @@ public sealed class FineTuner
         if (_options.Resume && _options.Output is null) throw FineTuneException.Usage("--resume needs --output, the directory of the run to continue.");
         string output = _options.Output ??= DefaultOutput();
         if (File.Exists(output)) throw FineTuneException.Usage($"{output} is a file, expected a directory that is new or empty; choose another --output.");
-        if (!_options.Resume && Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
+        if (!_options.Resume && Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any(entry => !CheckpointFiles.IsLeftover(entry)))
             throw FineTuneException.Usage($"{output} exists and is not empty; choose another --output, or continue its run with --resume.");
         if (_options.Resume && !Directory.Exists(output)) throw FineTuneException.Usage($"{output} does not exist, so there is no run to resume.");
 
@@ -50,11 +50,9 @@ public sealed class FineTuner
         preparation.Load();
         Directory.CreateDirectory(output);
         CheckpointFiles.RemoveLeftovers(output);
-        if (!_options.Resume)
-        {
-            RunDirectory.WriteConfig(output, _options);
-            AtomicFile.Write(Path.Combine(output, RunManifest.FileName), stream => stream.Write(Manifest(preparation, hashes).ToJson()));
-        }
+        if (!_options.Resume) RunDirectory.WriteConfig(output, _options);
+        string manifest = Path.Combine(output, RunManifest.FileName);
+        if (!File.Exists(manifest)) AtomicFile.Write(manifest, stream => stream.Write(Manifest(preparation, hashes).ToJson()));
 
         using var run = new RunExecution(preparation, fingerprint, output, e => Report(e, progress));
         return run.Execute(cancellation);
