@@ -93,6 +93,7 @@ internal sealed class RunPreparation : IDisposable
             LoraPlusRatio = (float)Options.LoraPlusRatio,
             Seed = (ulong)Options.Seed,
         });
+        if (Options.Method == FineTuneMethod.QLora) _choices.Add(BaseText(_weights));
         if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);
         if (Options.InitAdapter is { } adapter) AdapterFiles.Read(AdapterFiles.Resolve(adapter), _weights);
         _decoder = new Decoder(_weights, Mode, MaxRows, Options.SequenceLength!.Value);
@@ -254,6 +255,16 @@ internal sealed class RunPreparation : IDisposable
         }
 
         return bytes;
+    }
+
+    /// <summary>What a QLoRA base takes, and what of it stays wide.</summary>
+    private static string BaseText(DecoderWeights weights)
+    {
+        WeightMatrix[] quantised = [.. weights.Matrices.Select(m => m.Weight).Where(w => w.Format == WeightFormat.Nf4)];
+        long count = quantised.Sum(w => w.Rows * w.Columns), bytes = quantised.Sum(w => w.ByteCount);
+        IEnumerable<string> wide = weights.Matrices.Where(m => m.Weight.Format != WeightFormat.Nf4)
+            .Select(m => $"{m.Module.Name} {m.Weight.Format.ToString().ToLowerInvariant()} {Megabytes(m.Weight.ByteCount)}");
+        return $"base nf4: {count:N0} weights of {quantised.Length} linears in {Megabytes(bytes)} ({(double)bytes / count:F3} bytes each); wide: {string.Join(", ", wide)}, norms and biases f32";
     }
 
     private static string Megabytes(long bytes) => bytes >= 10_000_000_000 ? $"{bytes / 1e9:F1} GB" : $"{bytes / 1e6:F1} MB";
