@@ -1,0 +1,58 @@
+// What stands behind the handles of ftc.h in the CUDA library.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/runtime.h"
+#include "ftc.h"
+
+namespace ftc::cuda {
+
+struct CublasLt; // matmul.h
+
+// A mistake only the device could see: kernels record the first one, ftc_stream_synchronize reports it.
+struct LateError {
+    int32_t kind;  // LateErrorKind, 0 = none
+    int32_t reserved;
+    int64_t index; // of the element
+    int64_t value; // what it is
+    int64_t limit; // what it should be below (or at least, for key intervals)
+};
+
+enum LateErrorKind : int32_t {
+    kLateNone = 0,
+    kLateId,              // ids[index] outside [0, limit)
+    kLatePosition,        // positions[index] outside [0, limit)
+    kLateTarget,          // targets[index] neither FTC_IGNORE_INDEX nor in [0, limit)
+    kLateKeyBegin,        // key_begin[index] below limit: it goes back
+};
+
+} // namespace ftc::cuda
+
+struct ftc_context {
+    int32_t device = 0;
+    int32_t multiprocessors = 0;
+    int32_t compute_capability = 0;      // 10 * major + minor
+    int32_t shared_bytes_per_block = 0;  // the opt-in maximum
+    int64_t memory_limit_bytes = 0;      // 0: none
+    int64_t memory_used_bytes = 0;
+    ftc::cuda::LateError* late_error = nullptr;      // [device]
+    ftc::cuda::LateError* late_error_host = nullptr; // pinned
+    cudaStream_t side_stream = nullptr;  // dequantisation ahead of the GEMM that needs it
+    cudaEvent_t side_ready = nullptr;
+    cudaEvent_t main_ready = nullptr;
+    ftc::cuda::CublasLt* cublaslt = nullptr; // loaded at the first matmul
+    bool dead = false;
+};
+
+struct ftc_stream {
+    ftc_context* context;
+    cudaStream_t handle;
+};
+
+struct ftc_buffer {
+    ftc_context* context;
+    void* data;
+    int64_t size_bytes;
+    bool owned;
+};
