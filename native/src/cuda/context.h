@@ -21,10 +21,14 @@ struct LateError {
 
 enum LateErrorKind : int32_t {
     kLateNone = 0,
-    kLateId,              // ids[index] outside [0, limit)
-    kLatePosition,        // positions[index] outside [0, limit)
-    kLateTarget,          // targets[index] neither FTC_IGNORE_INDEX nor in [0, limit)
-    kLateKeyBegin,        // key_begin[index] below limit: it goes back
+    kLateEmbeddingForwardId,       // ids[index] outside [0, limit)
+    kLateEmbeddingBackwardId,
+    kLateRopeForwardPosition,      // positions[index] outside [0, limit)
+    kLateRopeBackwardPosition,
+    kLateCrossEntropyTarget,       // targets[index] neither FTC_IGNORE_INDEX nor in [0, limit)
+    kLateAttentionForwardKeyBegin, // key_begin[index] below limit: it goes back
+    kLateAttentionBackwardKeyBegin,
+    kLateNestedMap,                // nested_map[index] not above the value before it
 };
 
 } // namespace ftc::cuda
