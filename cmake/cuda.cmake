@@ -52,7 +52,6 @@ function(ftc_add_cuda_kernels name architectures)
     "SHELL:-Werror all-warnings" -Xptxas=-warn-spills,-warn-lmem-usage -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off)
 endfunction()
 
-# Sources that spill on purpose are named in spills.txt, with the reason; everywhere else a spill is an error of ptxas.
 function(ftc_check_cuda_library target)
   target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--no-undefined -Wl,--exclude-libs,ALL -Wl,--as-needed
                       -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/ftc.map)
