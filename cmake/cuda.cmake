@@ -94,6 +94,6 @@ if(FTC_NVCC)
 
   add_library(ftc_cuda SHARED ${cuda_objects})
   set_target_properties(ftc_cuda PROPERTIES LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
-  target_link_libraries(ftc_cuda PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+  target_link_libraries(ftc_cuda PRIVATE cudart_static Threads::Threads ${CMAKE_DL_LIBS} rt)
   ftc_check_cuda_library(ftc_cuda)
 endif()
