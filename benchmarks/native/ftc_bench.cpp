@@ -62,7 +62,8 @@ struct Runner {
             a(context, 16 * k), b(context, n * 16), s(context, kMaxRows * 16), da(context, 16 * k), db(context, n * 16),
             dw(context, n * k);
         int64_t bytes = 0;
-        check(ftc_linear_workspace_bytes(context, kMaxRows, k, n, 16, &bytes));
+        const ftc_linear_workspace_params query{sizeof(query), FTC_F32, FTC_WEIGHT_F32, 0, kMaxRows, k, n, 16};
+        check(ftc_linear_workspace_bytes(context, &query, &bytes));
         const Buffer workspace(context, bytes / 4);
         std::vector<uint32_t> tokens(kMaxRows, 1);
 

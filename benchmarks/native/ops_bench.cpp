@@ -107,7 +107,9 @@ struct Runner {
 
     void loss(int64_t rows, int64_t hidden_size, int64_t vocab_size) const {
         int64_t bytes = 0;
-        check(ftc_linear_cross_entropy_workspace_bytes(context, rows, hidden_size, vocab_size, &bytes));
+        const ftc_cross_entropy_workspace_params query{sizeof(query), FTC_F32, FTC_WEIGHT_F32, 0,
+                                                       rows, hidden_size, vocab_size};
+        check(ftc_linear_cross_entropy_workspace_bytes(context, &query, &bytes));
         const Buffer x(context, rows * hidden_size), dx(context, rows * hidden_size), nll(context, rows),
             w(context, vocab_size * hidden_size), workspace(context, bytes / 4 + 1);
         std::vector<int32_t> targets(static_cast<size_t>(rows), 1);

@@ -8,7 +8,7 @@ namespace FineTuneCore.Native;
 public static class NativeLibraryLoader
 {
     private const int ExpectedMajor = 0;
-    private const int ExpectedMinor = 1;
+    private const int ExpectedMinor = 2;
     private static readonly Lock Gate = new();
     private static string? _loadedFrom;
     private static nint _library;

@@ -20,7 +20,7 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_linear_workspace_bytes(
-        ContextHandle context, long rows, long inFeatures, long outFeatures, long rank, out long bytes);
+        ContextHandle context, in LinearWorkspaceParams parameters, out long bytes);
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_linear_cross_entropy(
@@ -29,5 +29,5 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_linear_cross_entropy_workspace_bytes(
-        ContextHandle context, long rows, long hiddenSize, long vocabSize, out long bytes);
+        ContextHandle context, in CrossEntropyWorkspaceParams parameters, out long bytes);
 }

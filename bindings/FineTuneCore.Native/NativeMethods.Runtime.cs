@@ -14,6 +14,9 @@ internal static partial class NativeMethods
     internal static partial nint ftc_last_error_message();
 
     [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_get_device_count(out int count);
+
+    [LibraryImport(Library)]
     internal static partial FtcStatus ftc_context_create(out ContextHandle context, in ContextParams parameters);
 
     [LibraryImport(Library)]

@@ -16,5 +16,5 @@ internal static partial class NativeMethods
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_weight_dequantize(
-        StreamHandle stream, nint y, long yRowStride, in Weight weight, long rowBegin, long rowCount);
+        StreamHandle stream, nint y, int yDtype, long yRowStride, in Weight weight, long rowBegin, long rowCount);
 }

@@ -1,6 +1,6 @@
 /* ftc.h: fine-tuning kernels for decoder language models, behind one C ABI.
  *
- * Libraries that implement it: `ftc` (any x86-64 CPU); CUDA follows under the same contract.
+ * Libraries that implement it, all with the same exports: `ftc` (any x86-64 CPU) and `ftc_cuda` (NVIDIA GPUs from sm_80).
  *
  * How to read this file
  *   [device]  memory of the stream's device. For the CPU library that is ordinary memory.
@@ -51,7 +51,7 @@ typedef int32_t ftc_status;
 #define FTC_ERROR_INTERNAL (-5)         /* a defect of this library                                               */
 
 #define FTC_VERSION_MAJOR 0
-#define FTC_VERSION_MINOR 1
+#define FTC_VERSION_MINOR 2
 #define FTC_VERSION_PATCH 0
 
 /* Version of the loaded library, as major * 1000000 + minor * 1000 + patch. Minor changes of 0.x may change the ABI. */
@@ -62,11 +62,15 @@ FTC_API const char* ftc_last_error_message(void);
 
 /* ---- Context: one device, its threads and its memory limit ----------------------------------------------------- */
 
+/* [host] Devices this library can open: 1 for the CPU, the GPUs of compute capability 8.0 and up for CUDA.
+ * Errors: UNSUPPORTED with the reason when there is none (no driver, a driver too old, no GPU). */
+FTC_API ftc_status ftc_get_device_count(int32_t* count);
+
 typedef struct ftc_context ftc_context;
 
 typedef struct ftc_context_params {
     uint32_t struct_size;
-    int32_t device_index;        /* 0 on the CPU                                                                   */
+    int32_t device_index;        /* below ftc_get_device_count                                                     */
     int32_t threads;             /* CPU: 0 = min(affinity mask, ceil(cgroup cpu.max)); otherwise 1..256            */
     int32_t reserved;
     int64_t memory_limit_bytes;  /* buffers of this context together; 0 = what the machine has free                */
@@ -80,7 +84,7 @@ typedef struct ftc_context_info {
     int64_t memory_used_bytes;      /* by this context's buffers                                                   */
     char device_kind[16];           /* "cpu", "cuda"                                                               */
     char device_name[64];           /* CPU or GPU model                                                            */
-    char isa[16];                   /* "portable", "avx2", "avx512"; the environment's FTC_CPU_ISA forces one      */
+    char isa[16];                   /* "portable", "avx2", "avx512" (the environment's FTC_CPU_ISA forces one); "sm_90" */
 } ftc_context_info;
 
 /* Errors: INVALID_ARGUMENT (threads out of range, device_index), UNSUPPORTED (FTC_CPU_ISA names an ISA this CPU lacks). */
@@ -147,7 +151,8 @@ typedef struct ftc_weight {
     float nested_offset;
     int32_t block_size;         /* NF4: 64                                                                          */
     int32_t nested_block_size;  /* NF4 nested: 256                                                                  */
-    int32_t reserved;
+    int32_t border;             /* F32, BF16: columns behind every row and rows below the last (of row_stride) that
+                                   a linear layer may overwrite: ftc_linear_get_layout. 0 = none                    */
 } ftc_weight;
 
 /* ---- NF4 quantisation ------------------------------------------------------------------------------------------------ */
@@ -164,9 +169,10 @@ FTC_API ftc_status ftc_nf4_quantize(ftc_stream* stream, uint8_t* codes, float* a
 FTC_API ftc_status ftc_nf4_quantize_absmax(ftc_stream* stream, uint8_t* codes, float* nested_absmax, float* nested_offset,
                                            const float* absmax, const float* nested_map, int64_t count);
 
-/* y [device] out fp32 [row_count, cols] = rows [row_begin, row_begin + row_count) of any weight format. */
-FTC_API ftc_status ftc_weight_dequantize(ftc_stream* stream, float* y, int64_t y_row_stride, const ftc_weight* weight,
-                                         int64_t row_begin, int64_t row_count);
+/* y [device] out [row_count, cols] = rows [row_begin, row_begin + row_count) of any weight format: the fp32 value, rounded
+ * once more when y_dtype is BF16. */
+FTC_API ftc_status ftc_weight_dequantize(ftc_stream* stream, void* y, int32_t y_dtype, int64_t y_row_stride,
+                                         const ftc_weight* weight, int64_t row_begin, int64_t row_count);
 
 /* ---- Embedding ---------------------------------------------------------------------------------------------------------- */
 
@@ -179,7 +185,8 @@ typedef struct ftc_embedding_params {
 } ftc_embedding_params;
 
 /* y[i] = W[ids[i]].   y [device] out [rows, cols]   ids [device] in int32 [rows]   weight F32 or BF16 [vocab_size, cols]
- * Errors: INVALID_ARGUMENT when an id lies outside [0, vocab_size). */
+ * Errors: INVALID_ARGUMENT when an id lies outside [0, vocab_size); what only the device can see (ids, positions, targets,
+ * key_begin) is reported by CUDA at ftc_stream_synchronize. */
 FTC_API ftc_status ftc_embedding_forward(ftc_stream* stream, void* y, const int32_t* ids, const ftc_weight* weight,
                                          const ftc_embedding_params* params);
 /* dweight[ids[i]] += dy[i], in the order of i.   dweight [device] inout fp32 [vocab_size, hidden_size] */
@@ -327,17 +334,20 @@ typedef struct ftc_linear_params {
     int64_t dweight_row_stride;
     int32_t accumulate;                 /* 1: forward y += ..., backward dx += ...; 0: written                                */
     uint32_t dropout_step;
+    int32_t x_border, dy_border;        /* columns behind every row of x and of dy that the op may overwrite; 0 = none        */
     const uint32_t* dropout_samples;    /* [device] [rows], or NULL when no segment drops                                     */
     const uint32_t* dropout_positions;  /* [device] [rows]                                                                    */
 } ftc_linear_params;
 
-/* Strides a library wants for a linear layer of this shape; larger ones are as right, only slower. */
+/* What a library wants for a linear layer of this shape; other strides and borders are as right, only slower.
+ * With a border LoRA rides inside the one matrix product: [X | S] [W | B]^T forward, [dY | dS] [W ; A] backward. X, dY and
+ * the weight then have `border` more columns, which lie inside their row strides, and the weight `border` more rows. */
 typedef struct ftc_linear_layout {
     uint32_t struct_size;
-    int32_t reserved;
-    int64_t x_row_stride;      /* for x and dx: >= in_features (+ rank where a border pays)                                    */
-    int64_t y_row_stride;      /* for y and dy                                                                                 */
-    int64_t weight_row_stride; /* for F32 and BF16 weights                                                                     */
+    int32_t border;            /* 0 where it does not pay                                                                     */
+    int64_t x_row_stride;      /* for x and dx: >= in_features + border                                                       */
+    int64_t y_row_stride;      /* for y and dy: >= out_features + border                                                      */
+    int64_t weight_row_stride; /* for F32 and BF16 weights: >= in_features + border                                           */
 } ftc_linear_layout;
 
 FTC_API ftc_status ftc_linear_get_layout(ftc_context* context, int64_t in_features, int64_t out_features, int64_t rank,
@@ -357,9 +367,19 @@ FTC_API ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dwei
                                        const void* x, const ftc_weight* weight, const ftc_lora_segment* segments,
                                        int32_t segment_count, const ftc_linear_params* params, void* workspace,
                                        int64_t workspace_bytes);
-/* Bytes of workspace for forward or backward of up to `rows` rows with total rank `rank` (0 without adapters). */
-FTC_API ftc_status ftc_linear_workspace_bytes(ftc_context* context, int64_t rows, int64_t in_features,
-                                              int64_t out_features, int64_t rank, int64_t* bytes);
+typedef struct ftc_linear_workspace_params {
+    uint32_t struct_size;
+    int32_t dtype;         /* of the activations                                        */
+    int32_t weight_format; /* FTC_WEIGHT_*                                              */
+    int32_t border;        /* of weight, x and dy, the smallest of them                 */
+    int64_t rows;          /* the most rows a call will have                            */
+    int64_t in_features, out_features;
+    int64_t rank;          /* of all segments together, 0 without adapters              */
+} ftc_linear_workspace_params;
+
+/* Bytes of workspace for forward or backward. */
+FTC_API ftc_status ftc_linear_workspace_bytes(ftc_context* context, const ftc_linear_workspace_params* params,
+                                              int64_t* bytes);
 
 /* ---- Linear head + cross-entropy in chunks --------------------------------------------------------------------------------------------- */
 
@@ -386,8 +406,18 @@ FTC_API ftc_status ftc_linear_cross_entropy(ftc_stream* stream, float* nll, int3
                                             const void* x, const ftc_weight* weight, const int32_t* targets,
                                             const ftc_cross_entropy_params* params, void* workspace,
                                             int64_t workspace_bytes);
-FTC_API ftc_status ftc_linear_cross_entropy_workspace_bytes(ftc_context* context, int64_t rows, int64_t hidden_size,
-                                                            int64_t vocab_size, int64_t* bytes);
+typedef struct ftc_cross_entropy_workspace_params {
+    uint32_t struct_size;
+    int32_t dtype;         /* of x and dx                    */
+    int32_t weight_format; /* FTC_WEIGHT_*                   */
+    int32_t reserved;
+    int64_t rows;          /* the most rows a call will have */
+    int64_t hidden_size, vocab_size;
+} ftc_cross_entropy_workspace_params;
+
+FTC_API ftc_status ftc_linear_cross_entropy_workspace_bytes(ftc_context* context,
+                                                            const ftc_cross_entropy_workspace_params* params,
+                                                            int64_t* bytes);
 
 /* ---- Optimisers on flat fp32 arrays ------------------------------------------------------------------------------------------------------ */
 

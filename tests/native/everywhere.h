@@ -1,5 +1,5 @@
-// How a kernel is held against its definition: on every instruction set and thread count, and as accurate as plain
-// fp32.
+// How a kernel is held against its definition: in every variant of the library, with every thread count, and as accurate
+// as plain fp32.
 #pragma once
 
 #include <algorithm>
@@ -25,23 +25,24 @@ inline void expect_same_bits(const Outputs& a, const Outputs& b, const std::stri
     }
 }
 
-// Runs the op on every instruction set with 1, 2 and 3 threads. Thread counts must agree bit for bit, and so must AVX2
-// and AVX-512; padding must be untouched. Returns one set of outputs per instruction set.
+// Runs the op in every variant of the library and with every thread count. Thread counts must agree bit for bit, and so
+// must the variants that promise it; padding must be untouched. Returns one set of outputs per variant.
 inline std::vector<std::pair<std::string, Outputs>> run_everywhere(const std::function<Outputs(Device&)>& op) {
     std::vector<std::pair<std::string, Outputs>> results;
-    for (const std::string& isa : isas()) {
+    for (const std::string& variant : variants()) {
         Outputs first;
-        for (const int32_t threads : {1, 2, 3}) {
-            Device device(isa, threads);
+        for (const int32_t threads : thread_counts()) {
+            Device device(variant, threads);
             Outputs outputs = op(device);
-            for (const Matrix& m : outputs) m.expect_padding_untouched(isa);
+            for (const Matrix& m : outputs) m.expect_padding_untouched(variant);
             if (threads == 1)
                 first = std::move(outputs);
             else
-                expect_same_bits(first, outputs, isa + " with " + std::to_string(threads) + " threads");
+                expect_same_bits(first, outputs, variant + " with " + std::to_string(threads) + " threads");
         }
-        if (isa == "avx512") expect_same_bits(results.back().second, first, "avx2 and avx512");
-        results.emplace_back(isa, std::move(first));
+        for (const auto& [other, bits] : results)
+            if (other == same_bits_as(variant)) expect_same_bits(bits, first, other + " and " + variant);
+        results.emplace_back(variant, std::move(first));
     }
     return results;
 }

@@ -1,47 +1,41 @@
-// What every native test needs: contexts of a forced instruction set, and the machine's choice of them.
+// What every native test needs: contexts of the library under test, in each of the ways it can compute.
 #pragma once
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string>
 #include <vector>
 
-#include "core/isa.h"
 #include "ftc.h"
+#include "variants.h"
 
 namespace ftc::testing {
 
-// The instruction sets this machine can run.
-inline std::vector<std::string> isas() {
-    std::vector<std::string> names;
-    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
-        if (isa <= best_isa()) names.emplace_back(isa_name(isa));
-    return names;
-}
-
-// A context and its stream on one instruction set ("" = the default choice).
+// A context and its stream in one variant ("" = the default choice).
 class Device {
 public:
-    explicit Device(const std::string& isa = "", int32_t threads = 1, int64_t memory_limit_bytes = 0) {
-        if (!isa.empty()) setenv("FTC_CPU_ISA", isa.c_str(), 1);
+    explicit Device(const std::string& variant = "", int32_t threads = 1, int64_t memory_limit_bytes = 0) {
+        select_variant(variant);
         ftc_context_params params{};
         params.struct_size = sizeof(params);
         params.threads = threads;
         params.memory_limit_bytes = memory_limit_bytes;
         EXPECT_EQ(ftc_context_create(&context_, &params), FTC_OK) << ftc_last_error_message();
-        unsetenv("FTC_CPU_ISA");
         EXPECT_EQ(ftc_stream_create(&stream_, context_), FTC_OK) << ftc_last_error_message();
     }
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
     ~Device() {
+        EXPECT_EQ(ftc_stream_synchronize(stream_), FTC_OK) << ftc_last_error_message();
         ftc_stream_destroy(stream_);
         ftc_context_destroy(context_);
     }
 
     ftc_context* context() const { return context_; }
     operator ftc_stream*() const { return stream_; } // ops take a stream
+
+    // What an op came to: its own status or, once all work is done, what only the device could see.
+    ftc_status wait(ftc_status status) const { return status == FTC_OK ? ftc_stream_synchronize(stream_) : status; }
 
 private:
     ftc_context* context_ = nullptr;

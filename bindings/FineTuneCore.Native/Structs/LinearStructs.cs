@@ -32,6 +32,8 @@ internal struct LinearParams
     public long DweightRowStride;
     public int Accumulate;
     public uint DropoutStep;
+    public int XBorder;
+    public int DyBorder;
     public nint DropoutSamples;
     public nint DropoutPositions;
 }
@@ -40,8 +42,33 @@ internal struct LinearParams
 internal struct LinearLayout
 {
     public uint StructSize;
-    public int Reserved;
+    public int Border;
     public long XRowStride;
     public long YRowStride;
     public long WeightRowStride;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct LinearWorkspaceParams
+{
+    public uint StructSize;
+    public int Dtype;
+    public int WeightFormat;
+    public int Border;
+    public long Rows;
+    public long InFeatures;
+    public long OutFeatures;
+    public long Rank;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct CrossEntropyWorkspaceParams
+{
+    public uint StructSize;
+    public int Dtype;
+    public int WeightFormat;
+    public int Reserved;
+    public long Rows;
+    public long HiddenSize;
+    public long VocabSize;
 }

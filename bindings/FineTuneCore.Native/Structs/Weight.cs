@@ -19,5 +19,5 @@ internal struct Weight
     public float NestedOffset;
     public int BlockSize;
     public int NestedBlockSize;
-    public int Reserved;
+    public int Border;
 }

@@ -71,17 +71,18 @@ internal interface IBackend : IDisposable
         Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x, WeightMatrix weight, ReadOnlySpan<LoraSegmentArguments> segments,
         in DropoutRows dropout, bool accumulate, in Workspace workspace);
 
-    long LinearWorkspaceBytes(long rows, long inFeatures, long outFeatures, long rank);
+    /// <summary>Workspace of a linear layer of up to <paramref name="rows"/> rows, whose activations and weight offer <paramref name="border"/>.</summary>
+    long LinearWorkspaceBytes(DType dtype, WeightFormat format, int border, long rows, long inFeatures, long outFeatures, long rank);
 
-    /// <summary>Row strides this device likes for x and y of a linear layer.</summary>
-    (long X, long Y) LinearStrides(long inFeatures, long outFeatures, long rank);
+    /// <summary>Row strides and border this device likes for a linear layer.</summary>
+    LinearStrides LinearStrides(DType dtype, long inFeatures, long outFeatures, long rank);
 
     /// <summary>nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight.</summary>
     void LinearCrossEntropy(
         Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, float gradientScale,
         in Workspace workspace);
 
-    long LinearCrossEntropyWorkspaceBytes(long rows, long hiddenSize, long vocabSize);
+    long LinearCrossEntropyWorkspaceBytes(DType dtype, WeightFormat format, long rows, long hiddenSize, long vocabSize);
 
     void AdamWStep(Tensor parameter, Tensor m, Tensor v, Tensor gradient, in AdamWArguments arguments);
 

@@ -36,17 +36,23 @@ internal sealed unsafe partial class NativeBackend
             Address(workspace.Memory), workspace.Bytes).ThrowIfFailed();
     }
 
-    public long LinearWorkspaceBytes(long rows, long inFeatures, long outFeatures, long rank)
+    public long LinearWorkspaceBytes(
+        DType dtype, WeightFormat format, int border, long rows, long inFeatures, long outFeatures, long rank)
     {
-        NativeMethods.ftc_linear_workspace_bytes(_context, rows, inFeatures, outFeatures, rank, out long bytes).ThrowIfFailed();
+        var p = new LinearWorkspaceParams
+        {
+            StructSize = (uint)sizeof(LinearWorkspaceParams), Dtype = (int)dtype, WeightFormat = (int)format, Border = border, Rows = rows,
+            InFeatures = inFeatures, OutFeatures = outFeatures, Rank = rank,
+        };
+        NativeMethods.ftc_linear_workspace_bytes(_context, in p, out long bytes).ThrowIfFailed();
         return bytes;
     }
 
-    public (long X, long Y) LinearStrides(long inFeatures, long outFeatures, long rank)
+    public LinearStrides LinearStrides(DType dtype, long inFeatures, long outFeatures, long rank)
     {
         var layout = new LinearLayout { StructSize = (uint)sizeof(LinearLayout) };
-        NativeMethods.ftc_linear_get_layout(_context, inFeatures, outFeatures, rank, (int)DType.F32, ref layout).ThrowIfFailed();
-        return (layout.XRowStride, layout.YRowStride);
+        NativeMethods.ftc_linear_get_layout(_context, inFeatures, outFeatures, rank, (int)dtype, ref layout).ThrowIfFailed();
+        return new LinearStrides(layout.Border, layout.XRowStride, layout.YRowStride, layout.WeightRowStride);
     }
 
     public void LinearCrossEntropy(
@@ -64,9 +70,14 @@ internal sealed unsafe partial class NativeBackend
             Address(workspace.Memory), workspace.Bytes).ThrowIfFailed();
     }
 
-    public long LinearCrossEntropyWorkspaceBytes(long rows, long hiddenSize, long vocabSize)
+    public long LinearCrossEntropyWorkspaceBytes(DType dtype, WeightFormat format, long rows, long hiddenSize, long vocabSize)
     {
-        NativeMethods.ftc_linear_cross_entropy_workspace_bytes(_context, rows, hiddenSize, vocabSize, out long bytes).ThrowIfFailed();
+        var p = new CrossEntropyWorkspaceParams
+        {
+            StructSize = (uint)sizeof(CrossEntropyWorkspaceParams), Dtype = (int)dtype, WeightFormat = (int)format, Rows = rows,
+            HiddenSize = hiddenSize, VocabSize = vocabSize,
+        };
+        NativeMethods.ftc_linear_cross_entropy_workspace_bytes(_context, in p, out long bytes).ThrowIfFailed();
         return bytes;
     }
 

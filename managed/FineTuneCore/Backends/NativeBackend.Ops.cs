@@ -19,7 +19,7 @@ internal sealed unsafe partial class NativeBackend
     public void Dequantize(Tensor y, WeightMatrix weight, long rowBegin, long rowCount)
     {
         Weight native = Native(weight);
-        NativeMethods.ftc_weight_dequantize(_stream, Address(y), y.RowStride, in native, rowBegin, rowCount).ThrowIfFailed();
+        NativeMethods.ftc_weight_dequantize(_stream, Address(y), (int)y.DType, y.RowStride, in native, rowBegin, rowCount).ThrowIfFailed();
     }
 
     public void EmbeddingForward(Tensor y, Tensor ids, WeightMatrix weight)

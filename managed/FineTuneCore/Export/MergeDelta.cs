@@ -29,7 +29,7 @@ internal sealed class MergeDelta : IDisposable
         var data = new Tensor(_scaledA, 0, columns, lora.Rank, lora.Rank, DType.F32);
         backend.Upload<float>(data, transposed);
         _matrix = new WeightMatrix { Format = WeightFormat.F32, Rows = columns, Columns = lora.Rank, Data = data };
-        long bytes = Math.Max(64, backend.LinearWorkspaceBytes(maxRows, lora.Rank, columns, 0));
+        long bytes = Math.Max(64, backend.LinearWorkspaceBytes(DType.F32, WeightFormat.F32, border: 0, maxRows, lora.Rank, columns, 0));
         _scratch = backend.Allocate(bytes, "merging");
         _workspace = new Workspace(Tensor.Vector(_scratch, 0, bytes, DType.U8), bytes);
     }

@@ -109,16 +109,17 @@ internal sealed class BufferPlanner
         var shape = new AttentionShape(0, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, 1);
         long bytes = _backend.AttentionWorkspaceBytes(MaxRows, MaxRows, in shape, training);
         bytes = Math.Max(bytes, _backend.AttentionWorkspaceBytes(MaxRows, MaxRows, in shape, backward: false));
-        bytes = Math.Max(bytes, _backend.LinearCrossEntropyWorkspaceBytes(MaxRows, c.HiddenSize, c.VocabSize));
+        bytes = Math.Max(bytes, _backend.LinearCrossEntropyWorkspaceBytes(DType.F32, WeightFormat.F32, MaxRows, c.HiddenSize, c.VocabSize));
         foreach (ModuleSpec module in WeightNames.Modules(c).Where(m => m.Kind is WeightKind.Linear or WeightKind.Head))
-            bytes = Math.Max(bytes, _backend.LinearWorkspaceBytes(MaxRows, module.Columns, module.Rows, _rankOf(module.Name)));
+            bytes = Math.Max(bytes, _backend.LinearWorkspaceBytes(
+                DType.F32, WeightFormat.F32, border: 0, MaxRows, module.Columns, module.Rows, _rankOf(module.Name)));
         // Decoder.LogitsOf keeps one row of logits at the end.
         return Math.Max(bytes, 64) + c.VocabSize * 4L + 64;
     }
 
     /// <summary>A [MaxRows, columns] matrix with the row stride this device likes.</summary>
     private void Add(string name, long columns) =>
-        _slots[name] = _plan.Add(MaxRows, columns, columns == 1 ? 1 : _backend.LinearStrides(columns, columns, 0).Y);
+        _slots[name] = _plan.Add(MaxRows, columns, columns == 1 ? 1 : _backend.LinearStrides(DType.F32, columns, columns, 0).Y);
 
     /// <summary>A matrix that the contract wants contiguous.</summary>
     private void AddExact(string name, long columns, DType dtype = DType.F32) => _slots[name] = _plan.Add(MaxRows, columns, columns, dtype);

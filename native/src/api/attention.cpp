@@ -1,6 +1,5 @@
 #include "api/check.h"
 #include "api/workspace.h"
-#include "ops/attention/attention_layout.h"
 
 using namespace ftc;
 
@@ -8,7 +7,7 @@ namespace {
 
 void check_shape(const char* function, const ftc_attention_params* p) {
     check_params(function, p);
-    check_dtype_f32(function, p->dtype);
+    check_activations(function, p->dtype);
     check_at_least(function, "query_rows", p->query_rows, 0);
     check_at_least(function, "key_rows", p->key_rows, 0);
     check_at_least(function, "first_query", p->first_query, 0);
@@ -32,31 +31,6 @@ void check_strides(const char* function, const ftc_attention_params& p) {
     check_at_least(function, "o_row_stride", p.o_row_stride, query_width);
 }
 
-void check_key_begin(const char* function, const int32_t* key_begin, int64_t query_rows) {
-    if (key_begin == nullptr) return;
-    for (int64_t row = 0; row < query_rows; ++row) {
-        const int32_t smallest = row == 0 ? 0 : key_begin[row - 1];
-        if (key_begin[row] < smallest)
-            fail(FTC_ERROR_INVALID_ARGUMENT,
-                 "%s: key_begin[%" PRId64
-                 "] is %d, expected >= %d: key intervals begin at 0 or later and never go back",
-                 function, row, static_cast<int>(key_begin[row]), static_cast<int>(smallest));
-    }
-}
-
-int64_t needed_bytes(const ftc_attention_params& p, int32_t threads, bool backward) {
-    const int64_t floats =
-        backward ? attention_backward_layout(p, threads).floats : attention_forward_floats(p, threads);
-    return workspace_bytes_of(floats);
-}
-
-const float* floats(const void* p) {
-    return static_cast<const float*>(p);
-}
-float* floats(void* p) {
-    return static_cast<float*>(p);
-}
-
 } // namespace
 
 ftc_status ftc_attention_workspace_bytes(ftc_context* context, const ftc_attention_params* params, int32_t backward,
@@ -66,7 +40,7 @@ ftc_status ftc_attention_workspace_bytes(ftc_context* context, const ftc_attenti
         check_pointer(function, "context", context);
         check_pointer(function, "bytes", bytes);
         check_shape(function, params);
-        *bytes = needed_bytes(*params, context->pool.threads(), backward != 0);
+        *bytes = with_alignment(backend::attention_workspace_bytes(*context, *params, backward != 0));
     });
 }
 
@@ -83,19 +57,10 @@ ftc_status ftc_attention_forward(ftc_stream* stream, void* o, float* lse, const 
         check_pointer(function, "q", q);
         check_pointer(function, "k", k);
         check_pointer(function, "v", v);
-        check_key_begin(function, key_begin, params->query_rows);
-        ftc_context& context = *stream->context;
-        float* memory =
-            check_workspace(function, workspace, workspace_bytes, needed_bytes(*params, context.pool.threads(), false),
-                            "ftc_attention_workspace_bytes");
-        context.kernels->attention.attention_forward(context.pool, {.o = floats(o),
-                                                                    .lse = lse,
-                                                                    .q = floats(q),
-                                                                    .k = floats(k),
-                                                                    .v = floats(v),
-                                                                    .key_begin = key_begin,
-                                                                    .shape = *params,
-                                                                    .workspace = memory});
+        void* memory = check_workspace(function, workspace, workspace_bytes,
+                                       backend::attention_workspace_bytes(backend::context_of(*stream), *params, false),
+                                       "ftc_attention_workspace_bytes");
+        backend::attention_forward(*stream, o, lse, q, k, v, key_begin, *params, memory);
     });
 }
 
@@ -126,21 +91,9 @@ ftc_status ftc_attention_backward(ftc_stream* stream, void* dq, void* dk, void* 
             check_pointer(function, "o", o);
             check_pointer(function, "lse", lse);
         }
-        check_key_begin(function, key_begin, p.query_rows);
-        ftc_context& context = *stream->context;
-        float* memory = check_workspace(function, workspace, workspace_bytes,
-                                        needed_bytes(p, context.pool.threads(), true), "ftc_attention_workspace_bytes");
-        context.kernels->attention.attention_backward(context.pool, {.dq = floats(dq),
-                                                                     .dk = floats(dk),
-                                                                     .dv = floats(dv),
-                                                                     .dout = floats(dout),
-                                                                     .q = floats(q),
-                                                                     .k = floats(k),
-                                                                     .v = floats(v),
-                                                                     .o = floats(o),
-                                                                     .lse = lse,
-                                                                     .key_begin = key_begin,
-                                                                     .shape = p,
-                                                                     .workspace = memory});
+        void* memory = check_workspace(function, workspace, workspace_bytes,
+                                       backend::attention_workspace_bytes(backend::context_of(*stream), p, true),
+                                       "ftc_attention_workspace_bytes");
+        backend::attention_backward(*stream, dq, dk, dv, dout, q, k, v, o, lse, key_begin, p, memory);
     });
 }

@@ -18,6 +18,8 @@ void context_get_info(ftc_context& context, ftc_context_info& info);
 ftc_stream* stream_create(ftc_context& context);
 void stream_destroy(ftc_stream* stream);
 void stream_synchronize(ftc_stream& stream);
+void enter(const ftc_stream& stream); // before every op: makes its device the current one of the thread
+ftc_context& context_of(const ftc_stream& stream);
 ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes);
 ftc_buffer* buffer_borrow(ftc_context& context, void* data, int64_t size_bytes);
 void buffer_destroy(ftc_buffer* buffer);
@@ -63,6 +65,8 @@ void attention_backward(ftc_stream& stream, void* dq, void* dk, void* dv, const 
                         const void* k, const void* v, const void* o, const float* lse, const int32_t* key_begin,
                         const ftc_attention_params& params, void* workspace);
 
+constexpr int32_t kMaxSegments = 256; // adapters of one call
+
 void linear_get_layout(ftc_context& context, int64_t in_features, int64_t out_features, int64_t rank, int32_t dtype,
                        ftc_linear_layout& layout);
 int64_t linear_workspace_bytes(ftc_context& context, const ftc_linear_workspace_params& params);
@@ -82,6 +86,6 @@ void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, 
 void adamw_step(ftc_stream& stream, float* parameter, float* m, float* v, const float* gradient,
                 const ftc_adamw_params& params);
 void sgd_step(ftc_stream& stream, float* parameter, float* velocity, const float* gradient, const ftc_sgd_params& params);
-void sum_of_squares(ftc_stream& stream, float* sum, const float* x, int64_t count);
+void sum_of_squares(ftc_stream& stream, float* sum, const float* x, int64_t count); // count may be 0
 
 } // namespace ftc::backend

@@ -4,7 +4,7 @@
 #include <cinttypes>
 #include <cstdint>
 
-#include "core/context.h"
+#include "api/backend.h"
 #include "core/status.h"
 
 namespace ftc {
@@ -31,15 +31,15 @@ void check_params(const char* function, const Params* params, const char* name =
 
 inline void check_stream(const char* function, const ftc_stream* stream) {
     check_pointer(function, "stream", stream);
+    backend::enter(*stream);
 }
 
-// Only fp32 activations are implemented on the CPU.
-inline void check_dtype_f32(const char* function, int32_t dtype) {
-    if (dtype == FTC_F32) return;
-    if (dtype == FTC_BF16 || dtype == FTC_F16)
-        fail(FTC_ERROR_UNSUPPORTED, "%s: dtype is %s, expected FTC_F32: the CPU library computes in fp32", function,
-             dtype == FTC_BF16 ? "FTC_BF16" : "FTC_F16");
-    fail(FTC_ERROR_INVALID_ARGUMENT, "%s: dtype is %d, expected FTC_F32", function, static_cast<int>(dtype));
+// Activations are fp32 or a 16-bit type the library computes on.
+inline void check_activations(const char* function, int32_t dtype) {
+    if (dtype != FTC_F32 && dtype != FTC_BF16 && dtype != FTC_F16)
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: dtype is %d, expected FTC_F32 or FTC_BF16", function,
+             static_cast<int>(dtype));
+    backend::check_activations(function, dtype);
 }
 
 } // namespace ftc

@@ -22,8 +22,6 @@ ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, const void*
         if (count == 0) return;
         check_pointer(function, "y", y);
         check_pointer(function, "x", x);
-        ftc_context& context = *stream->context;
-        context.kernels->convert.convert(context.pool,
-                                         {.y = y, .y_dtype = y_dtype, .x = x, .x_dtype = x_dtype, .count = count});
+        backend::convert(*stream, y, y_dtype, x, x_dtype, count);
     });
 }

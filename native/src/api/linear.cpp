@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "api/check.h"
 #include "api/check_weight.h"
+#include "api/workspace.h"
 
 using namespace ftc;
 
@@ -42,11 +45,13 @@ int64_t check_linear(const char* function, ftc_stream* stream, const ftc_weight*
     check_stream(function, stream);
     check_weight(function, weight);
     check_params(function, params);
-    check_dtype_f32(function, params->dtype);
+    check_activations(function, params->dtype);
     check_at_least(function, "params->rows", params->rows, 0);
-    if (segment_count < 0 || segment_count > kMaxSegments)
+    check_at_least(function, "params->x_border", params->x_border, 0);
+    check_at_least(function, "params->dy_border", params->dy_border, 0);
+    if (segment_count < 0 || segment_count > backend::kMaxSegments)
         fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segment_count is %d, expected 0..%d", function, segment_count,
-             kMaxSegments);
+             backend::kMaxSegments);
     if (segment_count > 0) check_pointer(function, "segments", segments);
     int64_t rank = 0;
     for (int32_t i = 0; i < segment_count; i++) {
@@ -61,14 +66,15 @@ int64_t check_linear(const char* function, ftc_stream* stream, const ftc_weight*
     return rank;
 }
 
-void check_workspace(const char* function, const ftc_stream* stream, const ftc_weight& weight, int64_t rows,
-                     int64_t rank, const void* workspace, int64_t workspace_bytes) {
-    const int64_t needed = 4 * stream->context->kernels->linear.workspace_floats(stream->context->pool.threads(), rows,
-                                                                                 weight.cols, weight.rows, rank);
-    if (workspace == nullptr || workspace_bytes < needed)
-        fail(FTC_ERROR_INVALID_ARGUMENT,
-             "%s: workspace has %" PRId64 " bytes, expected >= %" PRId64 " (ftc_linear_workspace_bytes)", function,
-             workspace == nullptr ? 0 : workspace_bytes, needed);
+// activation_border is that of x in forward, of dy in backward. Packed weights get their border in the workspace.
+void* check_workspace(const char* function, ftc_stream* stream, const ftc_weight& weight, int64_t rank,
+                      const ftc_linear_params& p, int32_t activation_border, void* workspace, int64_t workspace_bytes) {
+    const bool wide = weight.format == FTC_WEIGHT_F32 || weight.format == FTC_WEIGHT_BF16;
+    const int32_t border = wide ? std::min(activation_border, weight.border) : activation_border;
+    const ftc_linear_workspace_params shape{
+        sizeof(shape), p.dtype, weight.format, border, p.rows, weight.cols, weight.rows, rank};
+    return ftc::check_workspace(function, workspace, workspace_bytes,
+                                backend::linear_workspace_bytes(backend::context_of(*stream), shape), "ftc_linear_workspace_bytes");
 }
 
 } // namespace
@@ -81,32 +87,30 @@ ftc_status ftc_linear_get_layout(ftc_context* context, int64_t in_features, int6
         check_at_least(function, "in_features", in_features, 1);
         check_at_least(function, "out_features", out_features, 1);
         check_at_least(function, "rank", rank, 0);
-        check_dtype_f32(function, dtype);
+        check_activations(function, dtype);
         check_params(function, layout, "layout");
-        // Strides of a multiple of 4096 bytes put the rows of a tile into one set of the L1 cache.
-        const auto stride = [](int64_t features) { return features % 1024 == 0 ? features + 16 : features; };
-        layout->x_row_stride = stride(in_features);
-        layout->y_row_stride = stride(out_features);
-        layout->weight_row_stride = stride(in_features);
+        backend::linear_get_layout(*context, in_features, out_features, rank, dtype, *layout);
     });
 }
 
-ftc_status ftc_linear_workspace_bytes(ftc_context* context, int64_t rows, int64_t in_features, int64_t out_features,
-                                      int64_t rank, int64_t* bytes) {
+ftc_status ftc_linear_workspace_bytes(ftc_context* context, const ftc_linear_workspace_params* params,
+                                      int64_t* bytes) {
     return guard(__func__, [&] {
         const char* function = "ftc_linear_workspace_bytes";
         check_pointer(function, "context", context);
-        check_at_least(function, "rows", rows, 0);
-        check_at_least(function, "in_features", in_features, 1);
-        check_at_least(function, "out_features", out_features, 1);
-        check_at_least(function, "rank", rank, 0);
         check_pointer(function, "bytes", bytes);
-        if (rows > kMaxSize || rank > (int64_t{1} << 20))
+        check_params(function, params);
+        check_activations(function, params->dtype);
+        check_at_least(function, "rows", params->rows, 0);
+        check_at_least(function, "in_features", params->in_features, 1);
+        check_at_least(function, "out_features", params->out_features, 1);
+        check_at_least(function, "rank", params->rank, 0);
+        check_at_least(function, "border", params->border, 0);
+        if (params->rows > kMaxSize || params->rank > (int64_t{1} << 20))
             fail(FTC_ERROR_INVALID_ARGUMENT,
-                 "%s: rows is %" PRId64 ", rank is %" PRId64 ", expected them below 2^40 and 2^20", function, rows,
-                 rank);
-        *bytes = 4 * context->kernels->linear.workspace_floats(context->pool.threads(), rows, in_features, out_features,
-                                                               rank);
+                 "%s: rows is %" PRId64 ", rank is %" PRId64 ", expected them below 2^40 and 2^20", function,
+                 params->rows, params->rank);
+        *bytes = with_alignment(backend::linear_workspace_bytes(*context, *params));
     });
 }
 
@@ -119,19 +123,11 @@ ftc_status ftc_linear_forward(ftc_stream* stream, void* y, const void* x, const 
         if (params->rows == 0) return;
         check_pointer(function, "y", y);
         check_pointer(function, "x", x);
-        check_at_least(function, "params->x_row_stride", params->x_row_stride, weight->cols);
+        check_at_least(function, "params->x_row_stride", params->x_row_stride, weight->cols + params->x_border);
         check_at_least(function, "params->y_row_stride", params->y_row_stride, weight->rows);
-        check_workspace(function, stream, *weight, params->rows, rank, workspace, workspace_bytes);
-        LinearArgs args{};
-        args.y = static_cast<float*>(y);
-        args.x = static_cast<const float*>(x);
-        args.bias = bias;
-        args.weight = *weight;
-        args.segments = segments;
-        args.segment_count = segment_count;
-        args.params = *params;
-        args.workspace = static_cast<float*>(workspace);
-        stream->context->kernels->linear.forward(stream->context->pool, args);
+        void* memory =
+            check_workspace(function, stream, *weight, rank, *params, params->x_border, workspace, workspace_bytes);
+        backend::linear_forward(*stream, y, x, *weight, bias, segments, segment_count, *params, memory);
     });
 }
 
@@ -144,7 +140,7 @@ ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, flo
         const int64_t rank = check_linear(function, stream, weight, segments, segment_count, params, true);
         if (params->rows == 0) return;
         check_pointer(function, "dy", dy);
-        check_at_least(function, "params->dy_row_stride", params->dy_row_stride, weight->rows);
+        check_at_least(function, "params->dy_row_stride", params->dy_row_stride, weight->rows + params->dy_border);
         if (dx != nullptr) check_at_least(function, "params->dx_row_stride", params->dx_row_stride, weight->cols);
         bool reads_x = dweight != nullptr;
         for (int32_t i = 0; i < segment_count; i++) reads_x = reads_x || segments[i].da != nullptr;
@@ -154,18 +150,9 @@ ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, flo
         }
         if (dweight != nullptr)
             check_at_least(function, "params->dweight_row_stride", params->dweight_row_stride, weight->cols);
-        check_workspace(function, stream, *weight, params->rows, rank, workspace, workspace_bytes);
-        LinearArgs args{};
-        args.dx = static_cast<float*>(dx);
-        args.dweight = dweight;
-        args.dbias = dbias;
-        args.dy = static_cast<const float*>(dy);
-        args.x = static_cast<const float*>(x);
-        args.weight = *weight;
-        args.segments = segments;
-        args.segment_count = segment_count;
-        args.params = *params;
-        args.workspace = static_cast<float*>(workspace);
-        stream->context->kernels->linear.backward(stream->context->pool, args);
+        void* memory =
+            check_workspace(function, stream, *weight, rank, *params, params->dy_border, workspace, workspace_bytes);
+        backend::linear_backward(*stream, dx, dweight, dbias, dy, x, *weight, segments, segment_count, *params,
+                                 memory);
     });
 }

@@ -11,7 +11,7 @@ ftc_status ftc_nf4_quantize(ftc_stream* stream, uint8_t* codes, float* absmax, c
         check_pointer(function, "codes", codes);
         check_pointer(function, "absmax", absmax);
         check_pointer(function, "x", x);
-        stream->context->kernels->nf4_quantize.quantize(stream->context->pool, {codes, absmax, x, count});
+        backend::nf4_quantize(*stream, codes, absmax, x, count);
     });
 }
 
@@ -26,11 +26,6 @@ ftc_status ftc_nf4_quantize_absmax(ftc_stream* stream, uint8_t* codes, float* ne
         check_pointer(function, "nested_offset", nested_offset);
         check_pointer(function, "absmax", absmax);
         check_pointer(function, "nested_map", nested_map);
-        for (int i = 1; i < 256; i++)
-            if (!(nested_map[i - 1] < nested_map[i]))
-                fail(FTC_ERROR_INVALID_ARGUMENT, "%s: nested_map[%d] is %g after %g, expected ascending values",
-                     function, i, static_cast<double>(nested_map[i]), static_cast<double>(nested_map[i - 1]));
-        stream->context->kernels->nf4_quantize.quantize_absmax(
-            stream->context->pool, {codes, nested_absmax, nested_offset, absmax, nested_map, count});
+        backend::nf4_quantize_absmax(*stream, codes, nested_absmax, nested_offset, absmax, nested_map, count);
     });
 }

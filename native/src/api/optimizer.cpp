@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "api/check.h"
 
 using namespace ftc;
@@ -28,24 +26,7 @@ ftc_status ftc_adamw_step(ftc_stream* stream, float* parameter, float* m, float*
         check_pointer(function, "m", m);
         check_pointer(function, "v", v);
         check_pointer(function, "gradient", gradient);
-        const double beta1 = params->beta1, beta2 = params->beta2, rate = params->learning_rate;
-        const double steps = static_cast<double>(params->step);
-        ftc_context& context = *stream->context;
-        context.kernels->optimizer.adamw_step(
-            context.pool, {.parameter = parameter,
-                           .m = m,
-                           .v = v,
-                           .gradient = gradient,
-                           .count = params->count,
-                           .gradient_scale = params->gradient_scale,
-                           .beta1 = params->beta1,
-                           .one_minus_beta1 = static_cast<float>(1.0 - beta1),
-                           .beta2 = params->beta2,
-                           .one_minus_beta2 = static_cast<float>(1.0 - beta2),
-                           .decay = static_cast<float>(1.0 - rate * static_cast<double>(params->weight_decay)),
-                           .step_size = static_cast<float>(rate / (1.0 - std::pow(beta1, steps))),
-                           .v_correction = static_cast<float>(std::sqrt(1.0 - std::pow(beta2, steps))),
-                           .eps = params->eps});
+        backend::adamw_step(*stream, parameter, m, v, gradient, *params);
     });
 }
 
@@ -64,15 +45,7 @@ ftc_status ftc_sgd_step(ftc_stream* stream, float* parameter, float* velocity, c
         check_pointer(function, "gradient", gradient);
         const bool remembers = params->momentum > 0.0f;
         if (remembers) check_pointer(function, "velocity (needed with momentum)", velocity);
-        ftc_context& context = *stream->context;
-        context.kernels->optimizer.sgd_step(context.pool, {.parameter = parameter,
-                                                           .velocity = remembers ? velocity : nullptr,
-                                                           .gradient = gradient,
-                                                           .count = params->count,
-                                                           .gradient_scale = params->gradient_scale,
-                                                           .learning_rate = params->learning_rate,
-                                                           .momentum = params->momentum,
-                                                           .weight_decay = params->weight_decay});
+        backend::sgd_step(*stream, parameter, remembers ? velocity : nullptr, gradient, *params);
     });
 }
 
@@ -83,7 +56,6 @@ ftc_status ftc_sum_of_squares(ftc_stream* stream, float* sum, const float* x, in
         check_pointer(function, "sum", sum);
         check_at_least(function, "count", count, 0);
         if (count > 0) check_pointer(function, "x", x);
-        ftc_context& context = *stream->context;
-        *sum = static_cast<float>(context.kernels->optimizer.sum_of_squares(context.pool, x, count));
+        backend::sum_of_squares(*stream, sum, x, count);
     });
 }

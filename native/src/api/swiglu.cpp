@@ -7,7 +7,7 @@ namespace {
 void check_shape(const char* function, const ftc_stream* stream, const ftc_swiglu_params* params) {
     check_stream(function, stream);
     check_params(function, params);
-    check_dtype_f32(function, params->dtype);
+    check_activations(function, params->dtype);
     check_at_least(function, "rows", params->rows, 0);
     check_at_least(function, "cols", params->cols, 1);
     check_at_least(function, "gate_row_stride", params->gate_row_stride, params->cols);
@@ -25,14 +25,7 @@ ftc_status ftc_swiglu_forward(ftc_stream* stream, void* y, const void* gate, con
         check_pointer(function, "y", y);
         check_pointer(function, "gate", gate);
         check_pointer(function, "up", up);
-        ftc_context& context = *stream->context;
-        context.kernels->swiglu.swiglu_forward(context.pool, {.y = static_cast<float*>(y),
-                                                              .gate = static_cast<const float*>(gate),
-                                                              .up = static_cast<const float*>(up),
-                                                              .rows = params->rows,
-                                                              .cols = params->cols,
-                                                              .gate_row_stride = params->gate_row_stride,
-                                                              .y_row_stride = params->y_row_stride});
+        backend::swiglu_forward(*stream, y, gate, up, *params);
     });
 }
 
@@ -48,16 +41,6 @@ ftc_status ftc_swiglu_backward(ftc_stream* stream, void* dgate, void* dup, const
         check_pointer(function, "dy", dy);
         check_pointer(function, "gate", gate);
         check_pointer(function, "up", up);
-        ftc_context& context = *stream->context;
-        context.kernels->swiglu.swiglu_backward(context.pool, {.dgate = static_cast<float*>(dgate),
-                                                               .dup = static_cast<float*>(dup),
-                                                               .dy = static_cast<const float*>(dy),
-                                                               .gate = static_cast<const float*>(gate),
-                                                               .up = static_cast<const float*>(up),
-                                                               .rows = params->rows,
-                                                               .cols = params->cols,
-                                                               .gate_row_stride = params->gate_row_stride,
-                                                               .dy_row_stride = params->y_row_stride,
-                                                               .dgate_row_stride = params->dgate_row_stride});
+        backend::swiglu_backward(*stream, dgate, dup, dy, gate, up, *params);
     });
 }

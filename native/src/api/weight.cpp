@@ -11,7 +11,8 @@ void check_weight(const char* function, const ftc_weight* weight) {
     switch (weight->format) {
     case FTC_WEIGHT_F32:
     case FTC_WEIGHT_BF16:
-        check_at_least(function, "weight->row_stride", weight->row_stride, weight->cols);
+        check_at_least(function, "weight->border", weight->border, 0);
+        check_at_least(function, "weight->row_stride", weight->row_stride, weight->cols + weight->border);
         return;
     case FTC_WEIGHT_NF4:
         break;
@@ -36,12 +37,15 @@ void check_weight(const char* function, const ftc_weight* weight) {
 
 using namespace ftc;
 
-ftc_status ftc_weight_dequantize(ftc_stream* stream, float* y, int64_t y_row_stride, const ftc_weight* weight,
-                                 int64_t row_begin, int64_t row_count) {
+ftc_status ftc_weight_dequantize(ftc_stream* stream, void* y, int32_t y_dtype, int64_t y_row_stride,
+                                 const ftc_weight* weight, int64_t row_begin, int64_t row_count) {
     return guard(__func__, [&] {
         const char* function = "ftc_weight_dequantize";
         check_stream(function, stream);
         check_weight(function, weight);
+        if (y_dtype != FTC_F32 && y_dtype != FTC_BF16)
+            fail(FTC_ERROR_UNSUPPORTED, "%s: y_dtype is %d, expected FTC_F32 or FTC_BF16", function,
+                 static_cast<int>(y_dtype));
         check_at_least(function, "row_begin", row_begin, 0);
         check_at_least(function, "row_count", row_count, 0);
         if (row_count > weight->rows - row_begin)
@@ -51,7 +55,6 @@ ftc_status ftc_weight_dequantize(ftc_stream* stream, float* y, int64_t y_row_str
         if (row_count == 0) return;
         check_pointer(function, "y", y);
         check_at_least(function, "y_row_stride", y_row_stride, weight->cols);
-        stream->context->kernels->dequantize.dequantize(stream->context->pool,
-                                                        {y, y_row_stride, *weight, row_begin, row_count});
+        backend::weight_dequantize(*stream, y, y_dtype, y_row_stride, *weight, row_begin, row_count);
     });
 }

@@ -7,20 +7,20 @@ namespace ftc {
 
 constexpr int64_t kWorkspaceAlignment = 64;
 
-// Bytes to ask for so that `floats` fit wherever the workspace begins.
-inline int64_t workspace_bytes_of(int64_t floats) {
-    return floats * static_cast<int64_t>(sizeof(float)) + kWorkspaceAlignment;
+// Bytes to ask for so that `bytes` fit wherever the workspace begins.
+inline int64_t with_alignment(int64_t bytes) {
+    return bytes + kWorkspaceAlignment;
 }
 
-// needed as workspace_bytes_of() answered; query is the function that tells it to the caller.
-inline float* check_workspace(const char* function, void* workspace, int64_t workspace_bytes, int64_t needed,
-                              const char* query) {
-    check_pointer(function, "workspace", workspace);
-    if (workspace_bytes < needed)
-        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: workspace_bytes is %" PRId64 ", expected >= %" PRId64 " (%s)", function,
-             workspace_bytes, needed, query);
+// needed as the backend answered; query is the function that tells it to the caller.
+inline void* check_workspace(const char* function, void* workspace, int64_t workspace_bytes, int64_t needed,
+                             const char* query) {
+    if (needed == 0) return workspace;
+    if (workspace == nullptr || workspace_bytes < with_alignment(needed))
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: workspace has %" PRId64 " bytes, expected >= %" PRId64 " (%s)", function,
+             workspace == nullptr ? 0 : workspace_bytes, with_alignment(needed), query);
     const uintptr_t address = reinterpret_cast<uintptr_t>(workspace);
-    return reinterpret_cast<float*>((address + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment);
+    return reinterpret_cast<void*>((address + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment);
 }
 
 } // namespace ftc

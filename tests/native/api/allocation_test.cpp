@@ -28,7 +28,8 @@ TEST(Allocation, LinearAllocatesNothing) {
     params.x_row_stride = params.dx_row_stride = params.dweight_row_stride = k;
     params.y_row_stride = params.dy_row_stride = n;
     int64_t bytes = 0;
-    ASSERT_EQ(ftc_linear_workspace_bytes(device.context(), m, k, n, rank, &bytes), FTC_OK);
+    const ftc_linear_workspace_params shape = workspace_shape(weight, m, rank);
+    ASSERT_EQ(ftc_linear_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
     std::vector<float> workspace(static_cast<size_t>(bytes / 4));
 
     const int64_t before = allocations();

@@ -15,7 +15,7 @@ ftc_context_info info_of(ftc_context* context) {
 }
 
 TEST(Context, ForcedIsaIsTheOneThatRuns) {
-    for (const std::string& isa : ftc::testing::isas()) {
+    for (const std::string& isa : ftc::testing::variants()) {
         const Device device(isa, 2);
         const ftc_context_info info = info_of(device.context());
         EXPECT_EQ(isa, info.isa);

@@ -17,7 +17,8 @@ protected:
         segment_.row_end = 2;
         segment_.a = segment_.b = x_;
         segment_.s = y_;
-        EXPECT_EQ(ftc_linear_workspace_bytes(device_.context(), 2, 3, 4, 1, &bytes_), FTC_OK);
+        const ftc_linear_workspace_params shape = workspace_shape(weight_, 2, 1);
+        EXPECT_EQ(ftc_linear_workspace_bytes(device_.context(), &shape, &bytes_), FTC_OK);
         workspace_.resize(static_cast<size_t>(bytes_ / 4));
     }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "api/backend.h"
 #include "core/each_isa.h"
 #include "ftc.h"
 
@@ -32,9 +33,6 @@ struct LinearKernels {
     void (*backward)(Pool& pool, const LinearArgs& args);
     int64_t (*workspace_floats)(int32_t threads, int64_t rows, int64_t in_features, int64_t out_features, int64_t rank);
 };
-
-// Adapters of one call.
-constexpr int32_t kMaxSegments = 256;
 
 FTC_FOR_EACH_ISA(LinearKernels linear_kernels();)
 

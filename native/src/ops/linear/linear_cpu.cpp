@@ -78,7 +78,7 @@ int64_t total_rank(const LinearArgs& args) {
 void forward(Pool& pool, const LinearArgs& args) {
     const ftc_linear_params& p = args.params;
     const int64_t n = args.weight.rows, k = args.weight.cols;
-    GemmAdapter adapters[kMaxSegments];
+    GemmAdapter adapters[backend::kMaxSegments];
     for (int32_t i = 0; i < args.segment_count; i++) {
         const ftc_lora_segment& s = args.segments[i];
         const Dropout dropout = dropout_of(s, p, true);
@@ -139,8 +139,8 @@ void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segmen
 void backward(Pool& pool, const LinearArgs& args) {
     const ftc_linear_params& p = args.params;
     const int64_t n = args.weight.rows, k = args.weight.cols;
-    GemmAdapter adapters[kMaxSegments];
-    Dropout dropouts[kMaxSegments];
+    GemmAdapter adapters[backend::kMaxSegments];
+    Dropout dropouts[backend::kMaxSegments];
     float* ds = args.workspace; // unscaled, of one segment after the other
     float* workspace = args.workspace;
     for (int32_t i = 0; i < args.segment_count; i++)

@@ -5,6 +5,7 @@
 
 #include "core/each_isa.h"
 #include "core/pool.h"
+#include "ops/optimizer/adamw_scalars.h"
 
 namespace ftc {
 
@@ -16,13 +17,7 @@ struct AdamwArgs {
     float* v;
     const float* gradient;
     int64_t count;
-    float gradient_scale; // g = gradient_scale * gradient
-    float beta1, one_minus_beta1;
-    float beta2, one_minus_beta2;
-    float decay;        // 1 - learning_rate * weight_decay
-    float step_size;    // learning_rate / (1 - beta1^step)
-    float v_correction; // sqrt(1 - beta2^step)
-    float eps;
+    AdamwScalars scalars;
 };
 
 // g += weight_decay * p;  u = momentum * u + g;  p -= learning_rate * u.

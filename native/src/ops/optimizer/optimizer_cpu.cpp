@@ -19,16 +19,17 @@ FTC_INLINE void for_each_element(Pool& pool, int64_t count, const Body& body) {
 }
 
 void adamw_step(Pool& pool, const AdamwArgs& a) {
+    const AdamwScalars& k = a.scalars;
     for_each_element(
         pool, a.count, FTC_GROUP(int64_t i, int64_t n) {
-            const f32x16 g = mul(load_group(a.gradient + i, n), set(a.gradient_scale));
-            const f32x16 m = fma(set(a.beta1), load_group(a.m + i, n), mul(set(a.one_minus_beta1), g));
-            const f32x16 v = fma(set(a.beta2), load_group(a.v + i, n), mul(mul(set(a.one_minus_beta2), g), g));
-            const f32x16 p = mul(load_group(a.parameter + i, n), set(a.decay));
-            const f32x16 width = add(div(sqrt(v), set(a.v_correction)), set(a.eps));
+            const f32x16 g = mul(load_group(a.gradient + i, n), set(k.gradient_scale));
+            const f32x16 m = fma(set(k.beta1), load_group(a.m + i, n), mul(set(k.one_minus_beta1), g));
+            const f32x16 v = fma(set(k.beta2), load_group(a.v + i, n), mul(mul(set(k.one_minus_beta2), g), g));
+            const f32x16 p = mul(load_group(a.parameter + i, n), set(k.decay));
+            const f32x16 width = add(div(sqrt(v), set(k.v_correction)), set(k.eps));
             store_group(m, a.m + i, n);
             store_group(v, a.v + i, n);
-            store_group(fnma(set(a.step_size), div(m, width), p), a.parameter + i, n);
+            store_group(fnma(set(k.step_size), div(m, width), p), a.parameter + i, n);
         });
 }
 

@@ -177,7 +177,7 @@ TEST(Attention, RowsWithoutKeysGiveZero) {
 TEST(Attention, DecodingOneRowEqualsTheManyRowPath) {
     const AttentionShape all{300, 0, 300, 4, 2, 32, {}};
     const Inputs in(all);
-    for (const std::string& isa : isas()) {
+    for (const std::string& isa : variants()) {
         Device device(isa, 2);
         const Outputs whole = forward(device, all, in);
         AttentionShape one = all;
@@ -261,10 +261,14 @@ TEST(Attention, ErrorsSayWhereAndWhat) {
     float x[16] = {};
     char small[8];
     EXPECT_EQ(ftc_attention_forward(device, x, nullptr, x, x, x, nullptr, &p, small, 8), FTC_ERROR_INVALID_ARGUMENT);
-    EXPECT_NE(std::string(ftc_last_error_message()).find("ftc_attention_forward: workspace_bytes is 8, expected >= "),
+    EXPECT_NE(std::string(ftc_last_error_message()).find("ftc_attention_forward: workspace has 8 bytes, expected >= "),
               std::string::npos);
-    const int32_t back[2] = {1, 0};
-    EXPECT_EQ(ftc_attention_forward(device, x, nullptr, x, x, x, back, &p, small, 8), FTC_ERROR_INVALID_ARGUMENT);
+    std::vector<char> workspace(4096);
+    const std::vector<int32_t> back = {1, 0};
+    std::vector<float> y(16);
+    EXPECT_EQ(device.wait(ftc_attention_forward(device, y.data(), nullptr, y.data(), y.data(), y.data(), back.data(), &p,
+                                                workspace.data(), 4096)),
+              FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(
         ftc_last_error_message(),
         "ftc_attention_forward: key_begin[1] is 0, expected >= 1: key intervals begin at 0 or later and never go back");

@@ -32,7 +32,7 @@ TEST_P(Convert, EverySixteenBitNumberComesBack) {
     const Format f = GetParam();
     std::vector<uint16_t> all(65536);
     for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);
-    for (const std::string& isa : isas()) {
+    for (const std::string& isa : variants()) {
         Device device(isa, 2);
         std::vector<float> wide(all.size());
         std::vector<uint16_t> back(all.size());
@@ -65,7 +65,7 @@ TEST_P(Convert, RoundsToNearestEven) {
         }
     x.push_back(std::numeric_limits<float>::infinity());
     const int64_t count = static_cast<int64_t>(x.size());
-    for (const std::string& isa : isas()) {
+    for (const std::string& isa : variants()) {
         Device device(isa, 2);
         std::vector<uint16_t> y(x.size());
         ASSERT_EQ(ftc_convert(device, y.data(), f.dtype, x.data(), FTC_F32, count), FTC_OK) << ftc_last_error_message();

@@ -79,18 +79,19 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Embedding,
 
 TEST(Embedding, ErrorsSayWhereAndWhat) {
     Device device;
-    float x[8] = {};
-    const int32_t ids[3] = {0, 1, 2};
+    std::vector<float> memory(12);
+    float* x = memory.data();
+    const std::vector<int32_t> ids = {0, 1, 2};
     const ftc_embedding_params p = params_of(3, 4, 4);
     ftc_weight w = weight_of(x, FTC_WEIGHT_F32, 2, 4, 4);
-    EXPECT_EQ(ftc_embedding_forward(device, x, ids, &w, &p), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(device.wait(ftc_embedding_forward(device, x, ids.data(), &w, &p)), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_embedding_forward: ids[2] is 2, expected it in [0, 2)");
-    EXPECT_EQ(ftc_embedding_backward(device, x, x, ids, 2, 4, &p), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(device.wait(ftc_embedding_backward(device, x, x, ids.data(), 2, 4, &p)), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_embedding_backward: ids[2] is 2, expected it in [0, 2)");
     w.format = FTC_WEIGHT_NF4;
     w.absmax = w.quant_map = x;
     w.block_size = 64;
-    EXPECT_EQ(ftc_embedding_forward(device, x, ids, &w, &p), FTC_ERROR_UNSUPPORTED);
+    EXPECT_EQ(device.wait(ftc_embedding_forward(device, x, ids.data(), &w, &p)), FTC_ERROR_UNSUPPORTED);
     EXPECT_STREQ(ftc_last_error_message(),
                  "ftc_embedding_forward: weight->format is FTC_WEIGHT_NF4, expected FTC_WEIGHT_F32 or FTC_WEIGHT_BF16");
 }

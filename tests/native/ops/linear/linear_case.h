@@ -82,6 +82,17 @@ inline ftc_weight f32_weight(const float* data, int64_t n, int64_t k, int64_t ro
     return w;
 }
 
+inline ftc_linear_workspace_params workspace_shape(const ftc_weight& weight, int64_t rows, int64_t rank) {
+    ftc_linear_workspace_params shape{};
+    shape.struct_size = sizeof(shape);
+    shape.weight_format = weight.format;
+    shape.rows = rows;
+    shape.in_features = weight.cols;
+    shape.out_features = weight.rows;
+    shape.rank = rank;
+    return shape;
+}
+
 // Forward, then backward with every gradient.
 inline LinearResult run_linear(const Device& device, const ReferenceLinear& l, const LinearOptions& options = {},
                                const ftc_weight* weight = nullptr) {
@@ -134,8 +145,8 @@ inline LinearResult run_linear(const Device& device, const ReferenceLinear& l, c
     params.dropout_positions = l.positions.data();
 
     int64_t bytes = 0;
-    EXPECT_EQ(ftc_linear_workspace_bytes(device.context(), l.m, l.k, l.n, rank, &bytes), FTC_OK)
-        << ftc_last_error_message();
+    const ftc_linear_workspace_params shape = workspace_shape(*weight, l.m, rank);
+    EXPECT_EQ(ftc_linear_workspace_bytes(device.context(), &shape, &bytes), FTC_OK) << ftc_last_error_message();
     std::vector<float> workspace(static_cast<size_t>(bytes / 4),
                                  std::numeric_limits<float>::quiet_NaN()); // read only after written
     const auto count = static_cast<int32_t>(segments.size());

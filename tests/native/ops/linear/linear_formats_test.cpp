@@ -8,7 +8,7 @@ namespace {
 using namespace ftc::testing;
 
 class LinearFormats : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Isas, LinearFormats, ::testing::ValuesIn(isas()), [](const auto& isa) { return isa.param; });
+INSTANTIATE_TEST_SUITE_P(Isas, LinearFormats, ::testing::ValuesIn(variants()), [](const auto& isa) { return isa.param; });
 
 struct Features {
     int64_t n, k;

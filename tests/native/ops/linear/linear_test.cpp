@@ -21,7 +21,7 @@ void expect_matches_reference(const LinearResult& result, const ReferenceLinear&
 }
 
 class Linear : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Isas, Linear, ::testing::ValuesIn(isas()), [](const auto& isa) { return isa.param; });
+INSTANTIATE_TEST_SUITE_P(Isas, Linear, ::testing::ValuesIn(variants()), [](const auto& isa) { return isa.param; });
 
 struct Shape {
     int64_t m, n, k;
@@ -135,12 +135,14 @@ TEST_P(Linear, BatchDoesNotChangeARow) {
     }
 }
 
-TEST(LinearIsas, Avx2AndAvx512AgreeBitForBit) {
-    if (isas().size() < 3) GTEST_SKIP() << "this CPU has no AVX-512";
+TEST_P(Linear, AgreesBitForBitWithTheVariantsThatPromiseIt) {
+    const std::string other = same_bits_as(GetParam());
+    if (other.empty()) return;
     for (const Shape& shape : kShapes) {
         ReferenceLinear l = random_linear(shape.m, shape.n, shape.k, true);
         add_segment(l, 0, shape.m, 5, 0.2f);
-        EXPECT_EQ(run_linear(Device("avx2", 2), l), run_linear(Device("avx512", 2), l));
+        EXPECT_EQ(run_linear(Device(other, thread_counts().back()), l),
+                  run_linear(Device(GetParam(), thread_counts().back()), l));
     }
 }
 

@@ -21,6 +21,15 @@ ftc_weight weight_of(const Matrix& w) {
     return weight;
 }
 
+ftc_cross_entropy_workspace_params workspace_shape(int64_t rows, int64_t hidden_size, int64_t vocab_size) {
+    ftc_cross_entropy_workspace_params shape{};
+    shape.struct_size = sizeof(shape);
+    shape.rows = rows;
+    shape.hidden_size = hidden_size;
+    shape.vocab_size = vocab_size;
+    return shape;
+}
+
 struct Call {
     Matrix nll, dx, dweight, predictions;
 
@@ -36,7 +45,8 @@ struct Call {
         p.dweight_row_stride = dweight.stride;
         p.gradient_scale = scale;
         int64_t bytes = 0;
-        EXPECT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), x.rows, x.cols, w.rows, &bytes), FTC_OK);
+        const auto shape = workspace_shape(x.rows, x.cols, w.rows);
+        EXPECT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
         std::vector<char> workspace(size_t(bytes) + 4, 'x');
         std::vector<int32_t> predicted(size_t(x.rows) + 1);
         for (float& value : dx.data) value = value == 0.0f ? 9.0f : value; // written, not added to
@@ -132,8 +142,8 @@ TEST(LinearCrossEntropy, WorkspaceForTheLargestBatchIsEnoughForSmallerOnes) {
     for (const auto& [hidden_size, vocab_size] : {std::pair{64, 512}, std::pair{576, 49152}, std::pair{100, 200000}}) {
         int64_t largest = 0, bytes = 0;
         for (int64_t rows = 0; rows < 1500; ++rows) {
-            ASSERT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), rows, hidden_size, vocab_size, &bytes),
-                      FTC_OK);
+            const auto shape = workspace_shape(rows, hidden_size, vocab_size);
+            ASSERT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
             EXPECT_GE(bytes, std::exchange(largest, bytes)) << rows;
         }
     }
@@ -147,15 +157,24 @@ TEST(LinearCrossEntropy, ErrorsSayWhereAndWhat) {
     p.struct_size = sizeof(p);
     p.rows = 2;
     p.x_row_stride = 2;
-    float x[4] = {}, nll[2];
-    const int32_t targets[2] = {-100, 4};
-    EXPECT_EQ(ftc_linear_cross_entropy(device, nll, nullptr, nullptr, nullptr, x, &weight, targets, &p, x, 16),
-              FTC_ERROR_INVALID_ARGUMENT);
+    std::vector<float> x(4), nll(2);
+    const std::vector<int32_t> targets = {-100, 4};
+    const auto shape = workspace_shape(2, 2, 4);
+    int64_t bytes = 0;
+    ASSERT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
+    std::vector<char> workspace(static_cast<size_t>(bytes));
+    const auto run = [&](const int32_t* at, int64_t size) {
+        return device.wait(ftc_linear_cross_entropy(device, nll.data(), nullptr, nullptr, nullptr, x.data(), &weight, at,
+                                                    &p, workspace.data(), size));
+    };
+    EXPECT_EQ(run(targets.data(), bytes), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(),
                  "ftc_linear_cross_entropy: targets[1] is 4, expected it in [0, 4) or FTC_IGNORE_INDEX (-100)");
-    EXPECT_EQ(ftc_linear_cross_entropy(device, nll, nullptr, nullptr, nullptr, x, &weight, nullptr, &p, x, 16),
-              FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(run(nullptr, bytes), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_linear_cross_entropy: targets is NULL, expected a pointer");
+    EXPECT_EQ(run(targets.data(), 16), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(ftc_last_error_message()).find("ftc_linear_cross_entropy: workspace has 16 bytes, expected >= "),
+              std::string::npos);
 }
 
 } // namespace

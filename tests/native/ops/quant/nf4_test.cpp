@@ -7,7 +7,7 @@ namespace {
 using namespace ftc::testing;
 
 class Nf4 : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Isas, Nf4, ::testing::ValuesIn(isas()), [](const auto& isa) { return isa.param; });
+INSTANTIATE_TEST_SUITE_P(Isas, Nf4, ::testing::ValuesIn(variants()), [](const auto& isa) { return isa.param; });
 
 TEST_P(Nf4, WorkedExamples) {
     const Device device(GetParam(), 2);
@@ -105,14 +105,14 @@ TEST(Nf4Errors, SayWhatIsWrong) {
     const Device device;
     const Nf4Weight weight(device, random_floats(128, 1), 2, 64, false);
     float y[64];
-    EXPECT_EQ(ftc_weight_dequantize(device, y, 64, &weight, 1, 2), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(ftc_weight_dequantize(device, y, FTC_F32, 64, &weight, 1, 2), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_weight_dequantize: rows [1, 3) are asked for, expected them in [0, 2)");
     ftc_weight wrong = *&weight;
     wrong.block_size = 128;
-    EXPECT_EQ(ftc_weight_dequantize(device, y, 64, &wrong, 0, 1), FTC_ERROR_UNSUPPORTED);
+    EXPECT_EQ(ftc_weight_dequantize(device, y, FTC_F32, 64, &wrong, 0, 1), FTC_ERROR_UNSUPPORTED);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_weight_dequantize: weight->block_size is 128, expected 64");
     wrong.format = 9;
-    EXPECT_EQ(ftc_weight_dequantize(device, y, 64, &wrong, 0, 1), FTC_ERROR_UNSUPPORTED);
+    EXPECT_EQ(ftc_weight_dequantize(device, y, FTC_F32, 64, &wrong, 0, 1), FTC_ERROR_UNSUPPORTED);
     EXPECT_STREQ(
         ftc_last_error_message(),
         "ftc_weight_dequantize: weight->format is 9, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16 or FTC_WEIGHT_NF4");

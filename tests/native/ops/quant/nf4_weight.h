@@ -29,10 +29,12 @@ public:
         if (!nested) return;
         nested_codes_.resize(absmax_.size());
         nested_absmax_.resize(static_cast<size_t>((blocks + 255) / 256));
-        EXPECT_EQ(ftc_nf4_quantize_absmax(device, nested_codes_.data(), nested_absmax_.data(), &weight_.nested_offset,
+        std::vector<float> offset(1);
+        EXPECT_EQ(ftc_nf4_quantize_absmax(device, nested_codes_.data(), nested_absmax_.data(), offset.data(),
                                           absmax_.data(), nested_map_.data(), blocks),
                   FTC_OK)
             << ftc_last_error_message();
+        weight_.nested_offset = offset[0];
         weight_.absmax = nested_codes_.data();
         weight_.nested_absmax = nested_absmax_.data();
         weight_.nested_map = nested_map_.data();
@@ -49,7 +51,8 @@ public:
     std::vector<float> dequantize(const Device& device, int64_t row_begin = 0, int64_t row_count = -1) const {
         if (row_count < 0) row_count = weight_.rows;
         std::vector<float> y(static_cast<size_t>(row_count * weight_.cols));
-        EXPECT_EQ(ftc_weight_dequantize(device, y.data(), weight_.cols, &weight_, row_begin, row_count), FTC_OK)
+        EXPECT_EQ(ftc_weight_dequantize(device, y.data(), FTC_F32, weight_.cols, &weight_, row_begin, row_count),
+                  FTC_OK)
             << ftc_last_error_message();
         return y;
     }

@@ -53,13 +53,14 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Rope,
 
 TEST(Rope, ErrorsSayWhereAndWhat) {
     Device device;
-    float x[8] = {};
-    const int32_t positions[2] = {0, 4};
+    std::vector<float> memory(8);
+    float* x = memory.data();
+    const std::vector<int32_t> positions = {0, 4};
     ftc_rope_params p = params_of({2, 1, 4, 4}, 4, 4);
-    EXPECT_EQ(ftc_rope_forward(device, x, positions, x, x, &p), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(device.wait(ftc_rope_forward(device, x, positions.data(), x, x, &p)), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_rope_forward: positions[1] is 4, expected it in [0, 4)");
     p.rope_dim = 3;
-    EXPECT_EQ(ftc_rope_backward(device, x, positions, x, x, &p), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(device.wait(ftc_rope_backward(device, x, positions.data(), x, x, &p)), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(),
                  "ftc_rope_backward: rope_dim is 3, expected an even number up to head_dim 4");
 }

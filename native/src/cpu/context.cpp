@@ -1,0 +1,124 @@
+// Contexts, streams and memory of the CPU. Ops run inside their call, so a stream has nothing of its own.
+#include "core/context.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "api/backend.h"
+#include "core/status.h"
+
+namespace ftc {
+
+int64_t available_bytes(const ftc_context& context, const MachineLimits& limits) {
+    int64_t available = limits.memory_available_bytes;
+    if (context.memory_limit_bytes > 0)
+        available = std::min(available, context.memory_limit_bytes - context.memory_used_bytes);
+    return std::max<int64_t>(available, 0);
+}
+
+namespace backend {
+
+int32_t device_count() {
+    return 1;
+}
+
+ftc_context* context_create(const ftc_context_params& params) {
+    int32_t threads = params.threads;
+    if (threads == 0) threads = std::clamp(std::min(affinity_cpus(), read_machine_limits("").cpu_quota), 1, 256);
+    return std::make_unique<ftc_context>(threads, choose_isa(), params.memory_limit_bytes).release();
+}
+
+void context_destroy(ftc_context* context) {
+    delete context;
+}
+
+void context_get_info(ftc_context& context, ftc_context_info& info) {
+    const MachineLimits limits = read_machine_limits("");
+    info.threads = context.pool.threads();
+    info.memory_total_bytes = limits.memory_total_bytes;
+    info.memory_available_bytes = available_bytes(context, limits);
+    info.memory_used_bytes = context.memory_used_bytes;
+    std::snprintf(info.device_kind, sizeof(info.device_kind), "cpu");
+    cpu_name(info.device_name, sizeof(info.device_name));
+    std::snprintf(info.isa, sizeof(info.isa), "%s", context.kernels->isa);
+}
+
+void check_activations(const char* function, int32_t dtype) {
+    if (dtype == FTC_F32) return;
+    fail(FTC_ERROR_UNSUPPORTED, "%s: dtype is %s, expected FTC_F32: the CPU library computes in fp32", function,
+         dtype == FTC_BF16 ? "FTC_BF16" : "FTC_F16");
+}
+
+ftc_stream* stream_create(ftc_context& context) {
+    return new ftc_stream{&context};
+}
+
+void stream_destroy(ftc_stream* stream) {
+    delete stream;
+}
+
+void stream_synchronize(ftc_stream&) {}
+
+void enter(const ftc_stream&) {}
+
+ftc_context& context_of(const ftc_stream& stream) {
+    return *stream.context;
+}
+
+ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes) {
+    const int64_t available = available_bytes(context, read_machine_limits(""));
+    if (size_bytes > available)
+        fail(FTC_ERROR_OUT_OF_MEMORY,
+             "ftc_buffer_create: %" PRId64 " bytes are needed, %" PRId64 " are free (%" PRId64
+             " in use by this context, limit %" PRId64 ", 0 = none)",
+             size_bytes, available, context.memory_used_bytes, context.memory_limit_bytes);
+    auto buffer = std::make_unique<ftc_buffer>(ftc_buffer{&context, Memory(size_bytes), nullptr, size_bytes});
+    buffer->data = buffer->owned.data();
+    context.memory_used_bytes += size_bytes;
+    return buffer.release();
+}
+
+ftc_buffer* buffer_borrow(ftc_context& context, void* data, int64_t size_bytes) {
+    return new ftc_buffer{&context, Memory(), data, size_bytes};
+}
+
+void buffer_destroy(ftc_buffer* buffer) {
+    if (buffer->owned.data() != nullptr) buffer->context->memory_used_bytes -= buffer->size_bytes;
+    delete buffer;
+}
+
+void buffer_get_data(ftc_buffer& buffer, void** data, int64_t* size_bytes) {
+    if (data != nullptr) *data = buffer.data;
+    if (size_bytes != nullptr) *size_bytes = buffer.size_bytes;
+}
+
+void copy(ftc_stream& stream, void* y, const void* x, int64_t size_bytes) {
+    constexpr int64_t kChunk = int64_t{1} << 20; // enough work to wake a thread for
+    parallel_for(stream.context->pool, (size_bytes + kChunk - 1) / kChunk, [=](int64_t part, int32_t) {
+        const int64_t begin = part * kChunk;
+        std::memcpy(static_cast<char*>(y) + begin, static_cast<const char*>(x) + begin,
+                    static_cast<size_t>(std::min(kChunk, size_bytes - begin)));
+    });
+}
+
+void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t size_bytes) {
+    copy(stream, device, host, size_bytes);
+}
+
+void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t size_bytes) {
+    copy(stream, host, device, size_bytes);
+}
+
+void fill_zero(ftc_stream& stream, void* y, int64_t size_bytes) {
+    constexpr int64_t kChunk = int64_t{1} << 20;
+    parallel_for(stream.context->pool, (size_bytes + kChunk - 1) / kChunk, [=](int64_t part, int32_t) {
+        const int64_t begin = part * kChunk;
+        std::memset(static_cast<char*>(y) + begin, 0, static_cast<size_t>(std::min(kChunk, size_bytes - begin)));
+    });
+}
+
+} // namespace backend
+} // namespace ftc

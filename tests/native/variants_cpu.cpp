@@ -1,0 +1,34 @@
+#include <cstdlib>
+
+#include "core/isa.h"
+#include "variants.h"
+
+namespace ftc::testing {
+
+std::vector<std::string> variants() {
+    std::vector<std::string> names;
+    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
+        if (isa <= best_isa()) names.emplace_back(isa_name(isa));
+    return names;
+}
+
+void select_variant(const std::string& variant) {
+    if (variant.empty())
+        unsetenv("FTC_CPU_ISA");
+    else
+        setenv("FTC_CPU_ISA", variant.c_str(), 1);
+}
+
+std::string same_bits_as(const std::string& variant) {
+    return variant == "avx512" ? "avx2" : "";
+}
+
+std::vector<int32_t> thread_counts() {
+    return {1, 2, 3};
+}
+
+bool computes_bf16() {
+    return false;
+}
+
+} // namespace ftc::testing
