@@ -18,6 +18,7 @@ void context_get_info(ftc_context& context, ftc_context_info& info);
 ftc_stream* stream_create(ftc_context& context);
 void stream_destroy(ftc_stream* stream);
 void stream_synchronize(ftc_stream& stream);
+void enter(const ftc_stream& stream); // before every op: makes its device the current one of the thread
 ftc_context& context_of(const ftc_stream& stream);
 ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes);
 ftc_buffer* buffer_borrow(ftc_context& context, void* data, int64_t size_bytes);

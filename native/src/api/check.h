@@ -31,6 +31,7 @@ void check_params(const char* function, const Params* params, const char* name =
 
 inline void check_stream(const char* function, const ftc_stream* stream) {
     check_pointer(function, "stream", stream);
+    backend::enter(*stream);
 }
 
 // Activations are fp32 or a 16-bit type the library computes on.

@@ -62,6 +62,8 @@ void stream_destroy(ftc_stream* stream) {
 
 void stream_synchronize(ftc_stream&) {}
 
+void enter(const ftc_stream&) {}
+
 ftc_context& context_of(const ftc_stream& stream) {
     return *stream.context;
 }

@@ -10,6 +10,14 @@ namespace ftc::cuda {
 
 struct CublasLt; // matmul.h
 
+// Small sums between the kernels of one op, which gets no workspace of its own; ops of one stream use it in turn.
+constexpr int64_t kScratchBytes = int64_t{4} << 20;
+#if defined(FTC_SIM)
+constexpr int64_t kMatmulWorkspaceBytes = 4096;
+#else
+constexpr int64_t kMatmulWorkspaceBytes = int64_t{32} << 20; // what cuBLASLt wants on Hopper
+#endif
+
 // A mistake only the device could see: kernels record the first one, ftc_stream_synchronize reports it.
 struct LateError {
     int32_t kind;  // LateErrorKind, 0 = none
@@ -36,22 +44,23 @@ enum LateErrorKind : int32_t {
 struct ftc_context {
     int32_t device = 0;
     int32_t multiprocessors = 0;
-    int32_t compute_capability = 0;      // 10 * major + minor
-    int32_t shared_bytes_per_block = 0;  // the opt-in maximum
-    int64_t memory_limit_bytes = 0;      // 0: none
+    int32_t compute_capability = 0;             // 10 * major + minor
+    int32_t shared_bytes_per_block = 0;         // the opt-in maximum
+    int64_t memory_limit_bytes = 0;             // 0: none
     int64_t memory_used_bytes = 0;
-    ftc::cuda::LateError* late_error = nullptr;      // [device]
+    ftc::cuda::LateError* late_error = nullptr; // [device]
     ftc::cuda::LateError* late_error_host = nullptr; // pinned
-    cudaStream_t side_stream = nullptr;  // dequantisation ahead of the GEMM that needs it
-    cudaEvent_t side_ready = nullptr;
-    cudaEvent_t main_ready = nullptr;
-    ftc::cuda::CublasLt* cublaslt = nullptr; // loaded at the first matmul
-    bool dead = false;
+    ftc::cuda::CublasLt* cublaslt = nullptr;         // opened at the first matmul
 };
 
 struct ftc_stream {
-    ftc_context* context;
-    cudaStream_t handle;
+    ftc_context* context = nullptr;
+    cudaStream_t handle = nullptr;
+    void* scratch = nullptr;             // [device] kScratchBytes, for whichever op runs
+    void* matmul_workspace = nullptr;    // [device] kMatmulWorkspaceBytes
+    cudaStream_t side_stream = nullptr;  // dequantisation ahead of the product that needs it
+    cudaEvent_t side_ready = nullptr;
+    cudaEvent_t main_ready = nullptr;
 };
 
 struct ftc_buffer {
