@@ -11,10 +11,13 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#if CUDART_VERSION < 13000
 // Removed or changed in CUDA 13: whatever compiles here compiles there.
+#undef cudaStreamGetCaptureInfo // a macro in CUDA 12
 #pragma GCC poison clockRate memoryClockRate computeMode deviceOverlap kernelExecTimeoutEnabled maxTexture1DLinear
 #pragma GCC poison singleToDoublePrecisionPerfRatio cooperativeMultiDeviceLaunch cudaMemPrefetchAsync cudaMemAdvise
 #pragma GCC poison cudaGetDriverEntryPoint cudaGraphAddNode cudaMemcpyBatchAsync
+#endif
 #endif
 
 namespace ftc::cuda {
