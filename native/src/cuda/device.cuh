@@ -45,6 +45,8 @@ void check_launch(const char* kernel);
 #define FTC_HAS_SM90A 1
 #endif
 
+#else
+#include "cuda/device_sim.cuh"
 #endif // !FTC_SIM
 
 namespace ftc::cuda {
