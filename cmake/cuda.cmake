@@ -53,7 +53,7 @@ function(ftc_add_cuda_kernels name architectures)
   list(JOIN codes "," codes)
   set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES OFF CUDA_SEPARABLE_COMPILATION OFF)
   # No contraction: a fused multiply-add happens where the source says so, and nowhere else, as on the CPU.
-  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo
+  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo -Xfatbin=-compress-all
     "SHELL:-Werror all-warnings" -Xptxas=-warn-spills,-warn-lmem-usage -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off)
 endfunction()
 
