@@ -135,7 +135,7 @@ void run_block(Worker& worker, uint64_t number) {
     worker.at_barrier = 0;
     worker.random = (launch.seed + 1) * 0x9e3779b97f4a7c15u ^ (number + 1) * 0xbf58476d1ce4e5b9u;
     if (worker.random == 0) worker.random = 1;
-    worker.until_preemption = launch.schedule == Schedule::random ? 16 : 0;
+    worker.until_pause = launch.schedule == Schedule::random ? 16 : 4096;
     for (uint32_t warp = 0; warp < worker.warps; ++warp) {
         const uint32_t lanes = std::min(32u, launch.threads - warp * 32);
         worker.runnable[warp] = lanes == 32 ? ~0u : (1u << lanes) - 1u;
@@ -208,6 +208,7 @@ void leave_launch(Worker& worker) {
 
 void run_blocks(Worker& worker, Launch& launch) {
     worker.launch = &launch;
+    begin_launch_memory(worker);
     while (!launch.aborted.load(std::memory_order_relaxed)) {
         const uint64_t turn = launch.next_block.fetch_add(1, std::memory_order_relaxed);
         if (turn >= launch.blocks) break;

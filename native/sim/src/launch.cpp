@@ -81,11 +81,11 @@ Settings& settings() {
     return the_settings;
 }
 
-std::string run_launch(const LaunchRequest& request) {
-    static uint64_t serial = 0;
+std::string run_launch(const LaunchRequest& request, uint64_t serial, const StreamView& view) {
     Launch launch;
     launch.request = request;
-    launch.serial = ++serial;
+    launch.serial = serial;
+    launch.view = &view;
     launch.blocks = static_cast<uint64_t>(request.grid.x) * request.grid.y * request.grid.z;
     launch.threads = request.block.x * request.block.y * request.block.z;
     const Settings& s = settings();

@@ -19,6 +19,6 @@ Settings& settings();
 size_t shared_limit(const void* kernel);
 
 // Runs every block; returns the fault, empty when there was none.
-std::string run_launch(const LaunchRequest& request);
+std::string run_launch(const LaunchRequest& request, uint64_t serial, const StreamView& view);
 
 } // namespace simt

@@ -112,9 +112,11 @@ std::string resolve_places(const std::string& text) {
     }
 }
 
-std::string thread_name(const Worker& worker, uint32_t thread) {
+ThreadName thread_name(const Worker& worker, uint32_t thread) {
     const dim3 block = worker.launch->request.block;
-    return triple({thread % block.x, thread / block.x % block.y, thread / block.x / block.y});
+    ThreadName name;
+    std::snprintf(name.text, sizeof name.text, "(%u,%u,%u)", thread % block.x, thread / block.x % block.y, thread / block.x / block.y);
+    return name;
 }
 
 void fault_at(const Where& where, const char* format, ...) {
