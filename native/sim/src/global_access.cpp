@@ -89,6 +89,13 @@ void check_global(Fiber& fiber, const void* address, uint32_t bytes, uint32_t ki
         fault_at_pc(pc, "%s of %u bytes at %p, which is no device memory", access_name(kind), bytes, address);
     }
     const size_t offset = static_cast<size_t>(p - allocation->base);
+    if (offset > allocation->bytes) {
+        const Allocation* next = find_allocation(p + 1024);
+        if (next != nullptr && next != allocation && !next->freed && in_arena(next->base)) {
+            set_current_fiber(&fiber);
+            fault_at_pc(pc, "%s of %u bytes, %zu before an allocation of %zu: out of bounds", access_name(kind), bytes, static_cast<size_t>(next->base - p), next->bytes);
+        }
+    }
     if (allocation->freed) {
         set_current_fiber(&fiber);
         fault_at_pc(pc, "%s of %u bytes at byte %zu of an allocation of %zu that has been freed", access_name(kind), bytes, offset, allocation->bytes);

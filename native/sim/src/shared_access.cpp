@@ -67,7 +67,7 @@ void check_shared(Fiber& fiber, SharedRegion& region, const void* p, uint32_t by
         }
         if (kind != kWrite && (cell.written & mask) != mask) {
             set_current_fiber(&fiber);
-            fault_at_pc(pc, "%s of %s+%zu, which this block has never written", access_name(kind), region_name(region), first);
+            fault_at_pc(pc, "%s of %s+%zu, which this block has not written (yet: a barrier may be missing)", access_name(kind), region_name(region), first);
         }
         if (mine != nullptr) {
             mine->mask |= mask;
