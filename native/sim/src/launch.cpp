@@ -27,6 +27,8 @@ Settings settings_of_environment() {
     return s;
 }
 
+thread_local bool tls_is_worker = false;
+
 // OS threads that wait for launches. They live as long as the process.
 class Pool {
 public:
@@ -46,6 +48,7 @@ public:
 
 private:
     void work(int number) {
+        tls_is_worker = true;
         Worker* worker = make_worker(number);
         uint64_t seen = 0;
         std::unique_lock lock(mutex_);
@@ -75,6 +78,10 @@ Pool& pool() {
 }
 
 } // namespace
+
+bool is_worker_thread() {
+    return tls_is_worker;
+}
 
 Settings& settings() {
     static Settings the_settings = settings_of_environment();

@@ -15,6 +15,9 @@ struct Settings {
 };
 Settings& settings();
 
+// Whether the calling thread is one of those that run blocks.
+bool is_worker_thread();
+
 // Most dynamic shared memory a launch of the kernel may ask for.
 size_t shared_limit(const void* kernel);
 

@@ -28,8 +28,9 @@ std::unordered_map<const void*, size_t>& opted_in() {
     return *sizes;
 }
 
+// Not under the device's lock, nor is free: a test program may make its whole heap of managed memory, and then the
+// simulator itself comes here in the middle of a launch.
 cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
-    const Lock lock(device().mutex);
     if (p == nullptr) return failed(cudaErrorInvalidValue);
     *p = nullptr;
     if (status() != cudaSuccess) return status();
@@ -40,9 +41,11 @@ cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
 }
 
 cudaError_t free_memory(void* p, bool pinned) {
-    const Lock lock(device().mutex);
     if (p == nullptr) return cudaSuccess;
-    if (status() == cudaSuccess) simt::drain_all(); // cudaFree waits for the device
+    if (simt::work_is_queued() && !simt::is_worker_thread()) { // cudaFree waits for the device
+        const Lock lock(device().mutex);
+        if (!device().draining && status() == cudaSuccess) simt::drain_all();
+    }
     return simt::release(p, pinned) ? status() : failed(cudaErrorInvalidValue);
 }
 

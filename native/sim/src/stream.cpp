@@ -1,5 +1,7 @@
 #include "stream.h"
 
+#include <atomic>
+
 #include "launch.h"
 #include "memory.h"
 #include "shadow.h"
@@ -7,6 +9,8 @@
 namespace simt {
 
 namespace {
+
+std::atomic<uint64_t> queued{0};
 
 // Work that could run now: the head of a queue, unless it waits for an event that has not come.
 bool ready(const simt_stream* stream) {
@@ -43,10 +47,14 @@ void drain(Device& d, simt_stream* wanted, Done done) {
         if (stream == nullptr) break;
         const Work work = std::move(stream->queue.front());
         stream->queue.pop_front();
+        --queued;
         if (d.dead != cudaSuccess) continue;
         stream->view.join(*work.host_view);
         if (work.wait_for) stream->view.join(work.wait_for->view);
+        const bool outer = d.draining;
+        d.draining = true;
         if (work.run) work.run(*stream);
+        d.draining = outer;
     }
 }
 
@@ -102,6 +110,7 @@ cudaError_t enqueue(simt_stream* stream, Task run) {
         run_stream(d.streams[0]);
         stream->view.join(d.streams[0]->view);
     }
+    ++queued;
     stream->queue.push_back({std::move(run), nullptr, ++d.order, d.host_view});
     if (settings().launch_blocking) {
         drain_stream(stream);
@@ -112,6 +121,7 @@ cudaError_t enqueue(simt_stream* stream, Task run) {
 
 void enqueue_wait(simt_stream* stream, std::shared_ptr<EventState> state) {
     Device& d = device();
+    ++queued;
     stream->queue.push_back({nullptr, std::move(state), ++d.order, d.host_view});
     if (settings().launch_blocking) drain_stream(stream);
 }
@@ -164,8 +174,15 @@ bool bulk_access(uint64_t launch, const StreamView& view, const void* p, size_t 
     return true;
 }
 
+bool work_is_queued() {
+    return queued.load() != 0;
+}
+
 void forget_queued_work() {
-    for (simt_stream* stream : device().streams) stream->queue.clear();
+    for (simt_stream* stream : device().streams) {
+        queued -= stream->queue.size();
+        stream->queue.clear();
+    }
 }
 
 namespace detail {

@@ -68,6 +68,7 @@ struct Device {
     cudaError_t last_error = cudaSuccess; // of the last failed call, until read
     cudaError_t dead = cudaSuccess;       // sticky
     std::string fault;
+    bool draining = false;  // a piece of work is running
     int captures = 0; // streams under capture that forbid unsafe calls
 };
 Device& device();
@@ -88,5 +89,7 @@ void die(std::string fault);
 // A copy or fill is about to touch [p, p + bytes) as one piece of work of the stream. False: the device has died of it.
 bool bulk_access(uint64_t launch, const StreamView& view, const void* p, size_t bytes, bool write, const char* what);
 void forget_queued_work();
+// Whether any stream holds work; may be asked from any thread.
+bool work_is_queued();
 
 } // namespace simt
