@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$PWD
 configuration=${FTC_CONFIGURATION:-Release}
+cuda=${FTC_CUDA:-AUTO}
 
 usage() {
     cat <<'EOF'
@@ -11,12 +12,15 @@ usage: ./build.sh VERB [options]
 
   quickstart        builds, then fine-tunes the bundled tiny model on the bundled chats: the two-minute tour
   test [--sanitize] builds and runs every test; --sanitize runs the native ones under ASan and UBSan as well
-  native            builds native/build/release/libftc.so
+  native            builds native/build/release/libftc.so, and libftc_cuda.so where there is a CUDA compiler
   managed           builds the .NET solution
   bench             times the kernels of this machine and prints their share of its peak
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
   all               native, managed, test, pack
+
+FTC_CUDA=AUTO|ON|OFF says whether the CUDA library is built: where nvcc 12.4 or newer is found (AUTO, the default), always, with
+nvcc installed where this is Debian 12 and we are root (ON), or not at all (OFF). Its kernels run on the simulator either way.
 EOF
 }
 
@@ -48,11 +52,26 @@ require_dotnet() {
     fi
 }
 
+# FTC_CUDA=ON insists on nvcc: installs it where we may, otherwise says the one line to run.
+cuda_toolkit() {
+    [ "$cuda" = ON ] && [ -z "$(cmake -P cmake/find_nvcc.cmake)" ] || return 0
+    if [ "$(id -u)" -eq 0 ] && grep -q '^12' /etc/debian_version 2>/dev/null; then
+        say "installing the CUDA compiler into /opt/cuda-12.4"
+        bash cmake/install-cuda-debian.sh
+    else
+        echo "FTC_CUDA=ON, but no nvcc 12.4 or newer was found. Point CUDACXX at one, or on Debian 12: sudo bash cmake/install-cuda-debian.sh" >&2
+        exit 1
+    fi
+}
+
 native() {
     need g++ "command -v g++" cmake "command -v cmake" ninja-build "command -v ninja" binutils "command -v nm" \
         libhwy-dev "test -e /usr/include/hwy/highway.h" libgtest-dev "test -e /usr/include/gtest/gtest.h"
+    cuda_toolkit
     say "native library"
-    (cd native && cmake --preset "${1:-release}" >/dev/null && cmake --build --preset "${1:-release}")
+    local options=()
+    [ "${1:-release}" = release ] && options=("-DFTC_CUDA=$cuda")
+    (cd native && cmake --preset "${1:-release}" "${options[@]}" >/dev/null && cmake --build --preset "${1:-release}")
 }
 
 managed() {

@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# check_library.sh LIBRARY BUILD_DIR: what the shipped library must not have.
+# check_library.sh LIBRARY [BUILD_DIR [OTHER_LIBRARY]]: what a shipped library must not have. BUILD_DIR holds the CPU library's
+# kernel units; OTHER_LIBRARY implements the same header, so it exports the same functions.
 set -euo pipefail
 library=$1
-build=$2
+build=${2:-}
+other=${3:-}
 fail() { echo "check_library: $1" >&2; exit 1; }
 
 foreign=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -v '^ftc_' || true)
 [ -z "$foreign" ] || fail "exports symbols other than ftc_*: $foreign"
+
+exports() { nm -D --defined-only "$1" | awk '{print $3}' | sort; }
+if [ -n "$other" ]; then
+  difference=$(diff <(exports "$other") <(exports "$library") | grep '^[<>]' || true)
+  [ -z "$difference" ] || fail "exports differ from those of $other: $difference"
+fi
 
 # Debian 12 and newer have 2.36.
 newest=$(objdump -T "$library" | grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -1)
@@ -15,10 +23,11 @@ newest=$(objdump -T "$library" | grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -1)
 needed=$(objdump -p "$library" | awk '/NEEDED/ {print $2}')
 for name in $needed; do
   case $name in
-    libc.so.6 | libm.so.6 | ld-linux-x86-64.so.2 | libpthread.so.0) ;;
+    libc.so.6 | libm.so.6 | ld-linux-x86-64.so.2 | libpthread.so.0 | libdl.so.2 | librt.so.1) ;;
     *) fail "links $name, expected only the C library" ;;
   esac
 done
+[ -n "$build" ] || exit 0
 
 # A weak symbol of a kernel unit could replace the baseline's copy of the same function: illegal instruction on older CPUs.
 # Weak symbols whose name holds the unit's own namespace are unique to it and harmless.

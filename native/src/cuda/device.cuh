@@ -11,10 +11,13 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#if CUDART_VERSION < 13000
 // Removed or changed in CUDA 13: whatever compiles here compiles there.
+#undef cudaStreamGetCaptureInfo // a macro in CUDA 12
 #pragma GCC poison clockRate memoryClockRate computeMode deviceOverlap kernelExecTimeoutEnabled maxTexture1DLinear
 #pragma GCC poison singleToDoublePrecisionPerfRatio cooperativeMultiDeviceLaunch cudaMemPrefetchAsync cudaMemAdvise
-#pragma GCC poison cudaGetDriverEntryPoint cudaGraphAddNode cudaStreamGetCaptureInfo cudaMemcpyBatchAsync
+#pragma GCC poison cudaGetDriverEntryPoint cudaGraphAddNode cudaMemcpyBatchAsync
+#endif
 #endif
 
 namespace ftc::cuda {
@@ -42,6 +45,8 @@ void check_launch(const char* kernel);
 #define FTC_HAS_SM90A 1
 #endif
 
+#else
+#include "cuda/device_sim.cuh"
 #endif // !FTC_SIM
 
 namespace ftc::cuda {
@@ -152,6 +157,12 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], 
 __device__ __forceinline__ float exp2_fast(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+// 1 / x with the special-function unit (1 ulp), flushing subnormals.
+__device__ __forceinline__ float reciprocal_fast(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 #endif // !FTC_SIM

@@ -1,0 +1,99 @@
+# The CUDA libraries: `ftc_cuda` by nvcc where there is one, and `ftc_cuda_sim`, the same sources by g++ on the simulator.
+#
+# FTC_CUDA=AUTO builds ftc_cuda when nvcc is found and otherwise says that only the simulator runs; ON insists; OFF leaves it out.
+include(${CMAKE_CURRENT_LIST_DIR}/find_nvcc.cmake)
+set(FTC_CUDA AUTO CACHE STRING "Build the CUDA library: AUTO, ON or OFF")
+set(FTC_CUDA_ARCHITECTURES 80 86 89 90 CACHE STRING "Architectures (without sm_) that kernels are assembled for")
+if(NOT FTC_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "FTC_CUDA is ${FTC_CUDA}, expected AUTO, ON or OFF")
+endif()
+
+set(FTC_NVCC FALSE)
+if(NOT FTC_CUDA STREQUAL OFF)
+  if(NOT CMAKE_CUDA_COMPILER)
+    ftc_find_nvcc(CMAKE_CUDA_COMPILER nvcc_version)
+  endif()
+  if(CMAKE_CUDA_COMPILER)
+    set(FTC_NVCC TRUE)
+  elseif(FTC_CUDA STREQUAL ON)
+    message(FATAL_ERROR "FTC_CUDA=ON, but no nvcc 12.4 or newer was found (newest seen: ${nvcc_version}). "
+                        "Point CUDACXX at one, or on Debian 12 as root: bash cmake/install-cuda-debian.sh")
+  else()
+    message(NOTICE "No nvcc 12.4 or newer: the CUDA kernels run on the simulator only. To build them: FTC_CUDA=ON ./build.sh native")
+  endif()
+endif()
+
+file(GLOB cuda_host_sources CONFIGURE_DEPENDS src/api/*.cpp src/cuda/*.cpp)
+list(APPEND cuda_host_sources src/core/status.cpp)
+file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS src/cuda/*.cu src/ops/*/*.cu)
+set(cuda_sm90a_sources ${cuda_kernel_sources})
+list(FILTER cuda_sm90a_sources INCLUDE REGEX "_sm90a\\.cu$")
+set(cuda_all_kernel_sources ${cuda_kernel_sources})
+list(FILTER cuda_kernel_sources EXCLUDE REGEX "_sm90a\\.cu$")
+# What every build of the CUDA library checks about its sources.
+file(GLOB_RECURSE cuda_texts CONFIGURE_DEPENDS src/*.cu src/*.cuh src/cuda/*.h)
+
+# ftc_add_cuda_kernels(name architectures sources...): an object library of kernels.
+function(ftc_add_cuda_kernels name architectures)
+  add_library(${name} OBJECT ${ARGN})
+  target_include_directories(${name} PRIVATE include src)
+  target_compile_definitions(${name} PRIVATE FTC_BUILDING)
+  # One PTX for all architectures, so that all of them do the same arithmetic and cicc, which takes most of the time, runs
+  # once. The PTX goes into the library too: newer GPUs compile it when it is loaded.
+  list(GET architectures 0 lowest)
+  list(TRANSFORM architectures PREPEND sm_ OUTPUT_VARIABLE codes)
+  if(NOT lowest MATCHES a$) # code for sm_90a runs nowhere else
+    list(APPEND codes compute_${lowest})
+  endif()
+  list(JOIN codes "," codes)
+  set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES OFF CUDA_SEPARABLE_COMPILATION OFF)
+  # No contraction: a fused multiply-add happens where the source says so, and nowhere else, as on the CPU.
+  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo
+    "SHELL:-Werror all-warnings" -Xptxas=-warn-spills,-warn-lmem-usage -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off)
+endfunction()
+
+function(ftc_check_cuda_library target)
+  target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--no-undefined -Wl,--exclude-libs,ALL -Wl,--as-needed
+                      -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/ftc.map)
+  set_target_properties(${target} PROPERTIES LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/ftc.map)
+  add_dependencies(${target} ftc)
+  add_custom_command(TARGET ${target} POST_BUILD
+    COMMAND ${CMAKE_COMMAND} -E env bash ${FTC_ROOT}/cmake/check_library.sh $<TARGET_FILE:${target}> "" $<TARGET_FILE:ftc>
+    VERBATIM COMMENT "Checking exports, GLIBC version and dependencies of ${target}")
+endfunction()
+
+if(FTC_NVCC)
+  enable_language(CUDA)
+  message(STATUS "CUDA library: nvcc ${CMAKE_CUDA_COMPILER_VERSION} (${CMAKE_CUDA_COMPILER}), sm_${FTC_CUDA_ARCHITECTURES}")
+  # CMake 3.25 does not know that nvcc 12 has C++20.
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
+  set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  set(CMAKE_CUDA_FLAGS_RELEASE -O3)
+
+  add_library(ftc_cuda_base OBJECT ${cuda_host_sources})
+  target_compile_definitions(ftc_cuda_base PRIVATE FTC_BUILDING)
+  target_compile_options(ftc_cuda_base PRIVATE -ffp-contract=off)
+  target_include_directories(ftc_cuda_base SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  ftc_configure(ftc_cuda_base)
+  set(cuda_objects $<TARGET_OBJECTS:ftc_cuda_base>)
+  if(cuda_kernel_sources)
+    ftc_add_cuda_kernels(ftc_cuda_kernels "${FTC_CUDA_ARCHITECTURES}" ${cuda_kernel_sources})
+    list(APPEND cuda_objects $<TARGET_OBJECTS:ftc_cuda_kernels>)
+  endif()
+  if(cuda_sm90a_sources)
+    ftc_add_cuda_kernels(ftc_cuda_kernels_sm90a 90a ${cuda_sm90a_sources})
+    list(APPEND cuda_objects $<TARGET_OBJECTS:ftc_cuda_kernels_sm90a>)
+  endif()
+
+  add_library(ftc_cuda SHARED ${cuda_objects})
+  set_target_properties(ftc_cuda PROPERTIES LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
+  target_link_libraries(ftc_cuda PRIVATE cudart_static Threads::Threads ${CMAKE_DL_LIBS} rt)
+  ftc_check_cuda_library(ftc_cuda)
+endif()

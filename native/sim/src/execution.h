@@ -1,0 +1,146 @@
+// The state of a running launch: workers (OS threads), the block each one runs, the threads of the block.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fiber.h"
+#include "simt/control.h"
+#include "simt/simt.h"
+
+namespace simt {
+
+using detail::LaunchRequest;
+using detail::WarpOp;
+using detail::Where;
+
+constexpr uint32_t kMaxThreads = 1024;
+constexpr uint32_t kMaxWarps = kMaxThreads / 32;
+constexpr size_t kWindowBytes = 228 * 1024; // shared memory of a multiprocessor
+constexpr size_t kSharedOptIn = 227 * 1024;
+constexpr size_t kSharedDefault = 48 * 1024;
+
+struct Worker;
+
+// What one lane brings to a warp-wide operation.
+struct WarpCall {
+    WarpOp op;
+    uint8_t count = 0; // matrices of load_matrix and store_matrix
+    bool transposed = false;
+    uint32_t mask;
+    uint64_t value = 0;
+    uint64_t result = 0;
+    int32_t operand = 0; // source lane, delta or lane mask of a shuffle
+    int32_t width = 32;
+    const void* row = nullptr;
+    void* registers = nullptr; // d of a matrix product
+    const void* a = nullptr;
+    const void* b = nullptr;
+    const void* pc = nullptr;
+    Where where;
+};
+
+enum class Waiting : uint8_t { nothing, warp, block_barrier, named_barrier, mbarrier, finished };
+
+// cp.async, between issue and the wait that covers it.
+struct PendingCopy {
+    char* to;
+    const char* from;
+    uint32_t bytes;
+    uint32_t source_bytes;
+    const void* pc;
+};
+
+struct Fiber {
+    void* stack_pointer = nullptr;
+    char* stack = nullptr;
+    Worker* worker = nullptr;
+    uint32_t thread = 0, warp = 0, lane = 0;
+    uint3 index{};
+    Waiting waiting = Waiting::nothing;
+    WarpCall* call = nullptr;
+    Where waits_at;
+    int barrier_value = 0;
+    std::vector<PendingCopy> copies;       // in order of issue
+    std::vector<uint32_t> committed_groups; // copies in each committed group, oldest first
+    uint32_t uncommitted = 0;              // copies not yet in a group
+};
+
+// The first fault of a launch. Places stand in the text as "{pc:0x...}" until the host resolves them.
+struct Launch {
+    LaunchRequest request;
+    uint64_t serial = 0;
+    uint64_t blocks = 0;
+    uint32_t threads = 0;
+    Schedule schedule = Schedule::ordered;
+    uint64_t seed = 0;
+    uint64_t permutation_factor = 1, permutation_offset = 0;
+    std::atomic<uint64_t> next_block{0};
+    std::atomic<bool> aborted{false};
+    std::string fault; // written once, by whoever set aborted
+};
+
+struct Worker {
+    int number = 0;
+    Launch* launch = nullptr;
+    void* main_stack_pointer = nullptr;
+    char* window = nullptr; // dynamic shared memory
+    Fiber* fibers = nullptr;
+    uint64_t random = 1;
+    uint32_t until_preemption = 0; // memory accesses; 0 = never
+
+    // The block being run.
+    uint3 block{};
+    uint64_t block_number = 0;
+    uint32_t threads = 0, warps = 0, alive = 0;
+    uint32_t runnable[kMaxWarps] = {}; // lanes
+    uint32_t runnable_warps = 0;
+    uint32_t in_call[kMaxWarps] = {}; // lanes waiting with a WarpCall
+    uint32_t finished[kMaxWarps] = {}; // lanes that have returned, or never existed
+    uint32_t at_barrier = 0;
+    Where barrier_where;
+    int barrier_kind = -1;
+    int barrier_result = 0;
+};
+
+// The device thread that the calling OS thread runs; null outside of kernels.
+Fiber* current_fiber();
+void set_current_fiber(Fiber* fiber);
+
+void make_runnable(Fiber& fiber);
+void make_waiting(Fiber& fiber, Waiting why, const Where& where);
+// Gives the OS thread to another fiber; returns when this one is runnable and chosen.
+void park(Fiber& fiber);
+// Lets a random schedule go on with another thread here.
+void maybe_yield(Fiber& fiber);
+uint64_t next_random(Worker& worker);
+
+// Runs blocks of the launch until none is left.
+void run_blocks(Worker& worker, Launch& launch);
+Worker* make_worker(int number);
+
+// Completes the warp-wide operations of `warp` that no longer wait for anybody. Returns true when `self`'s was among them.
+bool complete_warp_calls(Worker& worker, uint32_t warp);
+void complete_barrier_if_all_arrived(Worker& worker);
+
+// Records the launch's first fault with the place of the current thread, ends the launch; does not return.
+[[noreturn]] void fault_at(const Where& where, const char* format, ...) __attribute__((format(printf, 2, 3)));
+[[noreturn]] void fault_at_pc(const void* pc, const char* format, ...) __attribute__((format(printf, 2, 3)));
+[[noreturn]] void leave_launch(Worker& worker);
+std::string resolve_places(const std::string& text);
+std::string thread_name(const Worker& worker, uint32_t thread);
+
+// Access checks. `fiber` may be the thread itself or one that issued the operation.
+enum AccessKind : uint32_t { kRead = 0, kWrite = 1, kAtomic = 2 };
+void check_access(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
+
+// What other files do for the block's life.
+void begin_block_memory(Worker& worker);
+void on_thread_exit(Fiber& fiber);
+void on_block_barrier(Worker& worker);
+void on_warp_sync(Worker& worker, uint32_t warp, uint32_t lanes);
+void resolve_matrix(Worker& worker, uint32_t warp, WarpCall** calls);
+
+} // namespace simt

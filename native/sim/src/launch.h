@@ -1,0 +1,24 @@
+// Running one launch on the worker threads, and the settings of control.h.
+#pragma once
+
+#include <string>
+
+#include "execution.h"
+
+namespace simt {
+
+struct Settings {
+    Schedule schedule = Schedule::ordered;
+    uint64_t seed = 0;
+    int workers = 2;
+    bool launch_blocking = false;
+};
+Settings& settings();
+
+// Most dynamic shared memory a launch of the kernel may ask for.
+size_t shared_limit(const void* kernel);
+
+// Runs every block; returns the fault, empty when there was none.
+std::string run_launch(const LaunchRequest& request);
+
+} // namespace simt

@@ -1,0 +1,149 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+
+namespace simt {
+
+namespace {
+
+struct Arena {
+    std::mutex mutex;
+    char* base = nullptr;
+    size_t chunks = 0;
+    uint32_t* owner = nullptr;        // per chunk: 1 + first chunk of the allocation that has or had it, 0 = none
+    Allocation* allocations = nullptr; // at the allocation's first chunk
+    size_t cursor = 0;
+    size_t used_bytes = 0;
+    size_t total_bytes = 0;
+    std::map<char*, Allocation> registered; // cudaHostRegister
+
+    Arena() {
+        const char* megabytes = std::getenv("FTC_SIM_MEMORY_MB");
+        total_bytes = (megabytes != nullptr ? std::strtoull(megabytes, nullptr, 10) : 16384) << 20;
+        for (size_t bytes = size_t{256} << 30; bytes >= size_t{1} << 30 && base == nullptr; bytes /= 2) {
+            void* p = map(bytes);
+            if (p == nullptr) continue;
+            base = static_cast<char*>(p);
+            chunks = bytes / kChunkBytes;
+        }
+        owner = static_cast<uint32_t*>(map(chunks * sizeof(uint32_t)));
+        allocations = static_cast<Allocation*>(map(chunks * sizeof(Allocation)));
+        if (base == nullptr || owner == nullptr || allocations == nullptr) throw std::bad_alloc();
+    }
+
+    static void* map(size_t bytes) {
+        void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        return p == MAP_FAILED ? nullptr : p;
+    }
+
+    bool chunk_is_free(size_t chunk) const { return owner[chunk] == 0 || allocations[owner[chunk] - 1].freed; }
+
+    // First chunk of a free run, from the cursor on, around the end once.
+    bool find_run(size_t count, size_t& first) const {
+        for (const size_t from : {cursor, size_t{0}}) {
+            size_t run = 0;
+            for (size_t chunk = from; chunk < chunks; ++chunk) {
+                run = chunk_is_free(chunk) ? run + 1 : 0;
+                if (run == count) {
+                    first = chunk + 1 - count;
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+};
+
+Arena& arena() {
+    static Arena* the_arena = new Arena; // outlives every static that frees device memory at exit
+    return *the_arena;
+}
+
+bool counts(MemoryKind kind) {
+    return kind == MemoryKind::device || kind == MemoryKind::managed;
+}
+
+} // namespace
+
+void* allocate(size_t bytes, MemoryKind kind) {
+    Arena& a = arena();
+    const std::lock_guard lock(a.mutex);
+    if (counts(kind) && bytes > a.total_bytes - a.used_bytes) return nullptr;
+    // At least a byte of every last chunk stays unused, so that the end of one is never the start of the next.
+    const size_t count = (bytes + kChunkBytes) / kChunkBytes;
+    size_t first;
+    if (!a.find_run(count, first)) return nullptr;
+    a.cursor = first + count;
+    for (size_t i = 0; i < count; ++i) a.owner[first + i] = static_cast<uint32_t>(first + 1);
+    Allocation& allocation = a.allocations[first];
+    allocation = {a.base + first * kChunkBytes, bytes, kind, false};
+    if (counts(kind)) a.used_bytes += bytes;
+    // Memory nobody has written holds NaNs, not zeros.
+    if (kind == MemoryKind::device && bytes <= (size_t{64} << 20)) std::memset(allocation.base, 0xff, bytes);
+    return allocation.base;
+}
+
+bool release(void* p, bool pinned) {
+    Arena& a = arena();
+    const std::lock_guard lock(a.mutex);
+    auto* allocation = const_cast<Allocation*>(find_allocation(p));
+    if (allocation == nullptr || allocation->base != p || allocation->freed || allocation->kind == MemoryKind::registered) return false;
+    if ((allocation->kind == MemoryKind::pinned) != pinned) return false;
+    allocation->freed = true;
+    if (counts(allocation->kind)) a.used_bytes -= allocation->bytes;
+    madvise(allocation->base, (allocation->bytes + 4095) / 4096 * 4096, MADV_DONTNEED);
+    return true;
+}
+
+bool register_host(void* p, size_t bytes) {
+    Arena& a = arena();
+    const std::lock_guard lock(a.mutex);
+    return a.registered.try_emplace(static_cast<char*>(p), Allocation{static_cast<char*>(p), bytes, MemoryKind::registered, false}).second;
+}
+
+bool unregister_host(void* p) {
+    Arena& a = arena();
+    const std::lock_guard lock(a.mutex);
+    return a.registered.erase(static_cast<char*>(p)) != 0;
+}
+
+const Allocation* find_allocation(const void* p) {
+    const Arena& a = arena();
+    const size_t offset = static_cast<size_t>(static_cast<const char*>(p) - a.base);
+    if (offset / kChunkBytes < a.chunks) {
+        const uint32_t owner = a.owner[offset / kChunkBytes];
+        return owner == 0 ? nullptr : &a.allocations[owner - 1];
+    }
+    if (a.registered.empty()) return nullptr;
+    auto next = a.registered.upper_bound(static_cast<char*>(const_cast<void*>(p)));
+    if (next == a.registered.begin()) return nullptr;
+    const Allocation& allocation = std::prev(next)->second;
+    return static_cast<const char*>(p) < allocation.base + allocation.bytes ? &allocation : nullptr;
+}
+
+bool is_device_accessible(const void* p, size_t bytes) {
+    const Allocation* allocation = find_allocation(p);
+    if (allocation == nullptr || allocation->freed) return false;
+    const size_t offset = static_cast<size_t>(static_cast<const char*>(p) - allocation->base);
+    return offset <= allocation->bytes && bytes <= allocation->bytes - offset;
+}
+
+size_t device_memory_total() {
+    return arena().total_bytes;
+}
+size_t device_memory_free() {
+    Arena& a = arena();
+    const std::lock_guard lock(a.mutex);
+    return a.total_bytes - a.used_bytes;
+}
+
+void mark_written(const void*, size_t) {}
+
+} // namespace simt
