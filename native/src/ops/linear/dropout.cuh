@@ -37,7 +37,7 @@ __device__ __forceinline__ uint4 drop(uint4 features, uint32_t kept) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         const uint32_t low = (kept >> (2 * i)) & 1u, high = (kept >> (2 * i + 1)) & 1u;
-        pairs[i] &= (0u - low & 0x0000ffffu) | (0u - high & 0xffff0000u);
+        pairs[i] &= ((0u - low) & 0x0000ffffu) | ((0u - high) & 0xffff0000u);
     }
     return features;
 }

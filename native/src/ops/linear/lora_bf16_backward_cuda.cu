@@ -116,18 +116,17 @@ __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
             const bf16* v = memory + Layout::kV + buffer * kSlab * Narrow<Ranks>::kStride;
 #pragma unroll
             for (int step = 0; step < kSlab / 16; ++step) {
-                uint32_t right[Ranks / 8][2];
+                uint32_t right[Ranks / 16][2][2];
 #pragma unroll
                 for (int pair = 0; pair < Ranks / 16; ++pair)
-                    Narrow<Ranks>::load_columns_pair(reinterpret_cast<uint32_t(&)[2][2]>(right[2 * pair]), v, step * 16,
-                                                     pair, lane);
+                    Narrow<Ranks>::load_columns_pair(right[pair], v, step * 16, pair, lane);
 #pragma unroll
                 for (int group = 0; group < kGroups; ++group) {
                     const int c = warp * kGroups + group; // sixteen columns
                     uint32_t left[4];
                     load_columns16(left, slab + c / 4 * (kSlab * kTileColumns), step * 16, c % 4, lane);
 #pragma unroll
-                    for (int n = 0; n < Ranks / 8; ++n) mma_bf16(product[group][n], left, right[n]);
+                    for (int n = 0; n < Ranks / 8; ++n) mma_bf16(product[group][n], left, right[n / 2][n % 2]);
                 }
             }
         }
