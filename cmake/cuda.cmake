@@ -30,8 +30,13 @@ set(cuda_sm90a_sources ${cuda_kernel_sources})
 list(FILTER cuda_sm90a_sources INCLUDE REGEX "_sm90a\\.cu$")
 set(cuda_all_kernel_sources ${cuda_kernel_sources})
 list(FILTER cuda_kernel_sources EXCLUDE REGEX "_sm90a\\.cu$")
-# What every build of the CUDA library checks about its sources.
-file(GLOB_RECURSE cuda_texts CONFIGURE_DEPENDS src/*.cu src/*.cuh src/cuda/*.h)
+
+file(GLOB_RECURSE cuda_texts CONFIGURE_DEPENDS src/*.cu src/*.cuh src/*_cuda.h src/cuda/*.h src/cuda/*.cpp)
+add_custom_command(OUTPUT cuda_sources.checked
+  COMMAND bash ${FTC_ROOT}/cmake/check_cuda_sources.sh ${CMAKE_CURRENT_SOURCE_DIR}/src
+  COMMAND ${CMAKE_COMMAND} -E touch cuda_sources.checked
+  DEPENDS ${cuda_texts} ${FTC_ROOT}/cmake/check_cuda_sources.sh VERBATIM COMMENT "Checking the CUDA sources")
+add_custom_target(ftc_cuda_sources ALL DEPENDS cuda_sources.checked)
 
 # ftc_add_cuda_kernels(name architectures sources...): an object library of kernels.
 function(ftc_add_cuda_kernels name architectures)
@@ -48,17 +53,25 @@ function(ftc_add_cuda_kernels name architectures)
   list(JOIN codes "," codes)
   set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES OFF CUDA_SEPARABLE_COMPILATION OFF)
   # No contraction: a fused multiply-add happens where the source says so, and nowhere else, as on the CPU.
-  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo
+  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo -Xfatbin=-compress-all
     "SHELL:-Werror all-warnings" -Xptxas=-warn-spills,-warn-lmem-usage -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off)
 endfunction()
 
-function(ftc_check_cuda_library target)
+# Links as it ships, and checks that.
+function(ftc_link_cuda_library target)
   target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--no-undefined -Wl,--exclude-libs,ALL -Wl,--as-needed
                       -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/ftc.map)
   set_target_properties(${target} PROPERTIES LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/ftc.map)
-  add_dependencies(${target} ftc)
+  if(NOT FTC_CHECK_LIBRARIES)
+    return()
+  endif()
+  set(twin)
+  if(TARGET ftc)
+    add_dependencies(${target} ftc)
+    set(twin - $<TARGET_FILE:ftc>)
+  endif()
   add_custom_command(TARGET ${target} POST_BUILD
-    COMMAND ${CMAKE_COMMAND} -E env bash ${FTC_ROOT}/cmake/check_library.sh $<TARGET_FILE:${target}> "" $<TARGET_FILE:ftc>
+    COMMAND bash ${FTC_ROOT}/cmake/check_library.sh $<TARGET_FILE:${target}> ${twin}
     VERBATIM COMMENT "Checking exports, GLIBC version and dependencies of ${target}")
 endfunction()
 
@@ -95,7 +108,7 @@ if(FTC_NVCC)
   add_library(ftc_cuda SHARED ${cuda_objects})
   set_target_properties(ftc_cuda PROPERTIES LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
   target_link_libraries(ftc_cuda PRIVATE cudart_static Threads::Threads ${CMAKE_DL_LIBS} rt)
-  ftc_check_cuda_library(ftc_cuda)
+  ftc_link_cuda_library(ftc_cuda)
 endif()
 
 # The same sources on the simulator, and the tests of the ops on it: ftc_cuda_tests. ftc_cuda_gpu_tests runs them on a GPU.
