@@ -114,7 +114,6 @@ endif()
 # The same sources on the simulator, and the tests of the ops on it: ftc_cuda_tests. ftc_cuda_gpu_tests runs them on a GPU.
 file(GLOB_RECURSE cuda_test_sources CONFIGURE_DEPENDS ${FTC_ROOT}/tests/native/ops/*.cpp ${FTC_ROOT}/tests/native/cuda/*.cpp)
 list(FILTER cuda_test_sources EXCLUDE REGEX "far_rows_test\\.cpp$") # on memory of its own
-list(APPEND cuda_test_sources ${FTC_ROOT}/tests/native/device_memory.cpp)
 
 function(ftc_add_cuda_tests target variants)
   add_executable(${target} ${cuda_test_sources} ${FTC_ROOT}/tests/native/${variants} ${ARGN})

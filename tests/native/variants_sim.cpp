@@ -1,8 +1,21 @@
 // The CUDA library on the simulator: its variants are the orders in which threads run, and all of them agree.
+#include <new>
+
 #include "simt/control.h"
+#include "simt/cuda_runtime.h"
 #include "variants.h"
 
 namespace ftc::testing {
+
+void* device_allocate(size_t bytes) {
+    void* p = nullptr;
+    if (cudaMallocManaged(&p, bytes == 0 ? 1 : bytes) != cudaSuccess) throw std::bad_alloc();
+    return p;
+}
+
+void device_free(void* p) {
+    cudaFree(p);
+}
 
 std::vector<std::string> variants() {
     return {"ordered", "reversed", "random_1", "random_2"};
