@@ -41,6 +41,7 @@ internal sealed unsafe partial class NativeBackend
 
     public void RmsNormForward(Tensor y, Tensor sum, Tensor rstd, Tensor x, Tensor residual, Tensor weight, long heads, float eps)
     {
+        if (!sum.IsNone) SameStride(x, sum);
         var p = new RmsNormParams
         {
             StructSize = (uint)sizeof(RmsNormParams), Dtype = (int)x.DType, Rows = x.Rows, Heads = heads, HiddenSize = x.Columns / heads,
@@ -108,6 +109,7 @@ internal sealed unsafe partial class NativeBackend
 
     public void SwigluForward(Tensor y, Tensor gate, Tensor up)
     {
+        SameStride(gate, up);
         var p = new SwigluParams
         {
             StructSize = (uint)sizeof(SwigluParams), Dtype = (int)y.DType, Rows = gate.Rows, Cols = gate.Columns,
@@ -118,6 +120,8 @@ internal sealed unsafe partial class NativeBackend
 
     public void SwigluBackward(Tensor dgate, Tensor dup, Tensor dy, Tensor gate, Tensor up)
     {
+        SameStride(gate, up);
+        SameStride(dgate, dup);
         var p = new SwigluParams
         {
             StructSize = (uint)sizeof(SwigluParams), Dtype = (int)dy.DType, Rows = gate.Rows, Cols = gate.Columns,
@@ -148,6 +152,12 @@ internal sealed unsafe partial class NativeBackend
 
     public void SumOfSquares(Tensor sum, Tensor x) =>
         NativeMethods.ftc_sum_of_squares(_stream, Address(sum), Address(x), x.Columns).ThrowIfFailed();
+
+    /// <summary>Two matrices for which the contract has one stride.</summary>
+    private static void SameStride(Tensor a, Tensor b)
+    {
+        if (a.RowStride != b.RowStride) throw new ArgumentException($"row strides of {a.RowStride} and {b.RowStride}, expected the same for both");
+    }
 
     private static RopeParams Rope(Tensor x, Tensor cos, int headDim) => new()
     {

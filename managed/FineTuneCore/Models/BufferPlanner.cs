@@ -72,8 +72,9 @@ internal sealed class BufferPlanner
         Add("attention", c.QueryWidth, served, i);
         Add($"sum2.{i}", c.HiddenSize);
         Add("norm2", c.HiddenSize, served, i);
-        Add("gate", c.IntermediateSize, served, i);
-        Add("up", c.IntermediateSize, served, i);
+        long stride = Math.Max(Wanted("gate", c.IntermediateSize, served).Stride, Wanted("up", c.IntermediateSize, served).Stride); // SwiGLU has one for both
+        Add("gate", c.IntermediateSize, served, i, stride);
+        Add("up", c.IntermediateSize, served, i, stride);
         foreach ((string module, _, _, string s) in Linears)
             if (served.Max(layer => _model.RankOf(WeightNames.Layer(layer, module))) is > 0 and int rank) AddExact($"{s}.{i}", rank);
         if (!Trains) return;
@@ -150,7 +151,13 @@ internal sealed class BufferPlanner
     /// A [MaxRows, columns] matrix of layer <paramref name="home"/> (or shared), with the stride and the border that the linears of all
     /// layers it serves want who read it, or are given it as gradient.
     /// </summary>
-    private void Add(string name, long columns, int[] served, int? home = null)
+    private void Add(string name, long columns, int[] served, int? home = null, long atLeast = 0)
+    {
+        (long stride, int border) = Wanted(name, columns, served);
+        _slots[home is null ? name : $"{name}.{home}"] = _plan.Add(MaxRows, columns, Math.Max(stride, atLeast), _model.Activations, border);
+    }
+
+    private (long Stride, int Border) Wanted(string name, long columns, int[] served)
     {
         long stride = _model.Backend.LinearStrides(_model.Activations, columns, columns, 0).Y;
         int border = 0;
@@ -166,7 +173,7 @@ internal sealed class BufferPlanner
             }
         }
 
-        _slots[home is null ? name : $"{name}.{home}"] = _plan.Add(MaxRows, columns, Math.Max(stride, columns + border), _model.Activations, border);
+        return (Math.Max(stride, columns + border), border);
     }
 
     /// <summary>A matrix that the contract wants contiguous, fp32 unless told otherwise.</summary>
