@@ -14,6 +14,7 @@ usage: ./build.sh VERB [options]
   test [--sanitize] builds and runs every test; --sanitize runs the native ones under ASan and UBSan as well
   native            builds native/build/release/libftc.so, and libftc_cuda.so where there is a CUDA compiler
   managed           builds the .NET solution
+  kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
@@ -142,6 +143,21 @@ parity() {
     rm -f "$log"
 }
 
+# kernel_report --check | --write: what the CUDA kernels were compiled to, against cmake/kernel_expectations.json and the table.
+kernel_report() {
+    need python3 "command -v python3"
+    python3 cmake/kernel_report.py native/build/release/libftc_cuda.so --cuobjdump "$(dirname "$(cmake -P cmake/find_nvcc.cmake)")/cuobjdump" \
+        "$1" benchmarks/results/static
+}
+
+check_kernels() {
+    local code=0
+    [ "$cuda" != OFF ] && [ -n "$(cmake -P cmake/find_nvcc.cmake)" ] || return 0
+    say "CUDA kernels as compiled"
+    kernel_report --check || code=1
+    add "kernel report" 0 $((1 - code)) $code
+}
+
 run_tests() {
     local sanitize=0
     for option in "$@"; do
@@ -153,6 +169,9 @@ run_tests() {
     native
     managed
     google_tests "native tests" native/build/release/ftc_tests
+    google_tests "the simulator's own tests" native/build/release/simt_tests
+    [ ! -x native/build/release/ftc_cuda_tests ] || google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
+    check_kernels
     if [ $sanitize -eq 1 ]; then
         native sanitize
         google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
@@ -189,6 +208,7 @@ case $verb in
     managed) managed ;;
     quickstart) native; managed; ftc quickstart "$@" ;;
     test) run_tests "$@" ;;
+    kernel-report) native; kernel_report --write ;;
     bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
     pack) pack ;;

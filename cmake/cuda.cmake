@@ -30,8 +30,13 @@ set(cuda_sm90a_sources ${cuda_kernel_sources})
 list(FILTER cuda_sm90a_sources INCLUDE REGEX "_sm90a\\.cu$")
 set(cuda_all_kernel_sources ${cuda_kernel_sources})
 list(FILTER cuda_kernel_sources EXCLUDE REGEX "_sm90a\\.cu$")
-# What every build of the CUDA library checks about its sources.
-file(GLOB_RECURSE cuda_texts CONFIGURE_DEPENDS src/*.cu src/*.cuh src/cuda/*.h)
+
+file(GLOB_RECURSE cuda_texts CONFIGURE_DEPENDS src/*.cu src/*.cuh src/*_cuda.h src/cuda/*.h src/cuda/*.cpp)
+add_custom_command(OUTPUT cuda_sources.checked
+  COMMAND bash ${FTC_ROOT}/cmake/check_cuda_sources.sh ${CMAKE_CURRENT_SOURCE_DIR}/src
+  COMMAND ${CMAKE_COMMAND} -E touch cuda_sources.checked
+  DEPENDS ${cuda_texts} ${FTC_ROOT}/cmake/check_cuda_sources.sh VERBATIM COMMENT "Checking the CUDA sources")
+add_custom_target(ftc_cuda_sources ALL DEPENDS cuda_sources.checked)
 
 # ftc_add_cuda_kernels(name architectures sources...): an object library of kernels.
 function(ftc_add_cuda_kernels name architectures)
@@ -48,7 +53,7 @@ function(ftc_add_cuda_kernels name architectures)
   list(JOIN codes "," codes)
   set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES OFF CUDA_SEPARABLE_COMPILATION OFF)
   # No contraction: a fused multiply-add happens where the source says so, and nowhere else, as on the CPU.
-  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo
+  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo -Xfatbin=-compress-all
     "SHELL:-Werror all-warnings" -Xptxas=-warn-spills,-warn-lmem-usage -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off)
 endfunction()
 

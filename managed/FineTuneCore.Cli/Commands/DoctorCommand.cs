@@ -21,6 +21,7 @@ internal static class DoctorCommand
         Line("ftc", $"{typeof(DoctorCommand).Assembly.GetName().Version!.ToString(3)}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier}");
         try
         {
+            NativeLibraryLoader.Use(NativeLibraryKind.Cpu);
             Line("native library", $"{NativeLibraryLoader.Version} from {NativeLibraryLoader.LoadedFrom}");
             using var backend = new NativeBackend();
             DeviceInfo info = backend.Info;
@@ -38,10 +39,28 @@ internal static class DoctorCommand
             well = false;
         }
 
-        Line("CUDA", "not in this version: training runs on the CPU");
+        DescribeCuda();
         well &= CheckDisk();
         Console.Out.WriteLine(well ? "all well" : "something is missing, see above");
         return well ? ExitCodes.Ok : ExitCodes.Failed;
+    }
+
+    /// <summary>What CUDA needs: our library, a driver, a GPU. Its lack is no fault: everything runs on the CPU too.</summary>
+    private static void DescribeCuda()
+    {
+        CudaProbe probe = CudaProbe.Result;
+        if (probe.Path is not null) Line("CUDA library", $"{probe.Version} from {probe.Path}");
+        if (probe.Problem is { } problem)
+        {
+            Line("CUDA", $"not available: {problem.TrimEnd('.')}. Training runs on the CPU.");
+            return;
+        }
+
+        foreach (CudaDevice gpu in probe.Devices())
+        {
+            Line($"cuda:{gpu.Index}", gpu.Problem is { } refused ? $"CANNOT BE USED: {refused}"
+                : $"{gpu.Name}, {gpu.Isa}, {Gigabytes(gpu.MemoryAvailableBytes)} free of {Gigabytes(gpu.MemoryTotalBytes)}");
+        }
     }
 
     private static bool CheckDisk()

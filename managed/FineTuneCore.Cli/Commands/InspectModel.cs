@@ -14,19 +14,20 @@ internal static class InspectModel
         var model = new Argument<string>("DIR") { Description = "Model directory." };
         var length = new Option<int>("--sequence-length") { Description = "Tokens of a row, for the memory figures [1024].", HelpName = "N", DefaultValueFactory = _ => 1024 };
         var rows = new Option<int>("--micro-batch-size") { Description = "Rows per forward pass, for the memory figures [1].", HelpName = "N", DefaultValueFactory = _ => 1 };
+        var device = new DeviceOptions();
         var command = new Command("model", "Shows architecture, parameters, dtypes, shapes, support, and the memory each method needs.") { model, length, rows };
-        command.SetAction(result => Run(result.GetRequiredValue(model), result.GetValue(length), result.GetValue(rows)));
+        device.AddTo(command);
+        command.SetAction(result =>
+        {
+            ModelDirectory directory = ModelDirectory.Resolve(result.GetRequiredValue(model));
+            ModelConfig config = ModelConfig.Load(directory.ConfigPath);
+            using (TensorFiles files = TensorFiles.Open(directory.WeightFiles())) Print(directory, config, files);
+            Device opened = Device.Open(device.Device(result), device.Precision(result), device.Threads(result));
+            using NativeBackend backend = opened.Backend;
+            PrintMemory(config, opened, Math.Min(result.GetValue(length), config.MaxPositionEmbeddings), result.GetValue(rows));
+            return ExitCodes.Ok;
+        });
         return command;
-    }
-
-    private static int Run(string name, int sequenceLength, int microBatchSize)
-    {
-        ModelDirectory directory = ModelDirectory.Resolve(name);
-        ModelConfig config = ModelConfig.Load(directory.ConfigPath);
-        using TensorFiles files = TensorFiles.Open(directory.WeightFiles());
-        Print(directory, config, files);
-        PrintMemory(config, Math.Min(sequenceLength, config.MaxPositionEmbeddings), microBatchSize);
-        return ExitCodes.Ok;
     }
 
     private static void Print(ModelDirectory directory, ModelConfig c, TensorFiles files)
@@ -50,14 +51,13 @@ internal static class InspectModel
         Line("tokenizer", File.Exists(directory.File("tokenizer.json")) ? "tokenizer.json" : File.Exists(directory.File("tokenizer.model")) ? "tokenizer.model" : "none: texts cannot be used");
     }
 
-    private static void PrintMemory(ModelConfig config, int sequenceLength, int microBatchSize)
+    private static void PrintMemory(ModelConfig config, Device device, int sequenceLength, int microBatchSize)
     {
-        using var backend = new NativeBackend();
         Console.Out.WriteLine();
-        Console.Out.WriteLine($"memory to train with {microBatchSize} x {sequenceLength} tokens, adapters of rank 16 on all linears (weights + trained state + activations)");
-        foreach (MemoryPlan plan in MemoryPlan.ForMethods(config, backend, sequenceLength * microBatchSize, rank: 16))
+        Console.Out.WriteLine($"memory to train on {device.Name} in {device.Precision.Name()} with {microBatchSize} x {sequenceLength} tokens, adapters of rank 16 on all linears (weights + trained state + activations)");
+        foreach (MemoryPlan plan in MemoryPlan.ForMethods(config, device.Backend, sequenceLength * microBatchSize, rank: 16))
             Line(plan.Name, $"{plan.Total / 1e6,10:N1} MB = {plan.Weights / 1e6:N1} + {plan.TrainedState / 1e6:N1} + {plan.Activations / 1e6:N1}");
-        Line("free now", $"{backend.Info.MemoryAvailableBytes / 1e6,10:N1} MB");
+        Line("free now", $"{device.Backend.Info.MemoryAvailableBytes / 1e6,10:N1} MB");
     }
 
     private static IEnumerable<string> KnownNames(ModelConfig config) =>

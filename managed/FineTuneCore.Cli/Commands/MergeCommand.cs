@@ -17,16 +17,17 @@ internal static class MergeCommand
         var output = new Option<string>("--output") { Description = "The new model directory.", HelpName = "DIR", Required = true };
         var dtype = new Option<string>("--dtype") { Description = "auto (as the base), f32, bf16 or f16 [auto].", HelpName = "TYPE", DefaultValueFactory = _ => "auto" };
         dtype.AcceptOnlyFromAmong("auto", "f32", "bf16", "f16");
-        var threads = new Option<int>("--threads") { Description = "CPU threads [all this process may use].", HelpName = "N" };
+        var device = new DeviceOptions();
         var command = new Command("merge", "Writes base and adapter as one model directory: W + s·B·A in fp32, rounded once. A QLoRA adapter merges onto the dequantised base it was trained on.")
         {
-            model, adapter, onto, output, dtype, threads,
+            model, adapter, onto, output, dtype,
         };
+        device.AddTo(command, precision: false);
         command.SetAction(result =>
         {
             MergeReport report = ModelMerger.Merge(
                 result.GetRequiredValue(model), result.GetValue(adapter), result.GetValue(onto), result.GetRequiredValue(output),
-                result.GetValue(dtype)!, result.GetValue(threads));
+                result.GetValue(dtype)!, device.Threads(result), device.Device(result));
             Console.Out.WriteLine($"merged {report.Layers} adapted layers into {report.Output} ({report.Type})");
             Console.Out.WriteLine($"logits, merged against unmerged: at most {report.MaxLogitDifference:G3} apart over {report.ProbeTokens} probe tokens");
             if (report.Drift is { } drift)

@@ -18,16 +18,18 @@ internal sealed class ModelOptions
         Description = "A bundled template's name or a .jinja file, over the model's own.", HelpName = "NAME|FILE",
     };
 
-    internal Option<int> Threads { get; } = new("--threads") { Description = "CPU threads [all this process may use].", HelpName = "N" };
+    internal DeviceOptions Device { get; } = new();
 
     internal void AddTo(Command command, bool chatTemplate = true)
     {
         command.Options.Add(Model);
         command.Options.Add(Adapter);
         if (chatTemplate) command.Options.Add(ChatTemplate);
-        command.Options.Add(Threads);
+        Device.AddTo(command);
     }
 
     internal LanguageModel Load(ParseResult result) =>
-        LanguageModel.Load(result.GetRequiredValue(Model), result.GetValue(Adapter), result.GetValue(ChatTemplate), result.GetValue(Threads));
+        LanguageModel.Load(
+            result.GetRequiredValue(Model), result.GetValue(Adapter), result.GetValue(ChatTemplate), Device.Threads(result), Device.Device(result),
+            Device.Precision(result));
 }

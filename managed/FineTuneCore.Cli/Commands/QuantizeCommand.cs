@@ -10,14 +10,15 @@ internal static class QuantizeCommand
     {
         var model = new Option<string>("--model") { Description = "Model directory.", HelpName = "DIR", Required = true };
         var output = new Option<string>("--output") { Description = "The new model directory.", HelpName = "DIR", Required = true };
-        var threads = new Option<int>("--threads") { Description = "CPU threads [all this process may use].", HelpName = "N" };
+        var device = new DeviceOptions();
         var command = new Command("quantize", "Writes the linear layers as bitsandbytes NF4 with double quantisation; embedding, head and norms stay as they are.")
         {
-            model, output, threads,
+            model, output,
         };
+        device.AddTo(command, precision: false);
         command.SetAction(result =>
         {
-            QuantizeReport report = ModelQuantizer.Quantize(result.GetRequiredValue(model), result.GetRequiredValue(output), result.GetValue(threads));
+            QuantizeReport report = ModelQuantizer.Quantize(result.GetRequiredValue(model), result.GetRequiredValue(output), device.Threads(result), device.Device(result));
             Console.Out.WriteLine(
                 $"quantised {report.Layers} linear layers, {report.Weights:N0} weights in {report.Bytes:N0} bytes ({8.0 * report.Bytes / report.Weights:F3} bits a weight)");
             Console.Out.WriteLine($"kept wide: {report.WideWeights:N0} weights (embedding, head, norms, biases)");

@@ -14,16 +14,14 @@ internal static class QuickstartCommand
         var output = new Option<string?>("--output") { Description = "Run directory; created [ftc-quickstart-TIME].", HelpName = "DIR" };
         var method = new Option<string>("--method") { Description = "qlora or lora [qlora].", HelpName = "METHOD", DefaultValueFactory = _ => "qlora" };
         method.AcceptOnlyFromAmong("qlora", "lora");
-        var threads = new Option<int?>("--threads") { Description = "CPU threads [all this process may use].", HelpName = "N" };
-        threads.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int?>() is < 1) result.AddError("--threads expects 1 or more");
-        });
-        foreach (Option option in (Option[])[output, method, threads]) command.Options.Add(option);
+        foreach (Option option in (Option[])[output, method]) command.Options.Add(option);
+        var device = new DeviceOptions();
+        device.AddTo(command);
         command.SetAction(result =>
         {
             FineTuneMethod chosen = result.GetValue(method) == "lora" ? FineTuneMethod.Lora : FineTuneMethod.QLora;
-            FineTuneOptions options = QuickstartTour.Options(chosen, result.GetValue(output), result.GetValue(threads));
+            FineTuneOptions options = QuickstartTour.Options(chosen, result.GetValue(output), device.Threads(result) is > 0 and int threads ? threads : null);
+            (options.Device, options.Precision) = (device.Device(result), device.Precision(result));
             return new QuickstartTour(options, Console.Out, RunDisplay.Create(json: false)).Run();
         });
         return command;

@@ -86,7 +86,7 @@ internal sealed class QuickstartTour(FineTuneOptions options, TextWriter output,
 
     private List<string> Answers(string model, List<HeldOutChat> chats)
     {
-        using LanguageModel loaded = LanguageModel.Load(model, threads: options.Threads ?? 0);
+        using LanguageModel loaded = LanguageModel.Load(model, threads: options.Threads ?? 0, device: options.Device, precision: options.Precision);
         var sampling = new SamplingOptions { MaxTokens = MaxAnswerTokens };
         return [.. chats.Select(c => string.Concat(loaded.Chat([new ChatMessage("user", c.Question)], sampling)).Trim())];
     }

@@ -12,18 +12,22 @@ internal sealed unsafe partial class NativeBackend : IBackend
     private readonly ContextHandle _context;
     private readonly StreamHandle _stream;
 
-    /// <summary>Opens the device; 0 threads means as many as this process may use, 0 bytes what the machine has free.</summary>
+    private readonly bool _readsHostMemory;
+
+    /// <summary>Opens a device of the loaded library; 0 threads means as many as this process may use, 0 bytes what the device has free.</summary>
     /// <exception cref="FtcException">The library refused, for instance an ISA this CPU lacks.</exception>
-    internal NativeBackend(int threads = 0, long memoryLimitBytes = 0)
+    internal NativeBackend(int threads = 0, long memoryLimitBytes = 0, int deviceIndex = 0)
     {
         var parameters = new ContextParams
         {
             StructSize = (uint)sizeof(ContextParams),
+            DeviceIndex = deviceIndex,
             Threads = threads,
             MemoryLimitBytes = memoryLimitBytes,
         };
         NativeMethods.ftc_context_create(out _context, in parameters).ThrowIfFailed();
         NativeMethods.ftc_stream_create(out _stream, _context).ThrowIfFailed();
+        _readsHostMemory = Info.Kind == "cpu";
     }
 
     public DeviceInfo Info
@@ -57,6 +61,7 @@ internal sealed unsafe partial class NativeBackend : IBackend
 
     public DeviceBuffer? TryBorrow(nint data, long sizeBytes)
     {
+        if (!_readsHostMemory) return null;
         NativeMethods.ftc_buffer_borrow(out BufferHandle handle, _context, data, sizeBytes).ThrowIfFailed();
         return new NativeBuffer(handle, sizeBytes);
     }

@@ -19,39 +19,43 @@ internal static class ModelMerger
     /// Writes the merged model. Without <paramref name="onto"/> the base is the one the adapter was trained on: for a QLoRA run
     /// the dequantised NF4 base, since the adapter has learnt to mend its errors.
     /// </summary>
-    internal static MergeReport Merge(string model, string? adapter, string? onto, string output, string type, int threads)
+    internal static MergeReport Merge(string model, string? adapter, string? onto, string output, string type, int threads, string device = "auto")
     {
         if (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
             throw FineTuneException.Usage($"{output} exists and is not empty; choose a new directory for the merged model.");
         ElementType? elementType = type == "auto" ? null : Enum.Parse<ElementType>(type, ignoreCase: true);
         ModelReference reference = ModelReference.Resolve(model, adapter);
         if (reference.Adapter is null) throw FineTuneException.Usage($"{model} has no adapter to merge; name one with --adapter.");
-        if (onto is null) return MergeOnto(reference, output, elementType, threads, trainedLogits: null);
+        if (onto is null) return MergeOnto(reference, output, elementType, device, threads, trainedLogits: null);
 
         float[][] trained;
-        using (LanguageModel original = LanguageModel.Load(reference, chatTemplate: null, threads)) trained = Probe(original);
+        using (LanguageModel original = Load(reference, device, threads)) trained = Probe(original);
         // The other base keeps the weights it has: quantising it first would give the four-bit errors back.
         ModelReference other = ModelReference.Resolve(onto, reference.Adapter) with { Format = BaseFormat.AsStored };
-        return MergeOnto(other, output, elementType, threads, trained);
+        return MergeOnto(other, output, elementType, device, threads, trained);
     }
 
-    private static MergeReport MergeOnto(ModelReference reference, string output, ElementType? type, int threads, float[][]? trainedLogits)
+    private static MergeReport MergeOnto(ModelReference reference, string output, ElementType? type, string device, int threads, float[][]? trainedLogits)
     {
         float[][] unmerged;
         int layers;
-        using (LanguageModel loaded = LanguageModel.Load(reference, chatTemplate: null, threads))
+        using (LanguageModel loaded = Load(reference, device, threads))
         {
             layers = loaded.Weights.Lora.Count;
             unmerged = Probe(loaded);
             ModelWriter.Write(output, loaded.Reference.Base, loaded.Weights, type, keepNf4: false);
         }
 
-        using LanguageModel merged = LanguageModel.Load(output, threads: threads);
+        using LanguageModel merged = Load(ModelReference.Resolve(output, adapter: null), device, threads);
         float[][] logits = Probe(merged);
         return new MergeReport(
             output, layers, merged.Weights.Config.Dtype ?? "float32", Compare(unmerged, logits).Max, logits.Length,
             trainedLogits is null ? null : Compare(trainedLogits, logits));
     }
+
+    /// <summary>In fp32 on every device: a merge is rounded once, when it is written.</summary>
+    private static LanguageModel Load(ModelReference reference, string device, int threads) =>
+        LanguageModel.Load(reference, chatTemplate: null, device, "fp32", threads);
 
     /// <summary>Logits of every position of a fixed pseudo-random sequence.</summary>
     internal static float[][] Probe(LanguageModel model)

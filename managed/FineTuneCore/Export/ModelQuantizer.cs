@@ -17,13 +17,13 @@ internal sealed record QuantizeReport(string Output, int Layers, long Weights, l
 /// <summary>Writes a model with NF4 linear layers, as bitsandbytes stores them.</summary>
 internal static class ModelQuantizer
 {
-    internal static QuantizeReport Quantize(string model, string output, int threads)
+    internal static QuantizeReport Quantize(string model, string output, int threads, string device = "auto")
     {
         if (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
             throw FineTuneException.Usage($"{output} exists and is not empty; choose a new directory for the quantised model.");
         ModelDirectory source = ModelDirectory.Resolve(model);
         ModelConfig config = ModelConfig.Load(source.ConfigPath);
-        using var backend = new NativeBackend(threads);
+        using NativeBackend backend = Device.Open(device, "fp32", threads).Backend;
         using DecoderWeights weights = DecoderWeights.Load(source, config, backend, new WeightOptions { Format = BaseFormat.Nf4 });
         (ModuleSpec Module, WeightMatrix Weight)[] quantised = [.. weights.Matrices.Where(m => m.Weight.Format == WeightFormat.Nf4)];
         using DecoderWeights wide = DecoderWeights.Load(source, config, backend, new WeightOptions());

@@ -23,11 +23,13 @@ public sealed class LanguageModel : IDisposable
     private Decoder? _decoder;
     private int _positions;
 
-    private LanguageModel(NativeBackend backend, ModelReference reference, DecoderWeights weights, Tokenizer? tokenizer, ChatTemplate? template)
+    private LanguageModel(Device device, ModelReference reference, DecoderWeights weights, Tokenizer? tokenizer, ChatTemplate? template)
     {
-        (_backend, Reference, Weights, TokenizerOrNull, Template) = (backend, reference, weights, tokenizer, template);
+        (Device, _backend, Reference, Weights, TokenizerOrNull, Template) = (device, device.Backend, reference, weights, tokenizer, template);
         _endIds = EndIds(reference.Base.File("generation_config.json"), weights.Config, tokenizer);
     }
+
+    internal Device Device { get; }
 
     internal ModelReference Reference { get; }
 
@@ -50,28 +52,31 @@ public sealed class LanguageModel : IDisposable
     /// <param name="adapter">A PEFT adapter directory or run directory; null = none, or the run's own.</param>
     /// <param name="chatTemplate">A bundled template's name or a file; null = the run's or the model's own.</param>
     /// <param name="threads">CPU threads; 0 = all this process may use.</param>
-    /// <exception cref="FineTuneException">The files are missing, broken, unsupported, or do not fit in memory.</exception>
-    public static LanguageModel Load(string model, string? adapter = null, string? chatTemplate = null, int threads = 0) =>
-        Load(ModelReference.Resolve(model, adapter), chatTemplate, threads);
+    /// <param name="device">auto, cpu, cuda or cuda:N; auto takes the first GPU where one can be used.</param>
+    /// <param name="precision">auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU.</param>
+    /// <exception cref="FineTuneException">The files are missing, broken, unsupported, or do not fit in memory; or there is no such device.</exception>
+    public static LanguageModel Load(
+        string model, string? adapter = null, string? chatTemplate = null, int threads = 0, string device = "auto", string precision = "auto") =>
+        Load(ModelReference.Resolve(model, adapter), chatTemplate, device, precision, threads);
 
-    internal static LanguageModel Load(ModelReference reference, string? chatTemplate, int threads)
+    internal static LanguageModel Load(ModelReference reference, string? chatTemplate, string device, string precision, int threads)
     {
         ModelConfig config = ModelConfig.Load(reference.Base.ConfigPath);
         Tokenizer? tokenizer = ModelFiles.TokenizerOf(reference.Base, config);
         ChatTemplate? template = ModelFiles.TemplateOf(reference.Base, chatTemplate ?? reference.ChatTemplate, tokenizer);
         LoraOptions? lora = reference.Adapter is null ? null : PeftConfig.Read(reference.Adapter).Options;
-        var backend = new NativeBackend(threads);
+        Device opened = Device.Open(device, precision, threads);
         DecoderWeights? weights = null;
         try
         {
-            weights = DecoderWeights.Load(reference.Base, config, backend, new WeightOptions { Format = reference.Format, Lora = lora });
+            weights = DecoderWeights.Load(reference.Base, config, opened.Backend, new WeightOptions { Format = reference.Format, Lora = lora });
             if (reference.Adapter is not null) AdapterFiles.Read(reference.Adapter, weights);
-            return new LanguageModel(backend, reference, weights, tokenizer, template);
+            return new LanguageModel(opened, reference, weights, tokenizer, template);
         }
         catch
         {
             weights?.Dispose();
-            backend.Dispose();
+            opened.Backend.Dispose();
             throw;
         }
     }

@@ -154,10 +154,10 @@ public sealed class FineTuneOptions
     /// <summary>Memory this run may take, in bytes; null = what is free.</summary>
     public long? MemoryLimit { get; set; }
 
-    /// <summary>Where it runs: auto or cpu. Default auto.</summary>
+    /// <summary>Where it runs: auto, cpu, cuda or cuda:N. Default auto: the first GPU where one can be used, else the CPU.</summary>
     public string Device { get; set; } = "auto";
 
-    /// <summary>Arithmetic: auto or fp32. Default auto.</summary>
+    /// <summary>Arithmetic: auto, fp32 or bf16 (CUDA only). Default auto: bf16 on CUDA, fp32 on the CPU.</summary>
     public string Precision { get; set; } = "auto";
 
     /// <summary>Continue the run in <see cref="Output"/> from its newest valid checkpoint.</summary>

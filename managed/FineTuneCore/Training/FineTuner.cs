@@ -109,6 +109,7 @@ public sealed class FineTuner
             ValidationDataSha256 = hashes.Validation,
             Seed = _options.Seed,
             Device = device.Name,
+            Precision = preparation.Device.Precision.Name(),
             Isa = device.Isa,
             Threads = device.Threads,
             OperatingSystem = RuntimeInformation.OSDescription,

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using FineTuneCore.Adapters;
+using FineTuneCore.Backends;
 using FineTuneCore.Export;
 using FineTuneCore.Files;
 using FineTuneCore.Models;
@@ -251,7 +252,7 @@ internal sealed class RunExecution : IDisposable
 
     private RunPlan Plan()
     {
-        Backends.DeviceInfo device = _run.Backend.Info;
+        DeviceInfo device = _run.Backend.Info;
         return new RunPlan
         {
             Model = Path.GetFileName(_options.Model.TrimEnd('/', '\\')),
@@ -267,7 +268,7 @@ internal sealed class RunExecution : IDisposable
             StepsDone = _step,
             Memory = _run.Memory,
             MemoryAvailable = _run.MemoryAvailable,
-            Device = $"{device.Kind} {device.Name}, {device.Isa}, {device.Threads} thread{(device.Threads == 1 ? "" : "s")}",
+            Device = $"{_run.Device.Name} {device.Name}, {device.Isa}, {_run.Device.Precision.Name()}{(device.Threads == 0 ? "" : $", {device.Threads} thread{(device.Threads == 1 ? "" : "s")}")}",
             Output = _output,
             Choices = _run.Choices,
         };

@@ -49,6 +49,10 @@ internal sealed record RunManifest
     [JsonPropertyName("device")]
     public required string Device { get; init; }
 
+    /// <summary>fp32 or bf16; null in manifests of versions that had fp32 only.</summary>
+    [JsonPropertyName("precision")]
+    public string? Precision { get; init; }
+
     [JsonPropertyName("isa")]
     public required string Isa { get; init; }
 

@@ -33,9 +33,20 @@ internal sealed class RunPreparation : IDisposable
         Template = ModelFiles.TemplateOf(Base, options.ChatTemplate, Tokenizer);
         ResolveSequenceLength();
         ResolveAdapter();
-        EncodeData(cancellation);
-        ResolveSchedule();
-        Backend = new NativeBackend(options.Threads ?? 0, options.MemoryLimit ?? 0);
+        // Before the data: a device that is not there is known at once.
+        Device = Device.Open(options.Device, options.Precision, options.Threads ?? 0, options.MemoryLimit ?? 0);
+        _choices.AddRange(Device.Choices);
+        options.Precision = Device.Precision.Name(); // a resumed run goes on in it
+        try
+        {
+            EncodeData(cancellation);
+            ResolveSchedule();
+        }
+        catch
+        {
+            Backend.Dispose();
+            throw;
+        }
     }
 
     internal FineTuneOptions Options { get; }
@@ -48,7 +59,9 @@ internal sealed class RunPreparation : IDisposable
 
     internal ChatTemplate? Template { get; }
 
-    internal NativeBackend Backend { get; }
+    internal Device Device { get; }
+
+    internal NativeBackend Backend => Device.Backend;
 
     internal LoraOptions? Lora { get; private set; }
 
@@ -111,8 +124,6 @@ internal sealed class RunPreparation : IDisposable
             throw FineTuneException.Usage(
                 $"sequence_length is {Options.SequenceLength}, but {Base.ConfigPath} allows {Config.MaxPositionEmbeddings} positions; choose up to that.");
         }
-
-        if (Options.Precision == "auto") _choices.Add("precision fp32: the CPU's");
     }
 
     private void ResolveAdapter()

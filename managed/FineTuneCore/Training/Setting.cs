@@ -71,8 +71,10 @@ internal sealed class Setting
             set(o, Enum.TryParse(t, ignoreCase: true, out T value) && Enum.IsDefined(value) && !char.IsDigit(t[0])
                 ? value : throw new FormatException(string.Join(", ", Enum.GetNames<T>().Select(n => n.ToLowerInvariant())))), false);
 
-    internal static Setting OneOf(string key, string help, string[] values, Func<FineTuneOptions, string> get, Action<FineTuneOptions, string> set) =>
-        new(key, help, get, (o, t) => set(o, values.Contains(t) ? t : throw new FormatException(string.Join(", ", values))), false);
+    /// <summary>Text that a check knows to be right or wrong.</summary>
+    internal static Setting Checked(
+        string key, string help, string expected, Func<string, bool> isRight, Func<FineTuneOptions, string> get, Action<FineTuneOptions, string> set) =>
+        new(key, help, get, (o, t) => set(o, isRight(t) ? t : throw new FormatException(expected)), false);
 
     internal static Setting List(string key, string help, Func<FineTuneOptions, IReadOnlyList<string>> get, Action<FineTuneOptions, IReadOnlyList<string>> set) =>
         new(key, help, o => string.Join(",", get(o)), (o, t) =>

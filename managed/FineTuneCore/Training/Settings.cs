@@ -1,3 +1,5 @@
+using FineTuneCore.Backends;
+
 namespace FineTuneCore.Training;
 
 /// <summary>Every option of a run in the order in which help and --print-config list them.</summary>
@@ -46,8 +48,8 @@ internal static class Settings
         Setting.Integer("seed", "seed of order, initial adapter and dropout [42]", 0, int.MaxValue, o => o.Seed, (o, v) => o.Seed = (int)v),
         Setting.Integer("threads", "CPU threads, 1 to 256 [all this process may use]", 1, 256, o => o.Threads, (o, v) => o.Threads = (int)v),
         Setting.Bytes("memory_limit", "memory this run may take, such as 8GB [what is free]", o => o.MemoryLimit, (o, v) => o.MemoryLimit = v),
-        Setting.OneOf("device", "auto or cpu [auto]", ["auto", "cpu"], o => o.Device, (o, v) => o.Device = v),
-        Setting.OneOf("precision", "auto or fp32 [auto]", ["auto", "fp32"], o => o.Precision, (o, v) => o.Precision = v),
+        Setting.Checked("device", "auto, cpu, cuda or cuda:N; auto takes a GPU where one can be used [auto]", DeviceName.Expected, t => DeviceName.TryParse(t) is not null, o => o.Device, (o, v) => o.Device = v),
+        Setting.Checked("precision", "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU [auto]", Device.PrecisionsExpected, Device.IsPrecision, o => o.Precision, (o, v) => o.Precision = v),
         Setting.Switch("resume", "continue the run in output from its newest checkpoint [false]", o => o.Resume, (o, v) => o.Resume = v),
     ];
 

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
         for (int j = 0; j < kColumns; j++)
             sum[j] = col + j * kThreads < cols ? dweight[id * dweight_row_stride + col + j * kThreads] : 0.0f;
-        int parity = 0;
+        int parity = 1; // the words of set 0 may still be read
         for (int64_t first = row; first < rows; first += kThreads, parity ^= 1) {
             const int64_t mine = first + threadIdx.x;
             const uint32_t ballot = __ballot_sync(kAllLanes, mine < rows && ids[mine] == id);

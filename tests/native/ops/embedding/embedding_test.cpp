@@ -1,3 +1,4 @@
+#include "bf16_matrix.h"
 #include "everywhere.h"
 
 namespace ftc::testing {
@@ -73,9 +74,47 @@ TEST_P(Embedding, CopiesRowsAndAddsGradientsInOrder) {
     });
 }
 
+TEST_P(Embedding, Bf16CopiesRowsAndAddsGradientsInOrder) {
+    if (!computes_bf16()) GTEST_SKIP() << "the library computes in fp32";
+    const auto [rows, cols] = GetParam();
+    const int32_t vocab_size = 11;
+    const int64_t padding = padding_of(cols, 3);
+    const std::vector<int32_t> ids = some_ids(rows, vocab_size);
+    const Matrix w = Matrix::random(vocab_size, cols, padding, 1);
+    const Bf16Matrix halves = Bf16Matrix::rounded(w, padding), dy = Bf16Matrix::random(rows, cols, padding, 2);
+    const Matrix rounded = halves.widened(), wide_dy = dy.widened();
+    const Matrix dweight_before = Matrix::random(vocab_size, cols, 5, 3);
+    Matrix expected = dweight_before;
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t c = 0; c < cols; ++c) expected.at(ids[size_t(i)], c) += wide_dy.at(i, c);
+    run_everywhere([&](Device& device) {
+        Bf16Matrix y(rows, cols, padding), from_bf16(rows, cols, padding);
+        Matrix dweight = dweight_before;
+        ftc_embedding_params p = params_of(rows, y.stride, dweight.stride);
+        p.dtype = FTC_BF16;
+        const ftc_weight f32 = weight_of(w.ptr(), FTC_WEIGHT_F32, vocab_size, cols, w.stride);
+        const ftc_weight bf16 = weight_of(halves.ptr(), FTC_WEIGHT_BF16, vocab_size, cols, halves.stride);
+        EXPECT_EQ(device.wait(ftc_embedding_forward(device, y.ptr(), ids.data(), &f32, &p)), FTC_OK)
+            << ftc_last_error_message();
+        EXPECT_EQ(device.wait(ftc_embedding_forward(device, from_bf16.ptr(), ids.data(), &bf16, &p)), FTC_OK)
+            << ftc_last_error_message();
+        const Matrix wide_y = y.widened(), wide_from_bf16 = from_bf16.widened();
+        for (int64_t i = 0; i < rows; ++i)
+            for (int64_t c = 0; c < cols; ++c) {
+                EXPECT_EQ(wide_y.at(i, c), rounded.at(ids[size_t(i)], c));
+                EXPECT_EQ(wide_from_bf16.at(i, c), rounded.at(ids[size_t(i)], c));
+            }
+        EXPECT_EQ(device.wait(ftc_embedding_backward(device, dweight.ptr(), dy.ptr(), ids.data(), vocab_size, cols, &p)),
+                  FTC_OK)
+            << ftc_last_error_message();
+        expect_same_bits({dweight}, {expected}, "dweight");
+        return Outputs{wide_y, wide_from_bf16, dweight};
+    });
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, Embedding,
                          ::testing::Values(std::pair{0, 8}, std::pair{1, 1}, std::pair{13, 17}, std::pair{40, 257},
-                                           std::pair{700, 130}));
+                                           std::pair{700, 130}, std::pair{9, 1040}));
 
 TEST(Embedding, ErrorsSayWhereAndWhat) {
     Device device;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "bf16_matrix.h"
 #include "matrix.h"
 
 namespace ftc::testing {
@@ -12,9 +13,11 @@ struct RmsNormResult {
     std::vector<Real> y, sum, rstd;
 };
 
+// bf16: the sum is rounded to bf16 before it is normalised.
 template <class Real>
 RmsNormResult<Real> rms_norm_forward_reference(const Matrix& x, const Matrix* residual,
-                                               const std::vector<float>& weight, int64_t heads, float eps) {
+                                               const std::vector<float>& weight, int64_t heads, float eps,
+                                               bool bf16 = false) {
     const int64_t n = static_cast<int64_t>(weight.size());
     RmsNormResult<Real> out;
     for (int64_t r = 0; r < x.rows; ++r)
@@ -24,6 +27,7 @@ RmsNormResult<Real> rms_norm_forward_reference(const Matrix& x, const Matrix* re
             for (int64_t i = 0; i < n; ++i) {
                 Real value = Real(x.at(r, h * n + i));
                 if (residual != nullptr) value += Real(residual->at(r, h * n + i));
+                if (bf16) value = Real(rounded_to_bf16(static_cast<float>(value)));
                 t.push_back(value);
                 squares += value * value;
             }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "ops/quant/nf4_weight.h"
@@ -27,11 +28,12 @@ TEST_P(Nf4, NestedExample) {
     const std::vector<float>& absmax = golden.f32.at("nested.absmax");
     std::vector<uint8_t> codes(absmax.size());
     std::vector<float> nested_absmax(3);
-    float offset = 0;
-    ASSERT_EQ(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), &offset, absmax.data(),
-                                      golden.f32.at("nested_map").data(), static_cast<int64_t>(absmax.size())),
+    std::vector<float> offset(1);
+    ASSERT_EQ(device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(),
+                                                  absmax.data(), golden.f32.at("nested_map").data(),
+                                                  static_cast<int64_t>(absmax.size()))),
               FTC_OK);
-    EXPECT_EQ(offset, golden.f32.at("nested.offset")[0]);
+    EXPECT_EQ(offset[0], golden.f32.at("nested.offset")[0]);
     EXPECT_EQ(codes, golden.u8.at("nested.codes"));
     EXPECT_EQ(nested_absmax, golden.f32.at("nested.nested_absmax"));
 }
@@ -79,12 +81,15 @@ TEST_P(Nf4, DequantizesToTheDefinition) {
     const Device device(GetParam(), 2);
     const Golden golden = read_golden("nf4/examples.txt");
     const std::vector<float>& map = golden.f32.at("quant_map");
-    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{5, 192}, {3, 172}, {7, 13}, {300, 64}, {1, 1}}) {
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{5, 192}, {3, 172}, {7, 13}, {300, 64}, {1, 1}, {31, 896}, {9, 4096}}) {
         for (const bool nested : {false, true}) {
             const std::vector<float> x = random_floats(rows * cols, 9);
             const Nf4Weight weight(device, x, rows, cols, nested);
             const int64_t from = rows / 3;
             const std::vector<float> y = weight.dequantize(device, from, rows - from);
+            Matrix rounded;
+            if (computes_bf16())
+                rounded = weight.dequantize_bf16(device, padding_of(cols, 3), from, rows - from).widened();
             for (int64_t i = 0; i < (rows - from) * cols; i++) {
                 const auto e = static_cast<size_t>(from * cols + i);
                 const uint8_t byte = weight.codes()[e / 2];
@@ -96,9 +101,81 @@ TEST_P(Nf4, DequantizesToTheDefinition) {
                 }
                 ASSERT_EQ(y[static_cast<size_t>(i)], map[e % 2 == 0 ? byte >> 4 : byte & 15] * absmax)
                     << rows << " x " << cols << ", " << i;
+                if (!computes_bf16()) continue;
+                ASSERT_EQ(rounded.data[static_cast<size_t>(i)], rounded_to_bf16(y[static_cast<size_t>(i)]))
+                    << rows << " x " << cols << ", " << i;
             }
         }
     }
+}
+
+// The order of PyTorch's sum, written as it is defined: 32 sums side by side over rows of 32, each of four levels of
+// which a level is added into the next when it has taken `step` of them.
+float sum_in_order(const std::vector<float>& x) {
+    const size_t vectors = x.size() / 8, rows = vectors / 4;
+    size_t log2 = 0;
+    while ((size_t{1} << log2) < rows) log2++;
+    const size_t step = size_t{1} << std::max<size_t>(log2 / 4, 4);
+    float sums[32];
+    for (size_t lane = 0; lane < 32; lane++) {
+        float level[4] = {};
+        for (size_t row = 0; row < rows; row++) {
+            level[0] += x[row * 32 + lane];
+            size_t full = step;
+            for (int l = 1; l < 4 && (row + 1) % full == 0; l++, full *= step) {
+                level[l] += level[l - 1];
+                level[l - 1] = 0.0f;
+            }
+        }
+        sums[lane] = ((level[0] + level[1]) + level[2]) + level[3];
+    }
+    for (size_t vector = rows * 4; vector < vectors; vector++)
+        for (size_t i = 0; i < 8; i++) sums[i] += x[vector * 8 + i];
+    for (size_t lane = 8; lane < 32; lane++) sums[lane % 8] += sums[lane];
+    float total = 0.0f;
+    for (size_t i = vectors * 8; i < x.size(); i++) total += x[i];
+    for (size_t i = 0; i < 8; i++) total += sums[i];
+    return total;
+}
+
+TEST_P(Nf4, QuantizesAbsmaxToTheDefinition) {
+    const Device device(GetParam(), 2);
+    const Golden golden = read_golden("nf4/examples.txt");
+    const std::vector<float>& map = golden.f32.at("nested_map");
+    for (const int64_t count : {1, 7, 33, 257, 4095, 8192, 16385, 300013}) { // up to all four levels of the sum
+        std::vector<float> absmax = random_floats(count, 21);
+        for (float& value : absmax) value = std::abs(value) + 0.01f;
+        std::vector<uint8_t> codes(absmax.size());
+        std::vector<float> nested_absmax(static_cast<size_t>((count + 255) / 256)), offset(1);
+        ASSERT_EQ(device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(),
+                                                      absmax.data(), map.data(), count)),
+                  FTC_OK)
+            << ftc_last_error_message();
+        ASSERT_EQ(offset[0], sum_in_order(absmax) / static_cast<float>(count)) << count;
+        for (size_t i = 0; i < absmax.size(); i += count > 10000 ? 97 : 1) {
+            const size_t block = i / 256;
+            float largest = 0.0f;
+            for (size_t j = block * 256; j < std::min(absmax.size(), block * 256 + 256); j++)
+                largest = std::max(largest, std::abs(absmax[j] - offset[0]));
+            ASSERT_EQ(nested_absmax[block], largest) << count;
+            const float scaled = (absmax[i] - offset[0]) * (1.0f / std::max(largest, 1e-38f));
+            size_t code = 0;
+            while (code < 255 && (map[code] + map[code + 1]) / 2.0f < scaled) code++;
+            ASSERT_EQ(codes[i], code) << count << ", " << i;
+        }
+    }
+}
+
+TEST(Nf4Errors, NestedMapMustAscend) {
+    const Device device;
+    const std::vector<float> absmax(3, 1.0f);
+    std::vector<float> map(256), nested_absmax(1), offset(1);
+    std::vector<uint8_t> codes(3);
+    for (size_t i = 0; i < 256; i++) map[i] = static_cast<float>(i == 9 ? 8 : i);
+    EXPECT_EQ(device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(),
+                                                  absmax.data(), map.data(), 3)),
+              FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(ftc_last_error_message()).find("nested_map[9]"), std::string::npos);
 }
 
 TEST(Nf4Errors, SayWhatIsWrong) {

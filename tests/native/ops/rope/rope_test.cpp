@@ -1,5 +1,6 @@
 #include "ops/rope/rope_reference.h"
 
+#include "bf16_matrix.h"
 #include "everywhere.h"
 
 namespace ftc::testing {
@@ -25,7 +26,8 @@ class Rope : public ::testing::TestWithParam<Shape> {};
 
 TEST_P(Rope, TurnsBothWays) {
     const Shape s = GetParam();
-    const Matrix x = Matrix::random(s.rows, s.heads * s.head_dim, 5, 1);
+    const int64_t width = s.heads * s.head_dim;
+    const Matrix x = Matrix::random(s.rows, width, padding_of(width, 5), 1);
     const Matrix cos = Matrix::random(11, s.rope_dim / 2, 0, 2), sin = Matrix::random(11, s.rope_dim / 2, 0, 3);
     std::vector<int32_t> positions;
     for (int64_t r = 0; r < s.rows; ++r) positions.push_back(static_cast<int32_t>(r * 7 % 11));
@@ -46,10 +48,37 @@ TEST_P(Rope, TurnsBothWays) {
     }
 }
 
+TEST_P(Rope, Bf16TurnsBothWays) {
+    if (!computes_bf16()) GTEST_SKIP() << "the library computes in fp32";
+    const Shape s = GetParam();
+    const int64_t width = s.heads * s.head_dim;
+    const Bf16Matrix x = Bf16Matrix::random(s.rows, width, padding_of(width, 5), 1);
+    const Matrix cos = Matrix::random(11, s.rope_dim / 2, 0, 2), sin = Matrix::random(11, s.rope_dim / 2, 0, 3);
+    std::vector<int32_t> positions;
+    for (int64_t r = 0; r < s.rows; ++r) positions.push_back(static_cast<int32_t>(r * 7 % 11));
+    ftc_rope_params p = params_of(s, x.stride, 11);
+    p.dtype = FTC_BF16;
+    const Matrix wide = x.widened();
+    for (const bool forward : {true, false}) {
+        const auto exact = rope_reference<double>(wide, positions, cos, sin, s.heads, s.head_dim, forward);
+        const auto naive = rope_reference<float>(wide, positions, cos, sin, s.heads, s.head_dim, forward);
+        const auto results = run_everywhere([&](Device& device) {
+            Bf16Matrix y = x;
+            EXPECT_EQ(device.wait((forward ? ftc_rope_forward : ftc_rope_backward)(device, y.ptr(), positions.data(),
+                                                                                   cos.ptr(), sin.ptr(), &p)),
+                      FTC_OK)
+                << ftc_last_error_message();
+            return Outputs{y.widened()};
+        });
+        for (const auto& [variant, out] : results)
+            expect_accurate_bf16(out[0], naive, exact, variant + (forward ? " forward" : " backward"));
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, Rope,
                          ::testing::Values(Shape{0, 1, 8, 8}, Shape{1, 1, 2, 2}, Shape{5, 3, 8, 8},
                                            Shape{257, 2, 64, 64}, Shape{13, 3, 80, 20}, Shape{7, 2, 128, 128},
-                                           Shape{3, 1, 5, 0}, Shape{4, 2, 36, 34}));
+                                           Shape{3, 1, 5, 0}, Shape{4, 2, 36, 34}, Shape{3, 70, 16, 16}));
 
 TEST(Rope, ErrorsSayWhereAndWhat) {
     Device device;

@@ -1,0 +1,105 @@
+using FineTuneCore.Native;
+
+namespace FineTuneCore.Backends;
+
+/// <summary>
+/// The device and the precision a command works with: --device and --precision made definite. Everything else takes both from here.
+/// </summary>
+/// <param name="Name">cpu or cuda:N.</param>
+/// <param name="Backend">Opened; whoever asked for the device disposes it.</param>
+/// <param name="Precision">Of activations and weights.</param>
+/// <param name="Choices">What was chosen for the user, one line each.</param>
+internal sealed record Device(DeviceName Name, NativeBackend Backend, Precision Precision, IReadOnlyList<string> Choices)
+{
+    internal const string PrecisionsExpected = "auto, fp32 or bf16";
+
+    internal static bool IsPrecision(string text) => text is "auto" or "fp32" or "bf16";
+
+    /// <summary>Opens a device.</summary>
+    /// <param name="device">auto, cpu, cuda or cuda:N; auto takes cuda:0 where a GPU can be used.</param>
+    /// <param name="precision">auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU.</param>
+    /// <param name="threads">CPU threads; 0 = as many as this process may use.</param>
+    /// <param name="memoryLimitBytes">Bytes of buffers; 0 = what is free.</param>
+    /// <exception cref="FineTuneException">There is no such device, or it does not compute in this precision.</exception>
+    internal static Device Open(string device, string precision, int threads = 0, long memoryLimitBytes = 0)
+    {
+        DeviceName wanted = DeviceName.TryParse(device) ?? throw FineTuneException.Usage($"device is '{device}', expected {DeviceName.Expected}.");
+        if (!IsPrecision(precision)) throw FineTuneException.Usage($"precision is '{precision}', expected {PrecisionsExpected}.");
+        var choices = new List<string>();
+        Choose(wanted, choices);
+        var backend = new NativeBackend(threads, memoryLimitBytes, wanted.Index);
+        try
+        {
+            NativeLibraryKind opened = backend.Info.Kind == "cuda" ? NativeLibraryKind.Cuda : NativeLibraryKind.Cpu;
+            if (wanted.Kind is { } kind && kind != opened)
+            {
+                throw FineTuneException.Usage(
+                    $"--device {wanted}: FTC_LIBRARY_PATH forces {NativeLibraryLoader.LoadedFrom}, a library for {backend.Info.Kind}; unset it, or choose that device.");
+            }
+
+            return new Device(wanted with { Kind = opened }, backend, Resolve(precision, opened, choices), choices);
+        }
+        catch
+        {
+            backend.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes the library of the wanted device, or for auto the best there is, the one of this process.</summary>
+    private static void Choose(DeviceName wanted, List<string> choices)
+    {
+        if (NativeLibraryLoader.IsForced) return;
+        NativeLibraryKind kind;
+        if (wanted.Kind is { } named)
+        {
+            kind = named;
+            if (kind == NativeLibraryKind.Cuda) Check(wanted);
+        }
+        else if (NativeLibraryLoader.Loaded is { } loaded)
+        {
+            kind = loaded;
+        }
+        else
+        {
+            bool cuda = CudaProbe.Result.DeviceCount > 0;
+            kind = cuda ? NativeLibraryKind.Cuda : NativeLibraryKind.Cpu;
+            choices.Add(cuda ? "device cuda:0: the first GPU" : "device cpu: no GPU can be used, ftc doctor says why");
+        }
+
+        try
+        {
+            NativeLibraryLoader.Use(kind);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw FineTuneException.Usage($"--device {wanted}: {e.Message}.");
+        }
+    }
+
+    private static void Check(DeviceName wanted)
+    {
+        CudaProbe probe = CudaProbe.Result;
+        if (probe.Problem is { } problem) throw FineTuneException.Failed($"--device {wanted}: {problem}");
+        if (wanted.Index < probe.DeviceCount) return;
+        string there = probe.DeviceCount == 1 ? "one GPU, cuda:0" : $"{probe.DeviceCount} GPUs, cuda:0 to cuda:{probe.DeviceCount - 1}";
+        throw FineTuneException.Usage($"--device {wanted}: this machine has {there}; choose one of these. ftc doctor lists them.");
+    }
+
+    private static Precision Resolve(string precision, NativeLibraryKind kind, List<string> choices)
+    {
+        bool cuda = kind == NativeLibraryKind.Cuda;
+        switch (precision)
+        {
+            case "fp32":
+                return Precision.Fp32;
+            case "bf16" when !cuda:
+                throw FineTuneException.Usage("--precision bf16: the CPU library computes in fp32 today; use --precision fp32 or auto, or a GPU with --device cuda.");
+            case "bf16":
+                return Precision.Bf16;
+            default:
+                choices.Add(cuda ? "precision bf16: CUDA's" : "precision fp32: the CPU's");
+                return cuda ? Precision.Bf16 : Precision.Fp32;
+        }
+    }
+}
