@@ -81,8 +81,8 @@ inline double half_ulp_bf16(double x) {
 
 // An element may be wrong by half an ulp of its own, for the final rounding, plus twice the largest error of the naive
 // fp32 computation. exact and naive are dense [rows, cols].
-inline void expect_accurate_bf16(const Matrix& actual, const std::vector<float>& naive, const std::vector<double>& exact,
-                                 const std::string& what) {
+inline void expect_accurate_bf16(const Matrix& actual, const std::vector<float>& naive,
+                                 const std::vector<double>& exact, const std::string& what) {
     ASSERT_EQ(exact.size(), static_cast<size_t>(actual.rows * actual.cols)) << what;
     ASSERT_EQ(naive.size(), exact.size()) << what;
     double naive_error = 0.0;

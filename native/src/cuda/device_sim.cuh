@@ -37,6 +37,19 @@ inline uint32_t pack_bf16(float low, float high) {
     return static_cast<uint32_t>(bf16(high).bits) << 16 | bf16(low).bits;
 }
 
+inline uint4 load16_global(const void* p) {
+    return *static_cast<const uint4*>(p);
+}
+inline uint2 load8_global(const void* p) {
+    return *static_cast<const uint2*>(p);
+}
+inline void store16_global(void* p, uint4 v) {
+    *static_cast<uint4*>(p) = v;
+}
+inline void store8_global(void* p, uint2 v) {
+    *static_cast<uint2*>(p) = v;
+}
+
 inline uint4 load16_streaming(const void* p) {
     return *static_cast<const uint4*>(p);
 }

@@ -1,6 +1,6 @@
 // Consecutive elements of one type as floats, moved 8 or 16 bytes at a time where addresses allow it.
-// A kernel has two shapes: `kVectorOf<T>` elements a thread (16 bytes; bases and strides are multiples of 16 bytes), and
-// one element a thread for everything else.
+// A kernel has two shapes: `kVectorOf<T>` elements a thread (16 bytes; bases and strides are multiples of 16 bytes),
+// and one element a thread for everything else.
 #pragma once
 
 #include "cuda/device.cuh"
@@ -74,7 +74,7 @@ template <bool kStreaming = false, class T, int kCount>
 __device__ __forceinline__ void load_words(Words<T, kCount>& words, const T* p) {
     constexpr int kWords = Words<T, kCount>::kWords;
     if constexpr (kWords == 2) {
-        const uint2 two = *reinterpret_cast<const uint2*>(p);
+        const uint2 two = load8_global(p);
         words.at[0] = two.x;
         words.at[1] = two.y;
     } else {
@@ -82,7 +82,7 @@ __device__ __forceinline__ void load_words(Words<T, kCount>& words, const T* p) 
 #pragma unroll
         for (int w = 0; w < kWords; w += 4) {
             const uint4 four = kStreaming ? load16_streaming(reinterpret_cast<const uint32_t*>(p) + w)
-                                          : load16(reinterpret_cast<const uint32_t*>(p) + w);
+                                          : load16_global(reinterpret_cast<const uint32_t*>(p) + w);
             words.at[w] = four.x;
             words.at[w + 1] = four.y;
             words.at[w + 2] = four.z;
@@ -95,13 +95,13 @@ template <class T, int kCount>
 __device__ __forceinline__ void store_words(T* p, const Words<T, kCount>& words) {
     constexpr int kWords = Words<T, kCount>::kWords;
     if constexpr (kWords == 2) {
-        *reinterpret_cast<uint2*>(p) = make_uint2(words.at[0], words.at[1]);
+        store8_global(p, make_uint2(words.at[0], words.at[1]));
     } else {
         static_assert(kWords % 4 == 0);
 #pragma unroll
         for (int w = 0; w < kWords; w += 4)
-            store16(reinterpret_cast<uint32_t*>(p) + w,
-                    make_uint4(words.at[w], words.at[w + 1], words.at[w + 2], words.at[w + 3]));
+            store16_global(reinterpret_cast<uint32_t*>(p) + w,
+                           make_uint4(words.at[w], words.at[w + 1], words.at[w + 2], words.at[w + 3]));
     }
 }
 

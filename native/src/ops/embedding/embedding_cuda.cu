@@ -55,7 +55,8 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t row = blockIdx.x;
     const int64_t id = ids[row];
     if (id < 0 || id >= vocab_size) {
-        if (threadIdx.x == 0 && blockIdx.y == 0) record_late_error(late_error, kLateEmbeddingBackwardId, row, id, vocab_size);
+        if (threadIdx.x == 0 && blockIdx.y == 0)
+            record_late_error(late_error, kLateEmbeddingBackwardId, row, id, vocab_size);
         return;
     }
     bool seen = false;
@@ -121,7 +122,8 @@ template <class T>
 void backward(ftc_stream& stream, float* dweight, const void* dy, const int32_t* ids, int64_t vocab_size,
               int64_t hidden_size, const ftc_embedding_params& p) {
     const int64_t column_blocks = (hidden_size + kThreads * kColumns - 1) / (kThreads * kColumns);
-    const dim3 grid(static_cast<unsigned>(p.rows), static_cast<unsigned>(column_blocks < 65535 ? column_blocks : 65535));
+    const dim3 grid(static_cast<unsigned>(p.rows),
+                    static_cast<unsigned>(column_blocks < 65535 ? column_blocks : 65535));
     FTC_LAUNCH((embedding_backward_kernel<T>), grid, kThreads, 0, stream.handle, dweight, p.dweight_row_stride,
                static_cast<const T*>(dy), p.y_row_stride, ids, p.rows, hidden_size, vocab_size,
                stream.context->late_error);

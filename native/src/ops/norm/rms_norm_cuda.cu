@@ -225,9 +225,9 @@ void forward(ftc_stream& stream, void* y, void* sum, float* rstd, const void* x,
                               .y_row_stride = p.y_row_stride,
                               .residual_row_stride = residual == nullptr ? 0 : p.residual_row_stride,
                               .eps = p.eps};
-    const bool vector = all_aligned({y, sum, x, residual, weight}) &&
-                        all_multiples({a.hidden_size, a.x_row_stride, a.y_row_stride, a.residual_row_stride},
-                                      kVectorOf<T>);
+    const bool vector =
+        all_aligned({y, sum, x, residual, weight}) &&
+        all_multiples({a.hidden_size, a.x_row_stride, a.y_row_stride, a.residual_row_stride}, kVectorOf<T>);
     if (!vector || !launch_in_registers<T>(stream, a)) rms_norm_forward_any(stream, a);
 }
 
@@ -249,10 +249,10 @@ void backward(ftc_stream& stream, void* dx, float* dweight, const void* dy, cons
                                .dsum_row_stride = dsum == nullptr ? 0 : p.residual_row_stride,
                                .dx_row_stride = p.dx_row_stride};
     if (dweight != nullptr) rms_norm_weight_gradient(stream, a); // before dx, which may overwrite dy
-    const bool vector = all_aligned({dx, dy, dsum, x, weight}) &&
-                        all_multiples({a.hidden_size, a.x_row_stride, a.dy_row_stride, a.dsum_row_stride,
-                                       a.dx_row_stride},
-                                      kVectorOf<T>);
+    const bool vector =
+        all_aligned({dx, dy, dsum, x, weight}) &&
+        all_multiples({a.hidden_size, a.x_row_stride, a.dy_row_stride, a.dsum_row_stride, a.dx_row_stride},
+                      kVectorOf<T>);
     if (!vector || !launch_in_registers<T>(stream, a)) rms_norm_backward_any(stream, a);
 }
 

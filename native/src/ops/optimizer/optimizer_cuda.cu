@@ -14,8 +14,7 @@ constexpr int kThreads = 256;
 
 template <int kCount>
 __global__ void __launch_bounds__(kThreads)
-    adamw_kernel(float* parameter, float* m, float* v, const float* gradient, int64_t count,
-                 AdamwScalars a) {
+    adamw_kernel(float* parameter, float* m, float* v, const float* gradient, int64_t count, AdamwScalars a) {
     const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kCount;
     if (at >= count) return;
     float p[kCount], mean[kCount], square[kCount], g[kCount];
@@ -63,7 +62,8 @@ unsigned blocks_for(int64_t count, int each) {
 }
 
 // ---- Sum of squares. Squares of fp32 are exact in double, so only the order of the additions matters: a chunk of the
-// array is a block, its threads take vectors in turn, then threads are added as a tree, then chunks one after the other.
+// array is a block, its threads take vectors in turn, then threads are added as a tree, then chunks one after the
+// other.
 
 constexpr int64_t kMaxChunks = 1024;
 constexpr int64_t kSmallestChunk = 16384; // elements; 64 KB

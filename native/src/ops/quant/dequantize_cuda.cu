@@ -22,9 +22,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kBlock = 64;        // elements that share an absmax
-constexpr int kNestedBlock = 256; // blocks that share a nested absmax
-constexpr int kLoads = 2;         // 16-byte loads of codes a lane and tile
+constexpr int kBlock = 64;             // elements that share an absmax
+constexpr int kNestedBlock = 256;      // blocks that share a nested absmax
+constexpr int kLoads = 2;              // 16-byte loads of codes a lane and tile
 constexpr int kLoadElements = 32 * 32; // of a warp
 constexpr int kTile = kLoads * kLoadElements;
 static_assert(kTile == 32 * kBlock, "a lane decodes one absmax");

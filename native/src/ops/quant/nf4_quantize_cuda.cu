@@ -2,9 +2,9 @@
 //
 // Codes: sixteen lanes share a block of 64, four neighbouring values each; the largest magnitude goes round by shuffle.
 // Double quantisation needs the mean of absmax in exactly the order in which PyTorch adds it (torch_sum.h). That order
-// is a tree: rows of 32 floats (4 accumulators of 8 lanes: a warp, lane by lane) are added `step` at a time into a leaf,
-// `step` leaves into a node, `step` nodes into the next level, and so on; leaves and nodes are independent. So the warps
-// of one block compute nodes in parallel, and one warp adds the nodes up.
+// is a tree: rows of 32 floats (4 accumulators of 8 lanes: a warp, lane by lane) are added `step` at a time into a
+// leaf, `step` leaves into a node, `step` nodes into the next level, and so on; leaves and nodes are independent. So
+// the warps of one block compute nodes in parallel, and one warp adds the nodes up.
 #include "api/backend.h"
 #include "cuda/context.h"
 #include "cuda/device.cuh"
@@ -22,11 +22,11 @@ constexpr int kNestedBlock = 256;
 
 // Between neighbouring values of the NF4 map; a value on a threshold keeps the lower code.
 __device__ __forceinline__ uint32_t nf4_code_of(float scaled) {
-    constexpr float kThresholds[15] = {
-        -0.8480964004993439f,  -0.6106329262256622f,   -0.4599952697753906f, -0.33967943489551544f,
-        -0.23460740596055984f, -0.13791173323988914f,  -0.045525018125772476f, 0.03979014977812767f,
-        0.1202552504837513f,   0.2035212516784668f,    0.2920137718319893f,  0.3893125355243683f,
-        0.5016634166240692f,   0.6427869200706482f,    0.8614784181118011f};
+    constexpr float kThresholds[15] = {-0.8480964004993439f,   -0.6106329262256622f,  -0.4599952697753906f,
+                                       -0.33967943489551544f,  -0.23460740596055984f, -0.13791173323988914f,
+                                       -0.045525018125772476f, 0.03979014977812767f,  0.1202552504837513f,
+                                       0.2035212516784668f,    0.2920137718319893f,   0.3893125355243683f,
+                                       0.5016634166240692f,    0.6427869200706482f,   0.8614784181118011f};
     uint32_t above = 0;
 #pragma unroll
     for (int t = 0; t < 15; t++) above += scaled > kThresholds[t] ? 1u : 0u;

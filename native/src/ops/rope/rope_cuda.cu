@@ -14,6 +14,8 @@
 namespace ftc::cuda {
 namespace {
 
+constexpr int kHeadsAtOnce = 4;
+
 template <class T, int kCount, bool kForward>
 __global__ void __launch_bounds__(kRowGridThreads)
     rope_kernel(T* x, const int32_t* positions, const float* cos, const float* sin, ftc_rope_params p, int heads_each,
@@ -27,7 +29,8 @@ __global__ void __launch_bounds__(kRowGridThreads)
     for (int64_t row = int64_t{blockIdx.y} * blockDim.y + threadIdx.y; row < p.rows; row += step) {
         const int64_t position = positions[row];
         if (position < 0 || position >= p.table_rows) {
-            record_late_error(late_error, kForward ? kLateRopeForwardPosition : kLateRopeBackwardPosition, row, position, p.table_rows);
+            record_late_error(late_error, kForward ? kLateRopeForwardPosition : kLateRopeBackwardPosition, row,
+                              position, p.table_rows);
             continue;
         }
         float c[kCount], s[kCount];
@@ -36,19 +39,28 @@ __global__ void __launch_bounds__(kRowGridThreads)
         if (!kForward)
 #pragma unroll
             for (int j = 0; j < kCount; j++) s[j] = -s[j];
-        T* at = x + row * p.row_stride + first_head * p.head_dim + i;
-#pragma unroll 4
-        for (int64_t head = first_head; head < last_head; head++, at += p.head_dim) {
-            float first[kCount], second[kCount], turned[kCount], turned_second[kCount];
-            load_values<kCount>(first, at);
-            load_values<kCount>(second, at + half);
+        // Some heads are read before any of them is written: x is both, so the compiler cannot.
+        for (int64_t head = first_head; head < last_head; head += kHeadsAtOnce) {
+            T* at = x + row * p.row_stride + head * p.head_dim + i;
+            float first[kHeadsAtOnce][kCount], second[kHeadsAtOnce][kCount];
 #pragma unroll
-            for (int j = 0; j < kCount; j++) {
-                turned[j] = fmaf(-second[j], s[j], first[j] * c[j]);
-                turned_second[j] = fmaf(first[j], s[j], second[j] * c[j]);
+            for (int h = 0; h < kHeadsAtOnce; h++) {
+                if (head + h >= last_head) continue;
+                load_values<kCount>(first[h], at + h * p.head_dim);
+                load_values<kCount>(second[h], at + h * p.head_dim + half);
             }
-            store_values<kCount>(at, turned);
-            store_values<kCount>(at + half, turned_second);
+#pragma unroll
+            for (int h = 0; h < kHeadsAtOnce; h++) {
+                if (head + h >= last_head) continue;
+                float turned[kCount], turned_second[kCount];
+#pragma unroll
+                for (int j = 0; j < kCount; j++) {
+                    turned[j] = fmaf(-second[h][j], s[j], first[h][j] * c[j]);
+                    turned_second[j] = fmaf(first[h][j], s[j], second[h][j] * c[j]);
+                }
+                store_values<kCount>(at + h * p.head_dim, turned);
+                store_values<kCount>(at + h * p.head_dim + half, turned_second);
+            }
         }
     }
 }
@@ -58,7 +70,9 @@ void launch(ftc_stream& stream, void* x, const int32_t* positions, const float* 
             const ftc_rope_params& p) {
     auto [grid, block] = row_grid(p.rows, p.rope_dim / 2, kCount);
     const int64_t blocks = int64_t{grid.x} * grid.y;
-    const int64_t splits = blocks >= stream.context->multiprocessors * int64_t{4} ? (p.heads + 63) / 64 : (p.heads + 3) / 4;
+    const int64_t splits = blocks >= stream.context->multiprocessors * int64_t{4}
+                               ? (p.heads + 63) / 64
+                               : (p.heads + kHeadsAtOnce - 1) / kHeadsAtOnce;
     grid.z = static_cast<unsigned>(splits < 65535 ? splits : 65535);
     const int heads_each = static_cast<int>((p.heads + grid.z - 1) / grid.z);
     FTC_LAUNCH((rope_kernel<T, kCount, kForward>), grid, block, 0, stream.handle, static_cast<T*>(x), positions, cos,

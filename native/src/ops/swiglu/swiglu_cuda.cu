@@ -83,8 +83,8 @@ void launch_backward(ftc_stream& stream, void* dgate, void* dup, const void* dy,
                      const ftc_swiglu_params& p) {
     const auto [grid, block] = row_grid(p.rows, p.cols, kCount);
     FTC_LAUNCH((swiglu_backward_kernel<T, kCount>), grid, block, 0, stream.handle, static_cast<T*>(dgate),
-               static_cast<T*>(dup), static_cast<const T*>(dy), static_cast<const T*>(gate),
-               static_cast<const T*>(up), p.rows, p.cols, p.gate_row_stride, p.y_row_stride, p.dgate_row_stride);
+               static_cast<T*>(dup), static_cast<const T*>(dy), static_cast<const T*>(gate), static_cast<const T*>(up),
+               p.rows, p.cols, p.gate_row_stride, p.y_row_stride, p.dgate_row_stride);
 }
 
 template <class T>

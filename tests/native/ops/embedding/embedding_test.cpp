@@ -104,8 +104,9 @@ TEST_P(Embedding, Bf16CopiesRowsAndAddsGradientsInOrder) {
                 EXPECT_EQ(wide_y.at(i, c), rounded.at(ids[size_t(i)], c));
                 EXPECT_EQ(wide_from_bf16.at(i, c), rounded.at(ids[size_t(i)], c));
             }
-        EXPECT_EQ(device.wait(ftc_embedding_backward(device, dweight.ptr(), dy.ptr(), ids.data(), vocab_size, cols, &p)),
-                  FTC_OK)
+        EXPECT_EQ(
+            device.wait(ftc_embedding_backward(device, dweight.ptr(), dy.ptr(), ids.data(), vocab_size, cols, &p)),
+            FTC_OK)
             << ftc_last_error_message();
         expect_same_bits({dweight}, {expected}, "dweight");
         return Outputs{wide_y, wide_from_bf16, dweight};

@@ -136,10 +136,10 @@ TEST_P(RmsNorm, Bf16BackwardMatchesReference) {
         ftc_rms_norm_params p = params_of(s);
         p.dtype = FTC_BF16;
         p.x_row_stride = p.y_row_stride = p.residual_row_stride = p.dx_row_stride = t.stride;
-        EXPECT_EQ(device.wait(ftc_rms_norm_backward(device, dx.ptr(), dw.ptr(), dy.ptr(),
-                                                    s.residual ? dsum.ptr() : nullptr, t.ptr(), rstd.ptr(),
-                                                    weight.data(), &p)),
-                  FTC_OK)
+        EXPECT_EQ(
+            device.wait(ftc_rms_norm_backward(device, dx.ptr(), dw.ptr(), dy.ptr(), s.residual ? dsum.ptr() : nullptr,
+                                              t.ptr(), rstd.ptr(), weight.data(), &p)),
+            FTC_OK)
             << ftc_last_error_message();
         return Outputs{dx.widened(), dw};
     });

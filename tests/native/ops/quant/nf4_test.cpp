@@ -29,10 +29,10 @@ TEST_P(Nf4, NestedExample) {
     std::vector<uint8_t> codes(absmax.size());
     std::vector<float> nested_absmax(3);
     std::vector<float> offset(1);
-    ASSERT_EQ(device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(),
-                                                  absmax.data(), golden.f32.at("nested_map").data(),
-                                                  static_cast<int64_t>(absmax.size()))),
-              FTC_OK);
+    ASSERT_EQ(
+        device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(), absmax.data(),
+                                            golden.f32.at("nested_map").data(), static_cast<int64_t>(absmax.size()))),
+        FTC_OK);
     EXPECT_EQ(offset[0], golden.f32.at("nested.offset")[0]);
     EXPECT_EQ(codes, golden.u8.at("nested.codes"));
     EXPECT_EQ(nested_absmax, golden.f32.at("nested.nested_absmax"));
@@ -81,7 +81,8 @@ TEST_P(Nf4, DequantizesToTheDefinition) {
     const Device device(GetParam(), 2);
     const Golden golden = read_golden("nf4/examples.txt");
     const std::vector<float>& map = golden.f32.at("quant_map");
-    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{5, 192}, {3, 172}, {7, 13}, {300, 64}, {1, 1}, {31, 896}, {9, 4096}}) {
+    for (const auto& [rows, cols] :
+         {std::pair<int64_t, int64_t>{5, 192}, {3, 172}, {7, 13}, {300, 64}, {1, 1}, {31, 896}, {9, 4096}}) {
         for (const bool nested : {false, true}) {
             const std::vector<float> x = random_floats(rows * cols, 9);
             const Nf4Weight weight(device, x, rows, cols, nested);
@@ -152,7 +153,7 @@ TEST_P(Nf4, QuantizesAbsmaxToTheDefinition) {
                   FTC_OK)
             << ftc_last_error_message();
         ASSERT_EQ(offset[0], sum_in_order(absmax) / static_cast<float>(count)) << count;
-        for (size_t i = 0; i < absmax.size(); i += count > 10000 ? 97 : 1) {
+        for (size_t i = 0; i<absmax.size(); i += count> 10000 ? 97 : 1) {
             const size_t block = i / 256;
             float largest = 0.0f;
             for (size_t j = block * 256; j < std::min(absmax.size(), block * 256 + 256); j++)

@@ -52,17 +52,17 @@ public:
     std::vector<float> dequantize(const Device& device, int64_t row_begin = 0, int64_t row_count = -1) const {
         if (row_count < 0) row_count = weight_.rows;
         std::vector<float> y(static_cast<size_t>(row_count * weight_.cols));
-        EXPECT_EQ(device.wait(ftc_weight_dequantize(device, y.data(), FTC_F32, weight_.cols, &weight_, row_begin,
-                                                    row_count)),
-                  FTC_OK)
+        EXPECT_EQ(
+            device.wait(ftc_weight_dequantize(device, y.data(), FTC_F32, weight_.cols, &weight_, row_begin, row_count)),
+            FTC_OK)
             << ftc_last_error_message();
         return y;
     }
     Bf16Matrix dequantize_bf16(const Device& device, int64_t padding, int64_t row_begin, int64_t row_count) const {
         Bf16Matrix y(row_count, weight_.cols, padding);
-        EXPECT_EQ(device.wait(ftc_weight_dequantize(device, y.ptr(), FTC_BF16, y.stride, &weight_, row_begin,
-                                                    row_count)),
-                  FTC_OK)
+        EXPECT_EQ(
+            device.wait(ftc_weight_dequantize(device, y.ptr(), FTC_BF16, y.stride, &weight_, row_begin, row_count)),
+            FTC_OK)
             << ftc_last_error_message();
         return y;
     }

@@ -74,8 +74,9 @@ TEST_P(Swiglu, Bf16MatchesReference) {
         p.gate_row_stride = gate.stride;
         EXPECT_EQ(device.wait(ftc_swiglu_forward(device, y.ptr(), gate.ptr(), up.ptr(), &p)), FTC_OK)
             << ftc_last_error_message();
-        EXPECT_EQ(device.wait(ftc_swiglu_backward(device, gate2.ptr(), up2.ptr(), dy.ptr(), gate2.ptr(), up2.ptr(), &p)),
-                  FTC_OK)
+        EXPECT_EQ(
+            device.wait(ftc_swiglu_backward(device, gate2.ptr(), up2.ptr(), dy.ptr(), gate2.ptr(), up2.ptr(), &p)),
+            FTC_OK)
             << ftc_last_error_message();
         return Outputs{y.widened(), gate2.widened(), up2.widened()};
     });
