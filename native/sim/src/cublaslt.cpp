@@ -207,7 +207,7 @@ Status heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, i
 }
 
 Status matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout, const void*, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
-    const std::lock_guard lock(device().mutex);
+    const RuntimeLock lock;
     Product p{*static_cast<Desc*>(desc), *static_cast<Layout*>(a_layout), *static_cast<Layout*>(b_layout), *static_cast<Layout*>(c_layout), *static_cast<Layout*>(d_layout), static_cast<const char*>(a), static_cast<const char*>(b), static_cast<const char*>(c), static_cast<char*>(d), 0, 0};
     read_attribute(p.alpha, alpha);
     read_attribute(p.beta, beta);

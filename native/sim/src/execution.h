@@ -136,8 +136,13 @@ struct Worker {
 };
 
 // The device thread that the calling OS thread runs; null outside of kernels.
-Fiber* current_fiber();
-void set_current_fiber(Fiber* fiber);
+extern constinit thread_local Fiber* tls_current_fiber;
+inline Fiber* current_fiber() {
+    return tls_current_fiber;
+}
+inline void set_current_fiber(Fiber* fiber) {
+    tls_current_fiber = fiber;
+}
 
 void make_runnable(Fiber& fiber);
 void make_waiting(Fiber& fiber, Waiting why, const Where& where);

@@ -139,9 +139,9 @@ void resolve_matrix(Worker& worker, uint32_t warp, WarpCall** calls) {
         else
             store_matrices(worker, warp, calls);
         break;
-    case WarpOp::mma_bf16: product(calls, 16, detail::bf16_value); break;
-    case WarpOp::mma_bf16_k8: product(calls, 8, detail::bf16_value); break;
-    case WarpOp::mma_f16: product(calls, 16, detail::f16_value); break;
+    case WarpOp::mma_bf16: product(calls, 16, [](uint16_t bits) { return detail::bf16_value(bits); }); break;
+    case WarpOp::mma_bf16_k8: product(calls, 8, [](uint16_t bits) { return detail::bf16_value(bits); }); break;
+    case WarpOp::mma_f16: product(calls, 16, [](uint16_t bits) { return detail::f16_value(bits); }); break;
     default: product_s8(calls); break;
     }
 }
