@@ -101,7 +101,9 @@ void run(const Product& p, simt_stream& stream) {
     if (!check_matrix(serial, stream.view, p.pb, p.b, false, "B")) return;
     if (p.beta != 0.0f && !check_matrix(serial, stream.view, p.pc, p.c, false, "C")) return;
     if (!check_matrix(serial, stream.view, p.pd, p.d, true, "D")) return;
-    const uint64_t m = p.d.rows, n = p.d.cols, k = p.depth();
+    const uint64_t m = p.d.rows, n = p.d.cols, k = p.depth(), batches = static_cast<uint64_t>(p.d.batches);
+    const uint64_t c_bytes = p.beta != 0.0f ? m * n * p.c.element() : 0;
+    count_stream_work("cublasLtMatmul", batches * ((m * k + k * n) * p.a.element() + c_bytes), batches * m * n * p.d.element(), batches * 2 * m * n * k);
     std::vector<float> sums(m);
     for (int64_t batch = 0; batch < p.d.batches; ++batch) {
         const auto at = [batch](const char* base, const Layout& layout) { return base + batch * layout.batch_stride * static_cast<int64_t>(layout.element()); };

@@ -157,6 +157,7 @@ void run_block(Worker& worker, uint64_t number) {
     tls_current_fiber = first;
     simt_switch_stack(&worker.main_stack_pointer, first->stack_pointer);
     tls_current_fiber = nullptr;
+    end_block_counters(worker);
 }
 
 } // namespace
@@ -202,6 +203,7 @@ void leave_launch(Worker& worker) {
 void run_blocks(Worker& worker, Launch& launch) {
     worker.launch = &launch;
     begin_launch_memory(worker);
+    begin_launch_counters(worker);
     while (!launch.aborted.load(std::memory_order_relaxed)) {
         const uint64_t turn = launch.next_block.fetch_add(1, std::memory_order_relaxed);
         if (turn >= launch.blocks) break;
@@ -210,6 +212,7 @@ void run_blocks(Worker& worker, Launch& launch) {
         if (launch.schedule == Schedule::random) number = (turn * launch.permutation_factor + launch.permutation_offset) % launch.blocks;
         run_block(worker, number);
     }
+    end_launch_counters(worker);
     worker.launch = nullptr;
 }
 

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "counters.h"
 #include "launch.h"
 #include "memory.h"
 #include "shadow.h"
@@ -305,6 +306,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
         if (!simt::bulk_access(serial, on.view, to, to_bytes, true, "cudaMemcpyAsync")) return;
         for (size_t row = 0; row < height; ++row) std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width_bytes);
         simt::mark_written(to, to_bytes);
+        simt::count_stream_work("cudaMemcpyAsync", width_bytes * height, width_bytes * height, 0);
     });
     // To ordinary memory it returns when the copy is done.
     if (error == cudaSuccess && is_ordinary_memory(to) && target->capture == nullptr) simt::drain_stream(target);
@@ -339,6 +341,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
         if (!simt::bulk_access(serial, on.view, p, bytes, true, "cudaMemsetAsync")) return;
         std::memset(p, value, bytes);
         simt::mark_written(p, bytes);
+        simt::count_stream_work("cudaMemsetAsync", 0, bytes, 0);
     });
 }
 
