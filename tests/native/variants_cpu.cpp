@@ -5,6 +5,14 @@
 
 namespace ftc::testing {
 
+void* device_allocate(size_t bytes) {
+    return ::operator new(bytes);
+}
+
+void device_free(void* p) {
+    ::operator delete(p);
+}
+
 std::vector<std::string> variants() {
     std::vector<std::string> names;
     for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
@@ -25,6 +33,10 @@ std::string same_bits_as(const std::string& variant) {
 
 std::vector<int32_t> thread_counts() {
     return {1, 2, 3};
+}
+
+bool is_simulated() {
+    return false;
 }
 
 bool computes_bf16() {

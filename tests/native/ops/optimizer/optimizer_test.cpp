@@ -68,7 +68,7 @@ TEST_P(Optimizer, SgdMatchesReference) {
 
 TEST_P(Optimizer, SumOfSquaresIsExactToFp32) {
     const int64_t count = GetParam();
-    const std::vector<float> x = random_floats(count, 5);
+    const Vector<float> x = random_floats(count, 5);
     double exact = 0;
     for (const float value : x) exact += static_cast<double>(value) * static_cast<double>(value);
     for (const auto& [isa, out] : run_everywhere([&](Device& device) {
@@ -83,19 +83,20 @@ INSTANTIATE_TEST_SUITE_P(Counts, Optimizer, ::testing::Values(0, 1, 16, 257, 163
 
 TEST(Optimizer, SumOfSquaresPassesNotANumberAndInfinity) {
     Device device;
-    float sum = 0;
-    std::vector<float> x(100, 1.0f);
+    Vector<float> sum(1);
+    Vector<float> x(100, 1.0f);
     x[77] = std::numeric_limits<float>::infinity();
-    EXPECT_EQ(ftc_sum_of_squares(device, &sum, x.data(), 100), FTC_OK);
-    EXPECT_TRUE(std::isinf(sum));
+    EXPECT_EQ(ftc_sum_of_squares(device, sum.data(), x.data(), 100), FTC_OK);
+    EXPECT_TRUE(std::isinf(sum[0]));
     x[78] = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_EQ(ftc_sum_of_squares(device, &sum, x.data(), 100), FTC_OK);
-    EXPECT_TRUE(std::isnan(sum));
+    EXPECT_EQ(ftc_sum_of_squares(device, sum.data(), x.data(), 100), FTC_OK);
+    EXPECT_TRUE(std::isnan(sum[0]));
 }
 
 TEST(Optimizer, ErrorsSayWhereAndWhat) {
     Device device;
-    float x[4] = {};
+    Vector<float> x_memory(4);
+    float* x = x_memory.data();
     ftc_adamw_params a{};
     a.struct_size = sizeof(a);
     a.beta1 = 0.9f;
