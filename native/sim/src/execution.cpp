@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
@@ -71,26 +72,25 @@ Fiber* choose(Worker& worker, uint32_t warp, uint32_t lane) {
 
 // Nobody can run and somebody waits: says for what.
 [[noreturn]] void deadlock(Worker& worker) {
-    std::string text = "deadlock:";
+    char text[1000];
+    int length = std::snprintf(text, sizeof text, "deadlock:");
+    const auto room = [&] { return sizeof text - static_cast<size_t>(length); };
     uint32_t listed = 0;
     for (uint32_t first = 0; first < worker.threads && listed < 4;) {
-        Fiber& fiber = worker.fibers[first];
+        const Fiber& fiber = worker.fibers[first];
         uint32_t last = first;
-        auto same = [&](const Fiber& other) {
-            return other.waiting == fiber.waiting && other.waits_at.line() == fiber.waits_at.line();
-        };
-        while (last + 1 < worker.threads && same(worker.fibers[last + 1])) ++last;
+        while (last + 1 < worker.threads && worker.fibers[last + 1].waiting == fiber.waiting && worker.fibers[last + 1].waits_at.line() == fiber.waits_at.line()) ++last;
         if (fiber.waiting != Waiting::finished) {
             const char* what = fiber.waiting == Waiting::warp            ? "a warp-wide operation"
                                : fiber.waiting == Waiting::block_barrier ? "__syncthreads"
                                : fiber.waiting == Waiting::named_barrier ? "a named barrier"
                                                                          : "an mbarrier";
-            text += (listed++ ? "; threads " : " threads ") + std::to_string(first) + " to " + std::to_string(last) + " wait in " + what + " at " + fiber.waits_at.file_name() + ":" + std::to_string(fiber.waits_at.line());
+            length += std::snprintf(text + length, room(), "%s threads %u to %u wait in %s at %.150s:%u", listed++ ? ";" : "", first, last, what, fiber.waits_at.file_name(), fiber.waits_at.line());
         }
         first = last + 1;
     }
-    if (worker.alive < worker.threads) text += "; " + std::to_string(worker.threads - worker.alive) + " threads have returned";
-    fault_at(Where(), "%s", text.c_str());
+    if (worker.alive < worker.threads) std::snprintf(text + length, room(), "; %u threads have returned", worker.threads - worker.alive);
+    fault_at(Where(), "%s", text);
 }
 
 void run_next(Worker& worker, Fiber& from) {
@@ -135,7 +135,7 @@ void run_block(Worker& worker, uint64_t number) {
     worker.at_barrier = 0;
     worker.random = (launch.seed + 1) * 0x9e3779b97f4a7c15u ^ (number + 1) * 0xbf58476d1ce4e5b9u;
     if (worker.random == 0) worker.random = 1;
-    worker.until_preemption = launch.schedule == Schedule::random ? 16 : 0;
+    worker.until_pause = launch.schedule == Schedule::random ? 16 : 4096;
     for (uint32_t warp = 0; warp < worker.warps; ++warp) {
         const uint32_t lanes = std::min(32u, launch.threads - warp * 32);
         worker.runnable[warp] = lanes == 32 ? ~0u : (1u << lanes) - 1u;
@@ -208,6 +208,7 @@ void leave_launch(Worker& worker) {
 
 void run_blocks(Worker& worker, Launch& launch) {
     worker.launch = &launch;
+    begin_launch_memory(worker);
     while (!launch.aborted.load(std::memory_order_relaxed)) {
         const uint64_t turn = launch.next_block.fetch_add(1, std::memory_order_relaxed);
         if (turn >= launch.blocks) break;

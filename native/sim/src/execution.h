@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "shadow.h"
 #include "simt/control.h"
 #include "simt/simt.h"
 
@@ -23,6 +24,10 @@ constexpr size_t kSharedOptIn = 227 * 1024;
 constexpr size_t kSharedDefault = 48 * 1024;
 
 struct Worker;
+
+// Which launches have happened before a piece of work (stream.h).
+struct StreamView;
+bool happened_before(uint64_t launch, const StreamView& view);
 
 // What one lane brings to a warp-wide operation.
 struct WarpCall {
@@ -66,6 +71,13 @@ struct Fiber {
     std::vector<PendingCopy> copies;       // in order of issue
     std::vector<uint32_t> committed_groups; // copies in each committed group, oldest first
     uint32_t uncommitted = 0;              // copies not yet in a group
+
+    uint16_t clock = 1;              // see shadow.h
+    uint16_t* view = nullptr;        // null: of nobody; the warp's row or own_view
+    std::vector<uint16_t> own_view;
+    uint32_t fence_generation = 0;   // last __threadfence; 0 = none in this block
+    uint32_t fence_clock = 0;
+    uint32_t proxy_fence_time = 0;   // last fence.proxy.async
 };
 
 // The first fault of a launch. Places stand in the text as "{pc:0x...}" until the host resolves them.
@@ -80,6 +92,9 @@ struct Launch {
     std::atomic<uint64_t> next_block{0};
     std::atomic<bool> aborted{false};
     std::string fault; // written once, by whoever set aborted
+    const StreamView* view = nullptr; // which earlier launches are ordered before this one; null: all
+    std::atomic<bool> fences_used{false};
+    BlockOrder block_order;
 };
 
 struct Worker {
@@ -89,7 +104,7 @@ struct Worker {
     char* window = nullptr; // dynamic shared memory
     Fiber* fibers = nullptr;
     uint64_t random = 1;
-    uint32_t until_preemption = 0; // memory accesses; 0 = never
+    uint32_t until_pause = 0; // memory accesses until another thread may be let in
 
     // The block being run.
     uint3 block{};
@@ -103,6 +118,21 @@ struct Worker {
     Where barrier_where;
     int barrier_kind = -1;
     int barrier_result = 0;
+
+    // Memory (shadow.h). Serials go on from block to block; global records count generations from the launch's first.
+    uint32_t block_serial = 0;
+    uint32_t generation = 0;
+    uint32_t launch_generation = 0; // at the launch's start
+    uint32_t block_generation = 0;  // at the block's start
+    std::vector<uint16_t> warp_views[kMaxWarps];
+    uint32_t warp_view_generation[kMaxWarps] = {};
+    SharedRegion window_region;
+    std::vector<SharedRegion> static_regions;
+    const char* module_begin = nullptr; // of the kernel's module: its constants may be read
+    const char* module_end = nullptr;
+    std::vector<uint32_t> fenced_threads;
+    SeenBlocks seen;
+    uint32_t proxy_fences = 1;
 };
 
 // The device thread that the calling OS thread runs; null outside of kernels.
@@ -130,13 +160,47 @@ void complete_barrier_if_all_arrived(Worker& worker);
 [[noreturn]] void fault_at_pc(const void* pc, const char* format, ...) __attribute__((format(printf, 2, 3)));
 [[noreturn]] void leave_launch(Worker& worker);
 std::string resolve_places(const std::string& text);
-std::string thread_name(const Worker& worker, uint32_t thread);
+struct ThreadName {
+    char text[48];
+    const char* c_str() const { return text; }
+};
+ThreadName thread_name(const Worker& worker, uint32_t thread);
+
+// While one lives, the OS thread counts as running host code: what it does (with whichever instrumented copy of a library
+// function the linker took) is not checked.
+class HostScope {
+public:
+    HostScope() : fiber_(current_fiber()) { set_current_fiber(nullptr); }
+    ~HostScope() { set_current_fiber(fiber_); }
+    HostScope(const HostScope&) = delete;
+    HostScope& operator=(const HostScope&) = delete;
+
+private:
+    Fiber* fiber_;
+};
 
 // Access checks. `fiber` may be the thread itself or one that issued the operation.
 enum AccessKind : uint32_t { kRead = 0, kWrite = 1, kAtomic = 2 };
 void check_access(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
+// The region of shared memory that holds p, if any.
+SharedRegion* shared_region(Worker& worker, const void* p);
+void check_shared(Fiber& fiber, SharedRegion& region, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
+void check_global(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
+// The target of a cp.async is pending from issue to completion.
+void mark_pending(Fiber& fiber, const void* p, uint32_t bytes, bool pending);
+const char* access_name(uint32_t kind);
+const void* whole_pc(uint32_t low, const void* near);
+
+// True when `fiber` has synchronised with what `thread` did at `clock` of this generation.
+inline bool has_seen(const Fiber& fiber, uint32_t thread, uint32_t clock) {
+    return thread == fiber.thread || (fiber.view != nullptr && fiber.view[thread] >= clock);
+}
+uint16_t* own_view(Fiber& fiber); // the thread's view, its own from now on
+void advance_clock(Fiber& fiber);
+bool block_was_seen(Worker& worker, const GlobalAccess& access);
 
 // What other files do for the block's life.
+void begin_launch_memory(Worker& worker);
 void begin_block_memory(Worker& worker);
 void on_thread_exit(Fiber& fiber);
 void on_block_barrier(Worker& worker);

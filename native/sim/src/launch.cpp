@@ -27,6 +27,8 @@ Settings settings_of_environment() {
     return s;
 }
 
+thread_local bool tls_is_worker = false;
+
 // OS threads that wait for launches. They live as long as the process.
 class Pool {
 public:
@@ -46,6 +48,7 @@ public:
 
 private:
     void work(int number) {
+        tls_is_worker = true;
         Worker* worker = make_worker(number);
         uint64_t seen = 0;
         std::unique_lock lock(mutex_);
@@ -76,16 +79,20 @@ Pool& pool() {
 
 } // namespace
 
+bool is_worker_thread() {
+    return tls_is_worker;
+}
+
 Settings& settings() {
     static Settings the_settings = settings_of_environment();
     return the_settings;
 }
 
-std::string run_launch(const LaunchRequest& request) {
-    static uint64_t serial = 0;
+std::string run_launch(const LaunchRequest& request, uint64_t serial, const StreamView& view) {
     Launch launch;
     launch.request = request;
-    launch.serial = ++serial;
+    launch.serial = serial;
+    launch.view = &view;
     launch.blocks = static_cast<uint64_t>(request.grid.x) * request.grid.y * request.grid.z;
     launch.threads = request.block.x * request.block.y * request.block.z;
     const Settings& s = settings();

@@ -15,10 +15,13 @@ struct Settings {
 };
 Settings& settings();
 
+// Whether the calling thread is one of those that run blocks.
+bool is_worker_thread();
+
 // Most dynamic shared memory a launch of the kernel may ask for.
 size_t shared_limit(const void* kernel);
 
 // Runs every block; returns the fault, empty when there was none.
-std::string run_launch(const LaunchRequest& request);
+std::string run_launch(const LaunchRequest& request, uint64_t serial, const StreamView& view);
 
 } // namespace simt

@@ -1,5 +1,7 @@
 #include "memory.h"
 
+#include "shadow.h"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -19,6 +21,8 @@ struct Arena {
     size_t chunks = 0;
     uint32_t* owner = nullptr;        // per chunk: 1 + first chunk of the allocation that has or had it, 0 = none
     Allocation* allocations = nullptr; // at the allocation's first chunk
+    GlobalCell* cells = nullptr;      // one for every 16 bytes
+    uint64_t* written = nullptr;      // one bit for every byte
     size_t cursor = 0;
     size_t used_bytes = 0;
     size_t total_bytes = 0;
@@ -35,12 +39,23 @@ struct Arena {
         }
         owner = static_cast<uint32_t*>(map(chunks * sizeof(uint32_t)));
         allocations = static_cast<Allocation*>(map(chunks * sizeof(Allocation)));
-        if (base == nullptr || owner == nullptr || allocations == nullptr) throw std::bad_alloc();
+        cells = static_cast<GlobalCell*>(map(chunks * kChunkBytes / kGranule * sizeof(GlobalCell)));
+        written = static_cast<uint64_t*>(map(chunks * kChunkBytes / 8));
+        if (base == nullptr || owner == nullptr || allocations == nullptr || cells == nullptr || written == nullptr) throw std::bad_alloc();
     }
 
     static void* map(size_t bytes) {
         void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         return p == MAP_FAILED ? nullptr : p;
+    }
+
+    // Gives the pages back, and with them what was known of their bytes.
+    void forget(const Allocation& allocation) {
+        const size_t offset = static_cast<size_t>(allocation.base - base);
+        const size_t bytes = (allocation.bytes + kChunkBytes) / kChunkBytes * kChunkBytes;
+        madvise(allocation.base, bytes, MADV_DONTNEED);
+        madvise(cells + offset / kGranule, bytes / kGranule * sizeof(GlobalCell), MADV_DONTNEED);
+        madvise(reinterpret_cast<char*>(written) + offset / 8, bytes / 8, MADV_DONTNEED);
     }
 
     bool chunk_is_free(size_t chunk) const { return owner[chunk] == 0 || allocations[owner[chunk] - 1].freed; }
@@ -61,8 +76,11 @@ struct Arena {
     }
 };
 
+// The same, null before the first allocation: the workers ask at every access, without the guard of a function's static.
+Arena* the_arena_ready = nullptr;
+
 Arena& arena() {
-    static Arena* the_arena = new Arena; // outlives every static that frees device memory at exit
+    static Arena* the_arena = the_arena_ready = new Arena; // outlives every static that frees device memory at exit
     return *the_arena;
 }
 
@@ -98,7 +116,7 @@ bool release(void* p, bool pinned) {
     if ((allocation->kind == MemoryKind::pinned) != pinned) return false;
     allocation->freed = true;
     if (counts(allocation->kind)) a.used_bytes -= allocation->bytes;
-    madvise(allocation->base, (allocation->bytes + 4095) / 4096 * 4096, MADV_DONTNEED);
+    a.forget(*allocation);
     return true;
 }
 
@@ -144,6 +162,42 @@ size_t device_memory_free() {
     return a.total_bytes - a.used_bytes;
 }
 
-void mark_written(const void*, size_t) {}
+bool in_arena(const void* p) {
+    return the_arena_ready != nullptr && static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base) < the_arena_ready->chunks * kChunkBytes;
+}
+
+GlobalCell* global_cell(const void* p) {
+    return the_arena_ready->cells + static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base) / kGranule;
+}
+
+bool all_written(const void* p, size_t bytes) {
+    size_t at = static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base);
+    while (bytes > 0) {
+        const size_t count = std::min(bytes, 64 - at % 64);
+        const uint64_t mask = (count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1) << at % 64;
+        if ((__atomic_load_n(&the_arena_ready->written[at / 64], __ATOMIC_RELAXED) & mask) != mask) return false;
+        at += count;
+        bytes -= count;
+    }
+    return true;
+}
+
+void mark_written(const void* p, size_t bytes) {
+    if (!in_arena(p)) return;
+    size_t at = static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base);
+    while (bytes > 0) {
+        if (at % 64 == 0 && bytes >= 64) {
+            std::memset(the_arena_ready->written + at / 64, 0xff, bytes / 64 * 8);
+            at += bytes / 64 * 64;
+            bytes %= 64;
+            continue;
+        }
+        const size_t count = std::min(bytes, 64 - at % 64);
+        const uint64_t mask = ((uint64_t{1} << count) - 1) << at % 64;
+        __atomic_fetch_or(&the_arena_ready->written[at / 64], mask, __ATOMIC_RELAXED);
+        at += count;
+        bytes -= count;
+    }
+}
 
 } // namespace simt

@@ -33,7 +33,7 @@ bool is_device_accessible(const void* p, size_t bytes);
 size_t device_memory_total();
 size_t device_memory_free();
 
-// For device memory: bytes written so far, one bit each (device memory starts unwritten; other kinds count as written).
-void mark_written(const void* p, size_t bytes);
+// True for addresses of the reserved range, allocated or not.
+bool in_arena(const void* p);
 
 } // namespace simt

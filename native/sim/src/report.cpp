@@ -32,10 +32,8 @@ std::string triple(uint3 v) {
     leave_launch(worker);
 }
 
-[[noreturn]] void end_with(const std::string& place, const char* message) {
-    Fiber& fiber = *current_fiber();
+[[noreturn]] void end_with(Fiber& fiber, const std::string& place, const char* message) {
     Worker& worker = *fiber.worker;
-    set_current_fiber(nullptr); // what follows is host code, whichever copy of a library function is linked
     std::string text = worker.launch->request.name;
     text += ": ";
     text += message;
@@ -112,9 +110,11 @@ std::string resolve_places(const std::string& text) {
     }
 }
 
-std::string thread_name(const Worker& worker, uint32_t thread) {
+ThreadName thread_name(const Worker& worker, uint32_t thread) {
     const dim3 block = worker.launch->request.block;
-    return triple({thread % block.x, thread / block.x % block.y, thread / block.x / block.y});
+    ThreadName name;
+    std::snprintf(name.text, sizeof name.text, "(%u,%u,%u)", thread % block.x, thread / block.x % block.y, thread / block.x / block.y);
+    return name;
 }
 
 void fault_at(const Where& where, const char* format, ...) {
@@ -123,9 +123,11 @@ void fault_at(const Where& where, const char* format, ...) {
     va_start(arguments, format);
     std::vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    Fiber& fiber = *current_fiber();
+    set_current_fiber(nullptr); // host code from here on, whichever copies of library functions are linked
     std::string place;
     if (where.line() != 0) place = std::string(where.file_name()) + ":" + std::to_string(where.line());
-    end_with(place, message);
+    end_with(fiber, place, message);
 }
 
 void fault_at_pc(const void* pc, const char* format, ...) {
@@ -136,7 +138,9 @@ void fault_at_pc(const void* pc, const char* format, ...) {
     va_end(arguments);
     char place[40];
     std::snprintf(place, sizeof place, "{pc:%p}", pc);
-    end_with(place, message);
+    Fiber& fiber = *current_fiber();
+    set_current_fiber(nullptr);
+    end_with(fiber, place, message);
 }
 
 } // namespace simt

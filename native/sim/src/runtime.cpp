@@ -5,6 +5,7 @@
 
 #include "launch.h"
 #include "memory.h"
+#include "shadow.h"
 #include "stream.h"
 
 using simt::device;
@@ -27,8 +28,9 @@ std::unordered_map<const void*, size_t>& opted_in() {
     return *sizes;
 }
 
+// Not under the device's lock, nor is free: a test program may make its whole heap of managed memory, and then the
+// simulator itself comes here in the middle of a launch.
 cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
-    const Lock lock(device().mutex);
     if (p == nullptr) return failed(cudaErrorInvalidValue);
     *p = nullptr;
     if (status() != cudaSuccess) return status();
@@ -39,9 +41,11 @@ cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
 }
 
 cudaError_t free_memory(void* p, bool pinned) {
-    const Lock lock(device().mutex);
     if (p == nullptr) return cudaSuccess;
-    if (status() == cudaSuccess) simt::drain_all(); // cudaFree waits for the device
+    if (simt::work_is_queued() && !simt::is_worker_thread()) { // cudaFree waits for the device
+        const Lock lock(device().mutex);
+        if (!device().draining && status() == cudaSuccess) simt::drain_all();
+    }
     return simt::release(p, pinned) ? status() : failed(cudaErrorInvalidValue);
 }
 
@@ -255,7 +259,7 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
     if (p == nullptr) return cudaSuccess;
     const simt::Allocation* allocation = simt::find_allocation(p);
     if (allocation == nullptr || allocation->base != p || allocation->freed) return failed(cudaErrorInvalidValue);
-    return simt::enqueue(simt::stream_or_default(stream), [p] { simt::release(p, false); });
+    return simt::enqueue(simt::stream_or_default(stream), [p](simt_stream&) { simt::release(p, false); });
 }
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
@@ -294,7 +298,10 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
         staged = std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + from_bytes);
         from = staged->data();
     }
-    const cudaError_t error = simt::enqueue(target, [=] {
+    const cudaError_t error = simt::enqueue(target, [=](simt_stream& on) {
+        const uint64_t serial = simt::begin_launch(on.view, on.slot, on.clock);
+        if (staged == nullptr && !simt::bulk_access(serial, on.view, from, from_bytes, false, "cudaMemcpyAsync")) return;
+        if (!simt::bulk_access(serial, on.view, to, to_bytes, true, "cudaMemcpyAsync")) return;
         for (size_t row = 0; row < height; ++row) std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width_bytes);
         simt::mark_written(to, to_bytes);
     });
@@ -326,7 +333,9 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
     if (status() != cudaSuccess) return status();
     if (bytes == 0) return cudaSuccess;
     if (!simt::is_device_accessible(p, bytes)) return failed(cudaErrorInvalidValue);
-    return simt::enqueue(simt::stream_or_default(stream), [=] {
+    return simt::enqueue(simt::stream_or_default(stream), [=](simt_stream& on) {
+        const uint64_t serial = simt::begin_launch(on.view, on.slot, on.clock);
+        if (!simt::bulk_access(serial, on.view, p, bytes, true, "cudaMemsetAsync")) return;
         std::memset(p, value, bytes);
         simt::mark_written(p, bytes);
     });

@@ -35,11 +35,16 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
     const Lock lock(device().mutex);
     if (status() != cudaSuccess) return status();
-    static uint64_t number = 0;
+    simt::Device& d = device();
     *stream = new simt_stream;
-    (*stream)->number = ++number;
     (*stream)->flags = flags;
-    device().streams.push_back(*stream);
+    (*stream)->slot = static_cast<uint32_t>(d.streams.size());
+    if (!d.free_slots.empty()) {
+        (*stream)->slot = d.free_slots.back();
+        d.free_slots.pop_back();
+        (*stream)->clock = (*stream)->slot < d.host_view->clocks.size() ? d.host_view->clocks[(*stream)->slot] : 0;
+    }
+    d.streams.push_back(*stream);
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -47,6 +52,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     if (stream == nullptr || !known(stream)) return failed(cudaErrorInvalidResourceHandle);
     if (status() == cudaSuccess) simt::drain_stream(stream); // the device finishes what the stream holds
     auto& streams = device().streams;
+    device().free_slots.push_back(stream->slot);
     streams.erase(std::find(streams.begin(), streams.end(), stream));
     delete stream;
     return cudaSuccess;
@@ -83,14 +89,13 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
         return cudaSuccess;
     }
     if (stream->capture != nullptr || !event->state) return cudaSuccess;
-    stream->queue.push_back({nullptr, event->state, ++device().order});
-    if (simt::settings().launch_blocking) simt::drain_stream(stream);
+    simt::enqueue_wait(stream, event->state);
     return status();
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
     const Lock lock(device().mutex);
-    return simt::enqueue(simt::stream_or_default(stream), [=] { function(data); });
+    return simt::enqueue(simt::stream_or_default(stream), [=](simt_stream&) { function(data); });
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
@@ -116,7 +121,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     if (stream->capture != nullptr) return cudaSuccess;
     auto state = std::make_shared<simt::EventState>();
     event->state = state;
-    return simt::enqueue(stream, [state] { state->done = true; });
+    return simt::enqueue(stream, [state](simt_stream& on) {
+        state->view = on.view;
+        state->done = true;
+    });
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     const Lock lock(device().mutex);
@@ -180,10 +188,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     const Lock lock(device().mutex);
     if (exec == nullptr) return failed(cudaErrorInvalidValue);
-    return simt::enqueue(simt::stream_or_default(stream), [graph = exec->graph] {
+    return simt::enqueue(simt::stream_or_default(stream), [graph = exec->graph](simt_stream& on) {
         for (const auto& node : graph->nodes) {
             if (device().dead != cudaSuccess) return;
-            node();
+            node(on);
         }
     });
 }

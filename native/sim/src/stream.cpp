@@ -1,11 +1,16 @@
 #include "stream.h"
 
+#include <atomic>
+
 #include "launch.h"
 #include "memory.h"
+#include "shadow.h"
 
 namespace simt {
 
 namespace {
+
+std::atomic<uint64_t> queued{0};
 
 // Work that could run now: the head of a queue, unless it waits for an event that has not come.
 bool ready(const simt_stream* stream) {
@@ -42,8 +47,27 @@ void drain(Device& d, simt_stream* wanted, Done done) {
         if (stream == nullptr) break;
         const Work work = std::move(stream->queue.front());
         stream->queue.pop_front();
-        if (work.run && d.dead == cudaSuccess) work.run();
+        --queued;
+        if (d.dead != cudaSuccess) continue;
+        stream->view.join(*work.host_view);
+        if (work.wait_for) stream->view.join(work.wait_for->view);
+        const bool outer = d.draining;
+        d.draining = true;
+        if (work.run) work.run(*stream);
+        d.draining = outer;
     }
+}
+
+// The host now knows what the view knows.
+void host_waited_for(Device& d, const StreamView& view) {
+    auto known = std::make_shared<StreamView>(*d.host_view);
+    known->join(view);
+    advance_all_before(*known);
+    d.host_view = std::move(known);
+}
+
+void run_stream(simt_stream* stream) {
+    drain(device(), stream, [stream] { return stream->queue.empty(); });
 }
 
 } // namespace
@@ -67,7 +91,7 @@ simt_stream* stream_or_default(simt_stream* stream) {
     return stream != nullptr ? stream : device().streams[0];
 }
 
-cudaError_t enqueue(simt_stream* stream, std::function<void()> run) {
+cudaError_t enqueue(simt_stream* stream, Task run) {
     Device& d = device();
     if (d.dead != cudaSuccess) return failed(d.dead);
     if (stream->capture != nullptr) {
@@ -76,11 +100,18 @@ cudaError_t enqueue(simt_stream* stream, std::function<void()> run) {
         return cudaSuccess;
     }
     // The default stream orders itself after and before every stream that has not opted out.
-    if (stream == d.streams[0])
-        drain_all();
-    else if ((stream->flags & cudaStreamNonBlocking) == 0 && !d.streams[0]->queue.empty())
-        drain_stream(d.streams[0]);
-    stream->queue.push_back({std::move(run), nullptr, ++d.order});
+    if (stream == d.streams[0]) {
+        for (simt_stream* other : d.streams)
+            if (other == stream || (other->flags & cudaStreamNonBlocking) == 0) {
+                run_stream(other);
+                stream->view.join(other->view);
+            }
+    } else if ((stream->flags & cudaStreamNonBlocking) == 0) {
+        run_stream(d.streams[0]);
+        stream->view.join(d.streams[0]->view);
+    }
+    ++queued;
+    stream->queue.push_back({std::move(run), nullptr, ++d.order, d.host_view});
     if (settings().launch_blocking) {
         drain_stream(stream);
         if (d.dead != cudaSuccess) return failed(d.dead);
@@ -88,20 +119,70 @@ cudaError_t enqueue(simt_stream* stream, std::function<void()> run) {
     return cudaSuccess;
 }
 
+void enqueue_wait(simt_stream* stream, std::shared_ptr<EventState> state) {
+    Device& d = device();
+    ++queued;
+    stream->queue.push_back({nullptr, std::move(state), ++d.order, d.host_view});
+    if (settings().launch_blocking) drain_stream(stream);
+}
+
 void drain_stream(simt_stream* stream) {
-    drain(device(), stream, [stream] { return stream->queue.empty(); });
+    run_stream(stream);
+    host_waited_for(device(), stream->view);
 }
 
 void drain_all() {
-    drain(device(), nullptr, [] { return false; });
+    Device& d = device();
+    drain(d, nullptr, [] { return false; });
+    for (const simt_stream* stream : d.streams) host_waited_for(d, stream->view);
 }
 
 void drain_until(const std::shared_ptr<EventState>& state) {
-    drain(device(), nullptr, [&state] { return state->done; });
+    Device& d = device();
+    drain(d, nullptr, [&state] { return state->done; });
+    if (state->done) host_waited_for(d, state->view);
+}
+
+void die(std::string fault) {
+    Device& d = device();
+    d.dead = cudaErrorLaunchFailure;
+    d.fault = std::move(fault);
+}
+
+bool bulk_access(uint64_t launch, const StreamView& view, const void* p, size_t bytes, bool write, const char* what) {
+    if (!in_arena(p)) return true;
+    if (!is_device_accessible(p, bytes)) {
+        die(std::string(what) + ": touches device memory that has been freed");
+        return false;
+    }
+    const bool remember = !settings().launch_blocking;
+    const char* end = static_cast<const char*>(p) + bytes;
+    for (const char* at = static_cast<const char*>(p); at < end; at += kGranule - reinterpret_cast<uintptr_t>(at) % kGranule) {
+        GlobalCell& cell = *global_cell(at);
+        const uint64_t serial = cell.header >> 32;
+        if (serial != 0 && serial != launch && !happened_before(serial, view))
+            for (uint32_t i = 0; i < (cell.header & 0xff); ++i) {
+                const GlobalAccess other = GlobalAccess::unpack(cell.accesses[i]);
+                if (!write && other.kind == kRead) continue;
+                die(std::string(what) + ": race on device memory with a " + access_name(other.kind) + " by work of another stream, with no event or synchronisation between");
+                return false;
+            }
+        if (!remember) continue;
+        cell.accesses[0] = GlobalAccess{0xffff, 0x7ff, write ? kWrite : kRead, 7, 1, 1}.pack();
+        cell.header = launch << 32 | 1;
+    }
+    return true;
+}
+
+bool work_is_queued() {
+    return queued.load() != 0;
 }
 
 void forget_queued_work() {
-    for (simt_stream* stream : device().streams) stream->queue.clear();
+    for (simt_stream* stream : device().streams) {
+        queued -= stream->queue.size();
+        stream->queue.clear();
+    }
 }
 
 namespace detail {
@@ -131,12 +212,10 @@ void enqueue_launch(LaunchRequest request) {
         return;
     }
     simt_stream* stream = stream_or_default(request.stream);
-    enqueue(stream, [request = std::move(request)] {
-        std::string fault = run_launch(request);
-        if (fault.empty()) return;
-        Device& dev = device();
-        dev.dead = cudaErrorLaunchFailure;
-        dev.fault = std::move(fault);
+    enqueue(stream, [request = std::move(request)](simt_stream& on) {
+        const uint64_t serial = begin_launch(on.view, on.slot, on.clock);
+        std::string fault = run_launch(request, serial, on.view);
+        if (!fault.empty()) die(std::move(fault));
     });
 }
 
