@@ -57,13 +57,21 @@ function(ftc_add_cuda_kernels name architectures)
     "SHELL:-Werror all-warnings" -Xptxas=-warn-spills,-warn-lmem-usage -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off)
 endfunction()
 
-function(ftc_check_cuda_library target)
+# Links as it ships, and checks that.
+function(ftc_link_cuda_library target)
   target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--no-undefined -Wl,--exclude-libs,ALL -Wl,--as-needed
                       -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/ftc.map)
   set_target_properties(${target} PROPERTIES LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/ftc.map)
-  add_dependencies(${target} ftc)
+  if(NOT FTC_CHECK_LIBRARIES)
+    return()
+  endif()
+  set(twin)
+  if(TARGET ftc)
+    add_dependencies(${target} ftc)
+    set(twin - $<TARGET_FILE:ftc>)
+  endif()
   add_custom_command(TARGET ${target} POST_BUILD
-    COMMAND ${CMAKE_COMMAND} -E env bash ${FTC_ROOT}/cmake/check_library.sh $<TARGET_FILE:${target}> "" $<TARGET_FILE:ftc>
+    COMMAND bash ${FTC_ROOT}/cmake/check_library.sh $<TARGET_FILE:${target}> ${twin}
     VERBATIM COMMENT "Checking exports, GLIBC version and dependencies of ${target}")
 endfunction()
 
@@ -100,5 +108,5 @@ if(FTC_NVCC)
   add_library(ftc_cuda SHARED ${cuda_objects})
   set_target_properties(ftc_cuda PROPERTIES LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
   target_link_libraries(ftc_cuda PRIVATE cudart_static Threads::Threads ${CMAKE_DL_LIBS} rt)
-  ftc_check_cuda_library(ftc_cuda)
+  ftc_link_cuda_library(ftc_cuda)
 endif()

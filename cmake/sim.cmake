@@ -1,12 +1,12 @@
 # The simulator and its own tests, program `simt_tests`.
 # Not under sanitizers: the simulator takes the place of one.
-if(FTC_SANITIZE)
+if(FTC_SANITIZE OR NOT FTC_BUILD_SIMULATOR)
   return()
 endif()
 add_subdirectory(sim)
 
 if(FTC_BUILD_TESTS)
-  find_package(GTest REQUIRED)
+  include(${FTC_ROOT}/cmake/googletest.cmake)
   file(GLOB simt_test_sources CONFIGURE_DEPENDS ${FTC_ROOT}/tests/native/sim/*.cu)
   simt_add_kernels(simt_test_kernels ${simt_test_sources})
   target_include_directories(simt_test_kernels PRIVATE ${FTC_ROOT}/tests/native/sim)
