@@ -2,6 +2,8 @@
 // largest value.
 #pragma once
 
+#include "variants.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,8 +13,8 @@
 
 namespace ftc::testing {
 
-inline void expect_accurate(const std::vector<float>& actual, const std::vector<float>& naive,
-                            const std::vector<double>& exact, const char* what) {
+inline void expect_accurate(const Vector<float>& actual, const Vector<float>& naive,
+                            const Vector<double>& exact, const char* what) {
     ASSERT_EQ(actual.size(), exact.size()) << what;
     ASSERT_EQ(naive.size(), exact.size()) << what;
     double worst = 0, naive_worst = 0, largest = 0;

@@ -38,7 +38,7 @@ struct Bf16Matrix {
     static constexpr uint16_t kPadding = 0x7777;
 
     int64_t rows = 0, cols = 0, stride = 0;
-    std::vector<uint16_t> data;
+    Vector<uint16_t> data;
 
     Bf16Matrix(int64_t row_count, int64_t col_count, int64_t padding)
         : rows(row_count), cols(col_count), stride(col_count + padding),
@@ -81,8 +81,8 @@ inline double half_ulp_bf16(double x) {
 
 // An element may be wrong by half an ulp of its own, for the final rounding, plus twice the largest error of the naive
 // fp32 computation. exact and naive are dense [rows, cols].
-inline void expect_accurate_bf16(const Matrix& actual, const std::vector<float>& naive,
-                                 const std::vector<double>& exact, const std::string& what) {
+inline void expect_accurate_bf16(const Matrix& actual, const Vector<float>& naive,
+                                 const Vector<double>& exact, const std::string& what) {
     ASSERT_EQ(exact.size(), static_cast<size_t>(actual.rows * actual.cols)) << what;
     ASSERT_EQ(naive.size(), exact.size()) << what;
     double naive_error = 0.0;

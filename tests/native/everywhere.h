@@ -14,7 +14,7 @@
 
 namespace ftc::testing {
 
-using Outputs = std::vector<Matrix>;
+using Outputs = Vector<Matrix>;
 
 inline void expect_same_bits(const Outputs& a, const Outputs& b, const std::string& what) {
     ASSERT_EQ(a.size(), b.size());
@@ -27,8 +27,8 @@ inline void expect_same_bits(const Outputs& a, const Outputs& b, const std::stri
 
 // Runs the op in every variant of the library and with every thread count. Thread counts must agree bit for bit, and so
 // must the variants that promise it; padding must be untouched. Returns one set of outputs per variant.
-inline std::vector<std::pair<std::string, Outputs>> run_everywhere(const std::function<Outputs(Device&)>& op) {
-    std::vector<std::pair<std::string, Outputs>> results;
+inline Vector<std::pair<std::string, Outputs>> run_everywhere(const std::function<Outputs(Device&)>& op) {
+    Vector<std::pair<std::string, Outputs>> results;
     for (const std::string& variant : variants()) {
         Outputs first;
         for (const int32_t threads : thread_counts()) {
@@ -49,7 +49,7 @@ inline std::vector<std::pair<std::string, Outputs>> run_everywhere(const std::fu
 
 // The largest error of actual against exact may be twice that of the naive fp32 computation plus one ulp of the largest
 // exact value. exact and naive are dense [rows, cols].
-inline void expect_accurate(const Matrix& actual, const std::vector<float>& naive, const std::vector<double>& exact,
+inline void expect_accurate(const Matrix& actual, const Vector<float>& naive, const Vector<double>& exact,
                             const std::string& what) {
     ASSERT_EQ(exact.size(), static_cast<size_t>(actual.rows * actual.cols)) << what;
     ASSERT_EQ(naive.size(), exact.size()) << what;

@@ -1,6 +1,8 @@
 // Reads tests/golden/**/*.txt ("name kind count", then values; floats as hexadecimal bits) and the shared test data.
 #pragma once
 
+#include "variants.h"
+
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -17,8 +19,8 @@
 namespace ftc::testing {
 
 struct Golden {
-    std::map<std::string, std::vector<float>> f32;
-    std::map<std::string, std::vector<uint8_t>> u8;
+    std::map<std::string, Vector<float>> f32;
+    std::map<std::string, Vector<uint8_t>> u8;
 };
 
 inline Golden read_golden(const std::string& path) {
@@ -61,8 +63,8 @@ public:
         data_ = 8 + header;
     }
 
-    std::vector<std::string> names_ending(const std::string& suffix) const {
-        std::vector<std::string> names;
+    Vector<std::string> names_ending(const std::string& suffix) const {
+        Vector<std::string> names;
         for (size_t at = header_.find(suffix + "\""); at != std::string::npos;
              at = header_.find(suffix + "\"", at + 1)) {
             const size_t start = header_.rfind('"', at) + 1;
@@ -72,14 +74,14 @@ public:
     }
 
     template <class T>
-    std::vector<T> read(const std::string& name) const {
+    Vector<T> read(const std::string& name) const {
         const size_t at = header_.find("\"" + name + "\"");
         EXPECT_NE(at, std::string::npos) << name;
         const size_t offsets = header_.find("data_offsets", at);
         unsigned long long begin = 0, end = 0;
         const size_t bracket = header_.find('[', offsets);
         std::sscanf(header_.c_str() + bracket, "[%llu, %llu]", &begin, &end);
-        std::vector<T> values((end - begin) / sizeof(T));
+        Vector<T> values((end - begin) / sizeof(T));
         std::memcpy(values.data(), bytes_.data() + data_ + begin, end - begin);
         return values;
     }

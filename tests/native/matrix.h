@@ -11,7 +11,7 @@ struct Matrix {
     static constexpr float kPadding = 777.0f;
 
     int64_t rows = 0, cols = 0, stride = 0;
-    std::vector<float> data;
+    Vector<float> data;
 
     Matrix() = default;
     // Padding after every row, the last one included.
@@ -24,7 +24,7 @@ struct Matrix {
 
     static Matrix random(int64_t rows, int64_t cols, int64_t padding, uint64_t seed, float scale = 1.0f) {
         Matrix m(rows, cols, padding);
-        const std::vector<float> values = random_floats(rows * cols, seed);
+        const Vector<float> values = random_floats(rows * cols, seed);
         for (int64_t r = 0; r < rows; ++r)
             for (int64_t c = 0; c < cols; ++c) m.at(r, c) = scale * values[static_cast<size_t>(r * cols + c)];
         return m;

@@ -43,8 +43,8 @@ private:
 };
 
 // Repeatable numbers in [-1, 1) (splitmix64); std distributions differ between libraries.
-inline std::vector<float> random_floats(int64_t count, uint64_t seed) {
-    std::vector<float> values(static_cast<size_t>(count));
+inline Vector<float> random_floats(int64_t count, uint64_t seed) {
+    Vector<float> values(static_cast<size_t>(count));
     for (float& value : values) {
         seed += 0x9e3779b97f4a7c15U;
         uint64_t z = seed;

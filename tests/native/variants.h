@@ -2,11 +2,34 @@
 // simulator, the one GPU. The program is linked with the variants_*.cpp of its library.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace ftc::testing {
+
+// Memory that both host and device of the library under test reach.
+void* device_allocate(size_t bytes);
+void device_free(void* p);
+
+template <class T>
+struct DeviceAllocator {
+    using value_type = T;
+    DeviceAllocator() = default;
+    template <class U>
+    DeviceAllocator(const DeviceAllocator<U>&) {}
+    T* allocate(size_t count) { return static_cast<T*>(device_allocate(count * sizeof(T))); }
+    void deallocate(T* p, size_t) { device_free(p); }
+    template <class U>
+    bool operator==(const DeviceAllocator<U>&) const {
+        return true;
+    }
+};
+
+// What ops read and write in tests.
+template <class T>
+using Vector = std::vector<T, DeviceAllocator<T>>;
 
 // Names of the variants this machine can run.
 std::vector<std::string> variants();

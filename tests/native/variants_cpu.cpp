@@ -5,6 +5,14 @@
 
 namespace ftc::testing {
 
+void* device_allocate(size_t bytes) {
+    return ::operator new(bytes);
+}
+
+void device_free(void* p) {
+    ::operator delete(p);
+}
+
 std::vector<std::string> variants() {
     std::vector<std::string> names;
     for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})

@@ -8,7 +8,7 @@ using namespace ftc::testing;
 TEST(Allocation, LinearAllocatesNothing) {
     const Device device("", 2);
     const int64_t m = 40, n = 70, k = 90, rank = 4;
-    std::vector<float> x = random_floats(m * k, 1), y = random_floats(m * n, 2), w = random_floats(n * k, 3),
+    Vector<float> x = random_floats(m * k, 1), y = random_floats(m * n, 2), w = random_floats(n * k, 3),
                        a = random_floats(rank * k, 4), b = random_floats(n * rank, 5), s(static_cast<size_t>(m * rank)),
                        da(a.size()), db(b.size()), dw(w.size());
     const ftc_weight weight = f32_weight(w.data(), n, k, k);
@@ -30,7 +30,7 @@ TEST(Allocation, LinearAllocatesNothing) {
     int64_t bytes = 0;
     const ftc_linear_workspace_params shape = workspace_shape(weight, m, rank);
     ASSERT_EQ(ftc_linear_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
-    std::vector<float> workspace(static_cast<size_t>(bytes / 4));
+    Vector<float> workspace(static_cast<size_t>(bytes / 4));
 
     const int64_t before = allocations();
     ftc_status status = FTC_OK;

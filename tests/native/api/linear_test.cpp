@@ -37,7 +37,7 @@ protected:
     ftc_linear_params params_{};
     ftc_lora_segment segment_{};
     int64_t bytes_ = 0;
-    std::vector<float> workspace_;
+    Vector<float> workspace_;
 };
 
 TEST_F(LinearErrors, TheUnspoiltCallIsAccepted) {

@@ -43,7 +43,7 @@ private:
 
 TEST(FarRows, RmsNorm) {
     const Matrix x = Matrix::random(kRows, kCols, 0, 1), dy = Matrix::random(kRows, kCols, 0, 2);
-    const std::vector<float> weight = random_floats(kCols, 3);
+    const Vector<float> weight = random_floats(kCols, 3);
     const FarMatrix far_x(x), far_dy(dy), far_y, far_dx;
     Device device("", 2);
     Outputs results[2];
@@ -69,7 +69,7 @@ TEST(FarRows, RmsNorm) {
 TEST(FarRows, RopeAndSwiglu) {
     const Matrix x = Matrix::random(kRows, kCols, 0, 1), up = Matrix::random(kRows, kCols, 0, 2);
     const Matrix cos = Matrix::random(kRows, 6, 0, 3), sin = Matrix::random(kRows, 6, 0, 4);
-    const std::vector<int32_t> positions = {2, 0, 1};
+    const Vector<int32_t> positions = {2, 0, 1};
     const FarMatrix far_x(x), far_up(up), far_y;
     Device device("", 2);
     Matrix turned = x, y(kRows, kCols);
@@ -94,7 +94,7 @@ TEST(FarRows, RopeAndSwiglu) {
 TEST(FarRows, Embedding) {
     const Matrix w = Matrix::random(kRows, kCols, 0, 1);
     const FarMatrix far_w(w), far_y, far_dweight;
-    const std::vector<int32_t> ids = {2, 0, 2};
+    const Vector<int32_t> ids = {2, 0, 2};
     ftc_weight weight{};
     weight.struct_size = sizeof(weight);
     weight.rows = kRows;
@@ -136,7 +136,7 @@ TEST(FarRows, Attention) {
         p.k_row_stride = p.v_row_stride = p.dk_row_stride = p.dv_row_stride = far ? kFar : 12;
         int64_t bytes = 0;
         EXPECT_EQ(ftc_attention_workspace_bytes(device.context(), &p, 1, &bytes), FTC_OK);
-        std::vector<char> workspace(static_cast<size_t>(bytes));
+        Vector<char> workspace(static_cast<size_t>(bytes));
         const auto pick = [far](const FarMatrix& f, const Matrix& m) {
             return far ? f.ptr() : const_cast<float*>(m.ptr());
         };

@@ -11,7 +11,7 @@ namespace ftc::testing {
 struct AttentionShape {
     int64_t query_rows, first_query, key_rows;
     int32_t heads, key_value_heads, head_dim;
-    std::vector<int32_t> key_begin; // empty: causal over everything
+    Vector<int32_t> key_begin; // empty: causal over everything
 
     float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
     int64_t first_key(int64_t row) const { return key_begin.empty() ? 0 : key_begin[size_t(row)]; }
@@ -20,7 +20,7 @@ struct AttentionShape {
 
 template <class Real>
 struct AttentionResult {
-    std::vector<Real> o, lse;
+    Vector<Real> o, lse;
 };
 
 template <class Real>
@@ -31,7 +31,7 @@ AttentionResult<Real> attention_reference(const AttentionShape& s, const Matrix&
     for (int64_t i = 0; i < s.query_rows; ++i)
         for (int64_t h = 0; h < s.heads; ++h) {
             const int64_t kv = h / (s.heads / s.key_value_heads), n = s.head_dim;
-            std::vector<Real> scores;
+            Vector<Real> scores;
             Real top = -std::numeric_limits<Real>::infinity();
             for (int64_t j = s.first_key(i); j <= s.last_key(i); ++j) {
                 Real dot = 0;
@@ -55,7 +55,7 @@ AttentionResult<Real> attention_reference(const AttentionShape& s, const Matrix&
 
 template <class Real>
 struct AttentionGradient {
-    std::vector<Real> dq, dk, dv;
+    Vector<Real> dq, dk, dv;
 };
 
 // o and lse as the kernel gets them.

@@ -6,8 +6,8 @@ namespace ftc::testing {
 namespace {
 
 // Documents of the given lengths, packed one after the other.
-std::vector<int32_t> documents(const std::vector<int32_t>& lengths) {
-    std::vector<int32_t> begin;
+Vector<int32_t> documents(const Vector<int32_t>& lengths) {
+    Vector<int32_t> begin;
     int32_t start = 0;
     for (const int32_t length : lengths) {
         begin.insert(begin.end(), size_t(length), start);
@@ -16,8 +16,8 @@ std::vector<int32_t> documents(const std::vector<int32_t>& lengths) {
     return begin;
 }
 
-std::vector<int32_t> window(int64_t rows, int64_t first_query, int64_t width) {
-    std::vector<int32_t> begin;
+Vector<int32_t> window(int64_t rows, int64_t first_query, int64_t width) {
+    Vector<int32_t> begin;
     for (int64_t i = 0; i < rows; ++i)
         begin.push_back(static_cast<int32_t>(std::max<int64_t>(0, first_query + i - width + 1)));
     return begin;
@@ -39,7 +39,7 @@ ftc_attention_params params_of(const AttentionShape& s) {
 // Workspace of exactly the size asked for, at an address that is not aligned; what lies behind it must stay.
 struct Workspace {
     int64_t bytes = 0;
-    std::vector<char> data;
+    Vector<char> data;
 
     Workspace(Device& device, const ftc_attention_params& p, int32_t backward) {
         EXPECT_EQ(ftc_attention_workspace_bytes(device.context(), &p, backward, &bytes), FTC_OK)
@@ -101,11 +101,11 @@ Outputs backward(Device& device, const AttentionShape& s, const Inputs& in, cons
     return {dq, dk, dv};
 }
 
-std::vector<float> rounded(const std::vector<double>& x) {
-    return std::vector<float>(x.begin(), x.end());
+Vector<float> rounded(const Vector<double>& x) {
+    return Vector<float>(x.begin(), x.end());
 }
 
-Matrix dense(const std::vector<float>& values, int64_t rows, int64_t cols) {
+Matrix dense(const Vector<float>& values, int64_t rows, int64_t cols) {
     Matrix m(rows, cols);
     m.data = values;
     return m;
@@ -258,14 +258,15 @@ TEST(Attention, ErrorsSayWhereAndWhat) {
     EXPECT_STREQ(ftc_last_error_message(), "ftc_attention_workspace_bytes: head_dim is 257, expected 1..256");
     p.head_dim = 4;
     p.q_row_stride = p.k_row_stride = p.v_row_stride = p.o_row_stride = 8;
-    float x[16] = {};
+    Vector<float> x_memory(16);
+    float* x = x_memory.data();
     char small[8];
     EXPECT_EQ(ftc_attention_forward(device, x, nullptr, x, x, x, nullptr, &p, small, 8), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_NE(std::string(ftc_last_error_message()).find("ftc_attention_forward: workspace has 8 bytes, expected >= "),
               std::string::npos);
-    std::vector<char> workspace(4096);
-    const std::vector<int32_t> back = {1, 0};
-    std::vector<float> y(16);
+    Vector<char> workspace(4096);
+    const Vector<int32_t> back = {1, 0};
+    Vector<float> y(16);
     EXPECT_EQ(device.wait(ftc_attention_forward(device, y.data(), nullptr, y.data(), y.data(), y.data(), back.data(), &p,
                                                 workspace.data(), 4096)),
               FTC_ERROR_INVALID_ARGUMENT);

@@ -30,12 +30,12 @@ class Convert : public ::testing::TestWithParam<Format> {};
 
 TEST_P(Convert, EverySixteenBitNumberComesBack) {
     const Format f = GetParam();
-    std::vector<uint16_t> all(65536);
+    Vector<uint16_t> all(65536);
     for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);
     for (const std::string& isa : variants()) {
         Device device(isa, 2);
-        std::vector<float> wide(all.size());
-        std::vector<uint16_t> back(all.size());
+        Vector<float> wide(all.size());
+        Vector<uint16_t> back(all.size());
         ASSERT_EQ(ftc_convert(device, wide.data(), FTC_F32, all.data(), f.dtype, 65536), FTC_OK)
             << ftc_last_error_message();
         ASSERT_EQ(ftc_convert(device, back.data(), f.dtype, wide.data(), FTC_F32, 65536), FTC_OK);
@@ -53,7 +53,7 @@ TEST_P(Convert, EverySixteenBitNumberComesBack) {
 
 TEST_P(Convert, RoundsToNearestEven) {
     const Format f = GetParam();
-    std::vector<float> x;
+    Vector<float> x;
     for (uint32_t high = 0; high < 0x7f80u; high += 37) // all exponents, around every kind of tie
         for (const uint32_t low :
              {0x0000u, 0x0001u, 0x0fffu, 0x1000u, 0x1001u, 0x7fffu, 0x8000u, 0x8001u, 0xf000u, 0xffffu}) {
@@ -67,7 +67,7 @@ TEST_P(Convert, RoundsToNearestEven) {
     const int64_t count = static_cast<int64_t>(x.size());
     for (const std::string& isa : variants()) {
         Device device(isa, 2);
-        std::vector<uint16_t> y(x.size());
+        Vector<uint16_t> y(x.size());
         ASSERT_EQ(ftc_convert(device, y.data(), f.dtype, x.data(), FTC_F32, count), FTC_OK) << ftc_last_error_message();
         for (size_t i = 0; i < x.size(); ++i) {
             const double value = static_cast<double>(x[i]), got = value_of(y[i], f.exponent_bits);
@@ -99,17 +99,18 @@ INSTANTIATE_TEST_SUITE_P(Formats, Convert, ::testing::Values(Format{FTC_BF16, 8}
 
 TEST(Convert, BetweenSixteenBitFormats) {
     Device device;
-    const std::vector<uint16_t> bf16 = {0x3f80, 0x4049, 0xc2f7, 0x7f80, 0x0000};
-    std::vector<uint16_t> f16(5), back(5);
+    const Vector<uint16_t> bf16 = {0x3f80, 0x4049, 0xc2f7, 0x7f80, 0x0000};
+    Vector<uint16_t> f16(5), back(5);
     ASSERT_EQ(ftc_convert(device, f16.data(), FTC_F16, bf16.data(), FTC_BF16, 5), FTC_OK);
-    EXPECT_EQ(f16, (std::vector<uint16_t>{0x3c00, 0x4248, 0xd7b8, 0x7c00, 0x0000}));
+    EXPECT_EQ(f16, (Vector<uint16_t>{0x3c00, 0x4248, 0xd7b8, 0x7c00, 0x0000}));
     ASSERT_EQ(ftc_convert(device, back.data(), FTC_BF16, f16.data(), FTC_F16, 5), FTC_OK);
     EXPECT_EQ(back, bf16);
 }
 
 TEST(Convert, ErrorsSayWhereAndWhat) {
     Device device;
-    float x[1] = {};
+    Vector<float> x_memory(1);
+    float* x = x_memory.data();
     EXPECT_EQ(ftc_convert(device, x, 7, x, FTC_F32, 1), FTC_ERROR_UNSUPPORTED);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_convert: y_dtype is 7, expected FTC_F32, FTC_BF16 or FTC_F16");
     EXPECT_EQ(ftc_convert(device, x, FTC_F32, nullptr, FTC_F32, 1), FTC_ERROR_INVALID_ARGUMENT);

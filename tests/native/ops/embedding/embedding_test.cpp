@@ -24,8 +24,8 @@ ftc_weight weight_of(const void* data, int32_t format, int64_t rows, int64_t col
     return w;
 }
 
-std::vector<int32_t> some_ids(int64_t rows, int32_t vocab_size) {
-    std::vector<int32_t> ids(size_t(rows) + 1);
+Vector<int32_t> some_ids(int64_t rows, int32_t vocab_size) {
+    Vector<int32_t> ids(size_t(rows) + 1);
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i * i * 7 % size_t(vocab_size));
     return ids;
 }
@@ -35,10 +35,10 @@ class Embedding : public ::testing::TestWithParam<std::pair<int64_t, int64_t>> {
 TEST_P(Embedding, CopiesRowsAndAddsGradientsInOrder) {
     const auto [rows, cols] = GetParam();
     const int32_t vocab_size = 11;
-    const std::vector<int32_t> ids = some_ids(rows, vocab_size);
+    const Vector<int32_t> ids = some_ids(rows, vocab_size);
     const Matrix w = Matrix::random(vocab_size, cols, 3, 1), dy = Matrix::random(rows, cols, 1, 2);
     const Matrix dweight_before = Matrix::random(vocab_size, cols, 5, 3);
-    std::vector<uint16_t> halves(w.data.size());
+    Vector<uint16_t> halves(w.data.size());
     for (size_t i = 0; i < halves.size(); ++i) {
         uint32_t bits;
         std::memcpy(&bits, &w.data[i], sizeof(bits));
@@ -79,7 +79,7 @@ TEST_P(Embedding, Bf16CopiesRowsAndAddsGradientsInOrder) {
     const auto [rows, cols] = GetParam();
     const int32_t vocab_size = 11;
     const int64_t padding = padding_of(cols, 3);
-    const std::vector<int32_t> ids = some_ids(rows, vocab_size);
+    const Vector<int32_t> ids = some_ids(rows, vocab_size);
     const Matrix w = Matrix::random(vocab_size, cols, padding, 1);
     const Bf16Matrix halves = Bf16Matrix::rounded(w, padding), dy = Bf16Matrix::random(rows, cols, padding, 2);
     const Matrix rounded = halves.widened(), wide_dy = dy.widened();
@@ -119,9 +119,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Embedding,
 
 TEST(Embedding, ErrorsSayWhereAndWhat) {
     Device device;
-    std::vector<float> memory(12);
+    Vector<float> memory(12);
     float* x = memory.data();
-    const std::vector<int32_t> ids = {0, 1, 2};
+    const Vector<int32_t> ids = {0, 1, 2};
     const ftc_embedding_params p = params_of(3, 4, 4);
     ftc_weight w = weight_of(x, FTC_WEIGHT_F32, 2, 4, 4);
     EXPECT_EQ(device.wait(ftc_embedding_forward(device, x, ids.data(), &w, &p)), FTC_ERROR_INVALID_ARGUMENT);

@@ -13,16 +13,16 @@ namespace ftc::testing {
 constexpr float kPadding = 12345.0f; // must survive in the padding of every output
 
 // Row-major [rows, cols] with `pad` more elements per row.
-inline std::vector<float> padded(const std::vector<float>& x, int64_t rows, int64_t cols, int64_t pad) {
-    std::vector<float> y(static_cast<size_t>(rows * (cols + pad)), kPadding);
+inline Vector<float> padded(const Vector<float>& x, int64_t rows, int64_t cols, int64_t pad) {
+    Vector<float> y(static_cast<size_t>(rows * (cols + pad)), kPadding);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
             y[static_cast<size_t>(i * (cols + pad) + j)] = x[static_cast<size_t>(i * cols + j)];
     return y;
 }
 
-inline std::vector<float> unpadded(const std::vector<float>& x, int64_t rows, int64_t cols, int64_t pad) {
-    std::vector<float> y;
+inline Vector<float> unpadded(const Vector<float>& x, int64_t rows, int64_t cols, int64_t pad) {
+    Vector<float> y;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols + pad; j++) {
             const float value = x[static_cast<size_t>(i * (cols + pad) + j)];
@@ -35,8 +35,8 @@ inline std::vector<float> unpadded(const std::vector<float>& x, int64_t rows, in
 }
 
 struct LinearResult {
-    std::vector<float> y, dx, dweight, dbias;
-    std::vector<std::vector<float>> da, db;
+    Vector<float> y, dx, dweight, dbias;
+    Vector<Vector<float>> da, db;
 
     bool operator==(const LinearResult&) const = default;
 };
@@ -97,19 +97,19 @@ inline ftc_linear_workspace_params workspace_shape(const ftc_weight& weight, int
 inline LinearResult run_linear(const Device& device, const ReferenceLinear& l, const LinearOptions& options = {},
                                const ftc_weight* weight = nullptr) {
     const int64_t pad = options.pad;
-    const std::vector<float> x = padded(l.x, l.m, l.k, pad), dy = padded(l.dy, l.m, l.n, pad),
+    const Vector<float> x = padded(l.x, l.m, l.k, pad), dy = padded(l.dy, l.m, l.n, pad),
                              w = padded(l.w, l.n, l.k, pad);
     const auto start = [&](int64_t rows, int64_t cols) {
-        return padded(std::vector<float>(static_cast<size_t>(rows * cols), options.start), rows, cols, pad);
+        return padded(Vector<float>(static_cast<size_t>(rows * cols), options.start), rows, cols, pad);
     };
-    std::vector<float> y = start(l.m, l.n), dx = start(l.m, l.k), dweight = start(l.n, l.k);
+    Vector<float> y = start(l.m, l.n), dx = start(l.m, l.k), dweight = start(l.n, l.k);
     LinearResult result;
     result.dbias.assign(static_cast<size_t>(l.n), options.start);
     const ftc_weight plain = f32_weight(w.data(), l.n, l.k, l.k + pad);
     if (weight == nullptr) weight = &plain;
 
-    std::vector<ftc_lora_segment> segments;
-    std::vector<std::vector<float>> down;
+    Vector<ftc_lora_segment> segments;
+    Vector<Vector<float>> down;
     int64_t rank = 0;
     for (const ReferenceSegment& s : l.segments) {
         rank += s.rank;
@@ -147,7 +147,7 @@ inline LinearResult run_linear(const Device& device, const ReferenceLinear& l, c
     int64_t bytes = 0;
     const ftc_linear_workspace_params shape = workspace_shape(*weight, l.m, rank);
     EXPECT_EQ(ftc_linear_workspace_bytes(device.context(), &shape, &bytes), FTC_OK) << ftc_last_error_message();
-    std::vector<float> workspace(static_cast<size_t>(bytes / 4),
+    Vector<float> workspace(static_cast<size_t>(bytes / 4),
                                  std::numeric_limits<float>::quiet_NaN()); // read only after written
     const auto count = static_cast<int32_t>(segments.size());
     EXPECT_EQ(ftc_linear_forward(device, y.data(), x.data(), weight, l.bias.empty() ? nullptr : l.bias.data(),

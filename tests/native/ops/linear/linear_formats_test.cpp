@@ -36,9 +36,9 @@ TEST_P(LinearFormats, Bf16EqualsWideningThenMultiply) {
     const Device device(GetParam(), 2);
     for (const Features& f : {Features{96, 64}, {33, 50}, {1, 1}, {130, 640}}) {
         const int64_t stride = f.k + 5;
-        const std::vector<float> values = random_floats(f.n * f.k, 3);
-        std::vector<uint16_t> half(static_cast<size_t>(f.n * stride), 0xffff);
-        std::vector<float> wide(values.size());
+        const Vector<float> values = random_floats(f.n * f.k, 3);
+        Vector<uint16_t> half(static_cast<size_t>(f.n * stride), 0xffff);
+        Vector<float> wide(values.size());
         for (int64_t i = 0; i < f.n; i++)
             for (int64_t k = 0; k < f.k; k++) {
                 const auto e = static_cast<size_t>(i * f.k + k);

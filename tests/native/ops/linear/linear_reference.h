@@ -2,6 +2,8 @@
 // computation.
 #pragma once
 
+#include "variants.h"
+
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -24,7 +26,7 @@ inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint
 
 struct ReferenceSegment {
     int64_t row_begin, row_end, rank;
-    std::vector<float> a, b; // [rank, K], [N, rank]
+    Vector<float> a, b; // [rank, K], [N, rank]
     float scaling;
     float dropout_probability;
     uint64_t seed;
@@ -32,9 +34,9 @@ struct ReferenceSegment {
 
 struct ReferenceLinear {
     int64_t m, n, k;
-    std::vector<float> x, dy, w, bias; // bias may be empty
-    std::vector<ReferenceSegment> segments;
-    std::vector<uint32_t> samples, positions;
+    Vector<float> x, dy, w, bias; // bias may be empty
+    Vector<ReferenceSegment> segments;
+    Vector<uint32_t> samples, positions;
     uint32_t step = 0;
 
     bool dropped(const ReferenceSegment& s, int64_t row, int64_t feature) const {
@@ -56,21 +58,21 @@ struct ReferenceLinear {
 
 template <class T>
 struct ReferenceGradients {
-    std::vector<T> dx, dweight, dbias;
-    std::vector<std::vector<T>> da, db;
+    Vector<T> dx, dweight, dbias;
+    Vector<Vector<T>> da, db;
 };
 
 template <class T>
-T at(const std::vector<float>& v, int64_t i) {
+T at(const Vector<float>& v, int64_t i) {
     return static_cast<T>(v[static_cast<size_t>(i)]);
 }
 
 // s = drop(x) a^T of one segment.
 template <class T>
-std::vector<T> reference_down(const ReferenceLinear& l, const ReferenceSegment& s) {
-    std::vector<T> down;
+Vector<T> reference_down(const ReferenceLinear& l, const ReferenceSegment& s) {
+    Vector<T> down;
     for (int64_t i = s.row_begin; i < s.row_end; i++) {
-        std::vector<T> dropped;
+        Vector<T> dropped;
         for (int64_t k = 0; k < l.k; k++) dropped.push_back(at<T>(l.x, i * l.k + k) * l.mask<T>(s, i, k));
         for (int64_t t = 0; t < s.rank; t++) {
             T sum = 0;
@@ -82,8 +84,8 @@ std::vector<T> reference_down(const ReferenceLinear& l, const ReferenceSegment& 
 }
 
 template <class T>
-std::vector<T> reference_forward(const ReferenceLinear& l) {
-    std::vector<T> y(static_cast<size_t>(l.m * l.n));
+Vector<T> reference_forward(const ReferenceLinear& l) {
+    Vector<T> y(static_cast<size_t>(l.m * l.n));
     for (int64_t i = 0; i < l.m; i++)
         for (int64_t j = 0; j < l.n; j++) {
             T sum = 0;
@@ -91,7 +93,7 @@ std::vector<T> reference_forward(const ReferenceLinear& l) {
             y[static_cast<size_t>(i * l.n + j)] = sum + (l.bias.empty() ? T(0) : at<T>(l.bias, j));
         }
     for (const ReferenceSegment& s : l.segments) {
-        const std::vector<T> down = reference_down<T>(l, s);
+        const Vector<T> down = reference_down<T>(l, s);
         for (int64_t i = s.row_begin; i < s.row_end; i++)
             for (int64_t j = 0; j < l.n; j++) {
                 T sum = 0;
@@ -120,8 +122,8 @@ ReferenceGradients<T> reference_backward(const ReferenceLinear& l) {
         }
     for (const ReferenceSegment& s : l.segments) {
         const T scaling = static_cast<T>(s.scaling);
-        const std::vector<T> down = reference_down<T>(l, s);
-        std::vector<T> da(static_cast<size_t>(s.rank * l.k)), db(static_cast<size_t>(l.n * s.rank));
+        const Vector<T> down = reference_down<T>(l, s);
+        Vector<T> da(static_cast<size_t>(s.rank * l.k)), db(static_cast<size_t>(l.n * s.rank));
         for (int64_t i = s.row_begin; i < s.row_end; i++)
             for (int64_t t = 0; t < s.rank; t++) {
                 T ds = 0;

@@ -64,7 +64,7 @@ TEST_P(Linear, DropoutFollowsTheTokenNotTheRow) {
 // Shapes nobody chose, from a fixed seed: every mix of tile heights, edges, blocks, adapters and threads.
 TEST_P(Linear, RandomShapesMatchTheReference) {
     const Device devices[] = {Device(GetParam(), 1), Device(GetParam(), 3)};
-    const std::vector<float> numbers = random_floats(2000, 99);
+    const Vector<float> numbers = random_floats(2000, 99);
     size_t next = 0;
     const auto pick = [&](int64_t low, int64_t high) {
         const double unit = (static_cast<double>(numbers.at(next++)) + 1.0) / 2.0;
@@ -159,7 +159,7 @@ TEST_P(Linear, GradientsMatchFiniteDifferences) {
         for (size_t i = 0; i < r.y.size(); i++) sum += static_cast<double>(r.y[i]) * static_cast<double>(l.dy[i]);
         return sum;
     };
-    const auto check = [&](std::vector<float>& values, const std::vector<float>& gradient, const char* what) {
+    const auto check = [&](Vector<float>& values, const Vector<float>& gradient, const char* what) {
         for (size_t i = 0; i < values.size(); i++) {
             const float kept = values[i];
             values[i] = kept + 0.25f; // the objective is linear in each, so a large step is exact

@@ -9,13 +9,13 @@ namespace ftc::testing {
 
 template <class Real>
 struct CrossEntropyResult {
-    std::vector<Real> nll, dx, dweight;
-    std::vector<int32_t> predictions;
+    Vector<Real> nll, dx, dweight;
+    Vector<int32_t> predictions;
 };
 
 template <class Real>
 CrossEntropyResult<Real> linear_cross_entropy_reference(const Matrix& x, const Matrix& weight,
-                                                        const std::vector<int32_t>& targets, float gradient_scale,
+                                                        const Vector<int32_t>& targets, float gradient_scale,
                                                         const Matrix& dweight_before) {
     CrossEntropyResult<Real> out;
     out.dx.assign(size_t(x.rows * x.cols), Real(0));
@@ -27,7 +27,7 @@ CrossEntropyResult<Real> linear_cross_entropy_reference(const Matrix& x, const M
             out.predictions.push_back(-1);
             continue;
         }
-        std::vector<Real> logits;
+        Vector<Real> logits;
         int32_t best = 0;
         for (int64_t v = 0; v < weight.rows; ++v) {
             Real dot = 0;

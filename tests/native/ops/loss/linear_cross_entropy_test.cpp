@@ -33,7 +33,7 @@ ftc_cross_entropy_workspace_params workspace_shape(int64_t rows, int64_t hidden_
 struct Call {
     Matrix nll, dx, dweight, predictions;
 
-    Call(Device& device, const Matrix& x, const Matrix& w, const std::vector<int32_t>& targets, float scale,
+    Call(Device& device, const Matrix& x, const Matrix& w, const Vector<int32_t>& targets, float scale,
          const Matrix& dw_before, bool gradients = true)
         : nll(x.rows, 1), dx(x.rows, x.cols, 3), dweight(dw_before), predictions(x.rows, 1) {
         const ftc_weight weight = weight_of(w);
@@ -47,8 +47,8 @@ struct Call {
         int64_t bytes = 0;
         const auto shape = workspace_shape(x.rows, x.cols, w.rows);
         EXPECT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
-        std::vector<char> workspace(size_t(bytes) + 4, 'x');
-        std::vector<int32_t> predicted(size_t(x.rows) + 1);
+        Vector<char> workspace(size_t(bytes) + 4, 'x');
+        Vector<int32_t> predicted(size_t(x.rows) + 1);
         for (float& value : dx.data) value = value == 0.0f ? 9.0f : value; // written, not added to
         EXPECT_EQ(ftc_linear_cross_entropy(device, nll.ptr(), predicted.data(), gradients ? dx.ptr() : nullptr,
                                            gradients ? dweight.ptr() : nullptr, x.ptr(), &weight, targets.data(), &p,
@@ -66,7 +66,7 @@ TEST_P(LinearCrossEntropy, MatchesReference) {
     const Matrix x = Matrix::random(s.rows, s.hidden_size, 3, 1, 2.0f),
                  w = Matrix::random(s.vocab_size, s.hidden_size, 5, 2);
     const Matrix dw = Matrix::random(s.vocab_size, s.hidden_size, 1, 3);
-    std::vector<int32_t> targets;
+    Vector<int32_t> targets;
     for (int64_t i = 0; i < s.rows; ++i) {
         const bool ignored = s.ignored_every > 0 && i % s.ignored_every == 0;
         targets.push_back(ignored ? FTC_IGNORE_INDEX : static_cast<int32_t>(i * 31 % s.vocab_size));
@@ -112,7 +112,7 @@ TEST(LinearCrossEntropy, LargeLogitsStayFinite) {
 
 TEST(LinearCrossEntropy, GradientAgreesWithFiniteDifferences) {
     Matrix x = Matrix::random(3, 4, 0, 1), w = Matrix::random(6, 4, 0, 2);
-    const std::vector<int32_t> targets = {5, FTC_IGNORE_INDEX, 0};
+    const Vector<int32_t> targets = {5, FTC_IGNORE_INDEX, 0};
     Device device;
     const Call call(device, x, w, targets, 0.5f, Matrix(6, 4));
     const auto loss = [&] {
@@ -157,12 +157,12 @@ TEST(LinearCrossEntropy, ErrorsSayWhereAndWhat) {
     p.struct_size = sizeof(p);
     p.rows = 2;
     p.x_row_stride = 2;
-    std::vector<float> x(4), nll(2);
-    const std::vector<int32_t> targets = {-100, 4};
+    Vector<float> x(4), nll(2);
+    const Vector<int32_t> targets = {-100, 4};
     const auto shape = workspace_shape(2, 2, 4);
     int64_t bytes = 0;
     ASSERT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
-    std::vector<char> workspace(static_cast<size_t>(bytes));
+    Vector<char> workspace(static_cast<size_t>(bytes));
     const auto run = [&](const int32_t* at, int64_t size) {
         return device.wait(ftc_linear_cross_entropy(device, nll.data(), nullptr, nullptr, nullptr, x.data(), &weight, at,
                                                     &p, workspace.data(), size));

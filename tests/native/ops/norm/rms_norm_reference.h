@@ -10,19 +10,19 @@ namespace ftc::testing {
 
 template <class Real>
 struct RmsNormResult {
-    std::vector<Real> y, sum, rstd;
+    Vector<Real> y, sum, rstd;
 };
 
 // bf16: the sum is rounded to bf16 before it is normalised.
 template <class Real>
 RmsNormResult<Real> rms_norm_forward_reference(const Matrix& x, const Matrix* residual,
-                                               const std::vector<float>& weight, int64_t heads, float eps,
+                                               const Vector<float>& weight, int64_t heads, float eps,
                                                bool bf16 = false) {
     const int64_t n = static_cast<int64_t>(weight.size());
     RmsNormResult<Real> out;
     for (int64_t r = 0; r < x.rows; ++r)
         for (int64_t h = 0; h < heads; ++h) {
-            std::vector<Real> t;
+            Vector<Real> t;
             Real squares = 0;
             for (int64_t i = 0; i < n; ++i) {
                 Real value = Real(x.at(r, h * n + i));
@@ -43,14 +43,14 @@ RmsNormResult<Real> rms_norm_forward_reference(const Matrix& x, const Matrix* re
 
 template <class Real>
 struct RmsNormGradient {
-    std::vector<Real> dx, dweight;
+    Vector<Real> dx, dweight;
 };
 
 // rstd as the kernel got it.
 template <class Real>
 RmsNormGradient<Real> rms_norm_backward_reference(const Matrix& dy, const Matrix* dsum, const Matrix& t,
-                                                  const Matrix& rstd, const std::vector<float>& weight, int64_t heads,
-                                                  const std::vector<float>& dweight_before) {
+                                                  const Matrix& rstd, const Vector<float>& weight, int64_t heads,
+                                                  const Vector<float>& dweight_before) {
     const int64_t n = static_cast<int64_t>(weight.size());
     RmsNormGradient<Real> out;
     for (const float w : dweight_before) out.dweight.push_back(Real(w));

@@ -28,7 +28,7 @@ TEST_P(RmsNorm, ForwardMatchesReference) {
     const int64_t width = s.heads * s.hidden_size;
     const Matrix x = Matrix::random(s.rows, width, padding_of(width, 3), 1, 2.0f),
                  residual = Matrix::random(s.rows, width, padding_of(width, 5), 2);
-    const std::vector<float> weight = random_floats(s.hidden_size, 3);
+    const Vector<float> weight = random_floats(s.hidden_size, 3);
     const Matrix* r = s.residual ? &residual : nullptr;
     const auto exact = rms_norm_forward_reference<double>(x, r, weight, s.heads, 1e-5f);
     const auto naive = rms_norm_forward_reference<float>(x, r, weight, s.heads, 1e-5f);
@@ -57,7 +57,7 @@ TEST_P(RmsNorm, BackwardMatchesReference) {
     const Matrix t = Matrix::random(s.rows, width, padding_of(width, 3), 1, 2.0f),
                  dy = Matrix::random(s.rows, width, padding_of(width, 2), 2),
                  dsum = Matrix::random(s.rows, width, padding_of(width, 5), 4);
-    const std::vector<float> weight = random_floats(s.hidden_size, 3), dweight = random_floats(s.hidden_size, 5);
+    const Vector<float> weight = random_floats(s.hidden_size, 3), dweight = random_floats(s.hidden_size, 5);
     Matrix rstd(s.rows, s.heads);
     const auto forward = rms_norm_forward_reference<double>(t, nullptr, weight, s.heads, 1e-5f);
     for (size_t i = 0; i < forward.rstd.size(); ++i) rstd.data[i] = static_cast<float>(forward.rstd[i]);
@@ -90,7 +90,7 @@ TEST_P(RmsNorm, Bf16ForwardMatchesReference) {
     const int64_t width = s.heads * s.hidden_size, padding = padding_of(width, 3);
     const Bf16Matrix x = Bf16Matrix::random(s.rows, width, padding, 1, 2.0f);
     const Bf16Matrix residual = Bf16Matrix::random(s.rows, width, padding, 2);
-    const std::vector<float> weight = random_floats(s.hidden_size, 3);
+    const Vector<float> weight = random_floats(s.hidden_size, 3);
     const Matrix wide_x = x.widened(), wide_residual = residual.widened();
     const Matrix* r = s.residual ? &wide_residual : nullptr;
     const auto exact = rms_norm_forward_reference<double>(wide_x, r, weight, s.heads, 1e-5f, true);
@@ -121,7 +121,7 @@ TEST_P(RmsNorm, Bf16BackwardMatchesReference) {
     const Bf16Matrix t = Bf16Matrix::random(s.rows, width, padding, 1, 2.0f);
     const Bf16Matrix dy = Bf16Matrix::random(s.rows, width, padding, 2);
     const Bf16Matrix dsum = Bf16Matrix::random(s.rows, width, padding, 4);
-    const std::vector<float> weight = random_floats(s.hidden_size, 3), dweight = random_floats(s.hidden_size, 5);
+    const Vector<float> weight = random_floats(s.hidden_size, 3), dweight = random_floats(s.hidden_size, 5);
     const Matrix wide_t = t.widened(), wide_dy = dy.widened(), wide_dsum = dsum.widened();
     Matrix rstd(s.rows, s.heads);
     const auto forward = rms_norm_forward_reference<double>(wide_t, nullptr, weight, s.heads, 1e-5f);
@@ -158,7 +158,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
 
 TEST(RmsNorm, MayOverwriteItsInputs) {
     const Matrix x = Matrix::random(5, 40, 0, 1), residual = Matrix::random(5, 40, 0, 2);
-    const std::vector<float> weight = random_floats(40, 3);
+    const Vector<float> weight = random_floats(40, 3);
     run_everywhere([&](Device& device) {
         ftc_rms_norm_params p = params_of({5, 1, 40, true});
         p.x_row_stride = p.y_row_stride = p.residual_row_stride = p.dx_row_stride = 40;
@@ -185,7 +185,7 @@ TEST(RmsNorm, MayOverwriteItsInputs) {
 TEST(RmsNorm, GradientAgreesWithFiniteDifferences) {
     const int64_t n = 6;
     const Matrix t = Matrix::random(2, n, 0, 1), dy = Matrix::random(2, n, 0, 2);
-    const std::vector<float> weight = random_floats(n, 3);
+    const Vector<float> weight = random_floats(n, 3);
     const auto loss = [&](const Matrix& at) {
         const auto y = rms_norm_forward_reference<double>(at, nullptr, weight, 1, 1e-5f).y;
         double total = 0;
@@ -210,7 +210,8 @@ TEST(RmsNorm, GradientAgreesWithFiniteDifferences) {
 
 TEST(RmsNorm, ErrorsSayWhereAndWhat) {
     Device device;
-    float x[8] = {};
+    Vector<float> x_memory(8);
+    float* x = x_memory.data();
     ftc_rms_norm_params p = params_of({1, 1, 0, false});
     EXPECT_EQ(ftc_rms_norm_forward(device, x, nullptr, nullptr, x, nullptr, x, &p), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_rms_norm_forward: hidden_size is 0, expected > 0");

@@ -9,7 +9,7 @@ namespace ftc::testing {
 
 template <class Real>
 struct AdamwState {
-    std::vector<Real> p, m, v;
+    Vector<Real> p, m, v;
 };
 
 template <class Real>
@@ -34,7 +34,7 @@ AdamwState<Real> adamw_reference(const Matrix& p, const Matrix& m, const Matrix&
 
 template <class Real>
 struct SgdState {
-    std::vector<Real> p, u;
+    Vector<Real> p, u;
 };
 
 template <class Real>

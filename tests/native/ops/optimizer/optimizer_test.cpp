@@ -39,8 +39,8 @@ TEST_P(Optimizer, AdamwMatchesReference) {
 }
 
 // An ascending map of 256 values from `lowest` to 1, finer towards 0, as dynamic maps are.
-std::vector<float> state_map(double lowest) {
-    std::vector<float> map(256);
+Vector<float> state_map(double lowest) {
+    Vector<float> map(256);
     for (int i = 0; i < 256; ++i) {
         const double x = lowest + (1.0 - lowest) * i / 255.0;
         map[size_t(i)] = static_cast<float>(x * x * x);
@@ -48,14 +48,14 @@ std::vector<float> state_map(double lowest) {
     return map;
 }
 
-Matrix decoded(const std::vector<uint8_t>& codes, const std::vector<float>& absmax, const std::vector<float>& map) {
+Matrix decoded(const Vector<uint8_t>& codes, const Vector<float>& absmax, const Vector<float>& map) {
     Matrix state(1, static_cast<int64_t>(codes.size()));
     for (size_t i = 0; i < codes.size(); ++i) state.data[i] = map[codes[i]] * absmax[i / 256];
     return state;
 }
 
 // codes and absmax hold `exact` as well as the map can.
-void expect_encoded(const std::vector<uint8_t>& codes, const std::vector<float>& absmax, const std::vector<float>& map,
+void expect_encoded(const Vector<uint8_t>& codes, const Vector<float>& absmax, const Vector<float>& map,
                     const std::vector<double>& exact, const std::string& what) {
     for (size_t block = 0; block * 256 < exact.size(); ++block) {
         const size_t end = std::min(exact.size(), block * 256 + 256);
@@ -75,14 +75,14 @@ void expect_encoded(const std::vector<uint8_t>& codes, const std::vector<float>&
 TEST_P(Optimizer, Adamw8bitMatchesReference) {
     const int64_t count = GetParam();
     const size_t blocks = static_cast<size_t>((count + 255) / 256);
-    const std::vector<float> m_map = state_map(-1.0), v_map = state_map(0.0);
+    const Vector<float> m_map = state_map(-1.0), v_map = state_map(0.0);
     const Matrix p = Matrix::random(1, count, 0, 1), g = Matrix::random(1, count, 0, 4);
-    std::vector<uint8_t> m_codes(static_cast<size_t>(count)), v_codes(m_codes.size());
+    Vector<uint8_t> m_codes(static_cast<size_t>(count)), v_codes(m_codes.size());
     for (size_t i = 0; i < m_codes.size(); ++i) {
         m_codes[i] = static_cast<uint8_t>(i * 37 % 256);
         v_codes[i] = static_cast<uint8_t>(i * 53 % 256);
     }
-    std::vector<float> m_absmax = random_floats(static_cast<int64_t>(blocks), 5), v_absmax(blocks, 0.25f);
+    Vector<float> m_absmax = random_floats(static_cast<int64_t>(blocks), 5), v_absmax(blocks, 0.25f);
     for (float& value : m_absmax) value = 0.1f + std::abs(value);
     ftc_adamw_params a{};
     a.struct_size = sizeof(a);
@@ -99,8 +99,8 @@ TEST_P(Optimizer, Adamw8bitMatchesReference) {
     const auto naive = adamw_reference<float>(p, m, v, g, a);
     const auto results = run_everywhere([&](Device& device) {
         Matrix p1 = p;
-        std::vector<uint8_t> m1 = m_codes, v1 = v_codes;
-        std::vector<float> m1_absmax = m_absmax, v1_absmax = v_absmax;
+        Vector<uint8_t> m1 = m_codes, v1 = v_codes;
+        Vector<float> m1_absmax = m_absmax, v1_absmax = v_absmax;
         EXPECT_EQ(device.wait(ftc_adamw_8bit_step(device, p1.ptr(), m1.data(), v1.data(), m1_absmax.data(),
                                                   v1_absmax.data(), g.ptr(), m_map.data(), v_map.data(), &a)),
                   FTC_OK)
@@ -114,8 +114,8 @@ TEST_P(Optimizer, Adamw8bitMatchesReference) {
 
 TEST(Optimizer, Adamw8bitMapsMustAscend) {
     Device device;
-    std::vector<float> p(4), absmax(2), map = state_map(0.0), wrong = map;
-    std::vector<uint8_t> codes(8);
+    Vector<float> p(4), absmax(2), map = state_map(0.0), wrong = map;
+    Vector<uint8_t> codes(8);
     wrong[7] = wrong[6];
     ftc_adamw_params a{};
     a.struct_size = sizeof(a);
@@ -158,7 +158,7 @@ TEST_P(Optimizer, SgdMatchesReference) {
 
 TEST_P(Optimizer, SumOfSquaresIsExactToFp32) {
     const int64_t count = GetParam();
-    const std::vector<float> x = random_floats(count, 5);
+    const Vector<float> x = random_floats(count, 5);
     double exact = 0;
     for (const float value : x) exact += static_cast<double>(value) * static_cast<double>(value);
     for (const auto& [isa, out] : run_everywhere([&](Device& device) {
@@ -173,7 +173,7 @@ INSTANTIATE_TEST_SUITE_P(Counts, Optimizer, ::testing::Values(0, 1, 16, 257, 163
 
 TEST(Optimizer, SumOfSquaresPassesNotANumberAndInfinity) {
     Device device;
-    std::vector<float> sum(1), x(100, 1.0f);
+    Vector<float> sum(1), x(100, 1.0f);
     x[77] = std::numeric_limits<float>::infinity();
     EXPECT_EQ(device.wait(ftc_sum_of_squares(device, sum.data(), x.data(), 100)), FTC_OK);
     EXPECT_TRUE(std::isinf(sum[0]));
@@ -184,7 +184,8 @@ TEST(Optimizer, SumOfSquaresPassesNotANumberAndInfinity) {
 
 TEST(Optimizer, ErrorsSayWhereAndWhat) {
     Device device;
-    float x[4] = {};
+    Vector<float> x_memory(4);
+    float* x = x_memory.data();
     ftc_adamw_params a{};
     a.struct_size = sizeof(a);
     a.beta1 = 0.9f;

@@ -14,7 +14,7 @@ TEST_P(Nf4, WorkedExamples) {
     const Device device(GetParam(), 2);
     const Golden golden = read_golden("nf4/examples.txt");
     for (const std::string name : {"short", "normal", "ragged"}) {
-        const std::vector<float>& x = golden.f32.at(name + ".x");
+        const Vector<float>& x = golden.f32.at(name + ".x");
         const Nf4Weight weight(device, x, 1, static_cast<int64_t>(x.size()), false);
         EXPECT_EQ(weight.absmax(), golden.f32.at(name + ".absmax")) << name;
         EXPECT_EQ(weight.codes(), golden.u8.at(name + ".codes")) << name;
@@ -25,10 +25,10 @@ TEST_P(Nf4, WorkedExamples) {
 TEST_P(Nf4, NestedExample) {
     const Device device(GetParam(), 2);
     const Golden golden = read_golden("nf4/examples.txt");
-    const std::vector<float>& absmax = golden.f32.at("nested.absmax");
-    std::vector<uint8_t> codes(absmax.size());
-    std::vector<float> nested_absmax(3);
-    std::vector<float> offset(1);
+    const Vector<float>& absmax = golden.f32.at("nested.absmax");
+    Vector<uint8_t> codes(absmax.size());
+    Vector<float> nested_absmax(3);
+    Vector<float> offset(1);
     ASSERT_EQ(
         device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(), absmax.data(),
                                             golden.f32.at("nested_map").data(), static_cast<int64_t>(absmax.size()))),
@@ -40,10 +40,10 @@ TEST_P(Nf4, NestedExample) {
 
 TEST_P(Nf4, ZeroBlockAndTies) {
     const Device device(GetParam());
-    std::vector<float> x(64, 0.0f);
+    Vector<float> x(64, 0.0f);
     const Nf4Weight zero(device, x, 1, 64, false);
     EXPECT_EQ(zero.absmax()[0], 0.0f);
-    EXPECT_EQ(zero.codes(), std::vector<uint8_t>(32, 0x77));
+    EXPECT_EQ(zero.codes(), Vector<uint8_t>(32, 0x77));
     x[0] = -1.0f;
     x[1] = 0.03979014977812767f;                       // on the threshold between 7 and 8: the lower code
     x[2] = std::nextafter(0.03979014977812767f, 1.0f); // just above
@@ -61,12 +61,12 @@ TEST_P(Nf4, ReproducesAQuantizedModelBitForBit) {
     const Tensors quantized(data + "/models/stories260K/nf4_golden/model.safetensors");
     int tensors = 0;
     for (const std::string& name : quantized.names_ending("_proj.weight")) {
-        const std::vector<float> x = original.read<float>(name);
+        const Vector<float> x = original.read<float>(name);
         const Nf4Weight weight(device, x, 1, static_cast<int64_t>(x.size()), true);
         EXPECT_EQ(weight.codes(), quantized.read<uint8_t>(name)) << name;
         EXPECT_EQ(weight.nested_codes(), quantized.read<uint8_t>(name + ".absmax")) << name;
         EXPECT_EQ(weight.nested_absmax(), quantized.read<float>(name + ".nested_absmax")) << name;
-        const std::vector<uint8_t> state = quantized.read<uint8_t>(name + ".quant_state.bitsandbytes__nf4");
+        const Vector<uint8_t> state = quantized.read<uint8_t>(name + ".quant_state.bitsandbytes__nf4");
         const std::string text(state.begin(), state.end());
         const size_t at = text.find("\"nested_offset\": ");
         ASSERT_NE(at, std::string::npos);
@@ -80,14 +80,14 @@ TEST_P(Nf4, ReproducesAQuantizedModelBitForBit) {
 TEST_P(Nf4, DequantizesToTheDefinition) {
     const Device device(GetParam(), 2);
     const Golden golden = read_golden("nf4/examples.txt");
-    const std::vector<float>& map = golden.f32.at("quant_map");
+    const Vector<float>& map = golden.f32.at("quant_map");
     for (const auto& [rows, cols] :
          {std::pair<int64_t, int64_t>{5, 192}, {3, 172}, {7, 13}, {300, 64}, {1, 1}, {31, 896}, {9, 4096}}) {
         for (const bool nested : {false, true}) {
-            const std::vector<float> x = random_floats(rows * cols, 9);
+            const Vector<float> x = random_floats(rows * cols, 9);
             const Nf4Weight weight(device, x, rows, cols, nested);
             const int64_t from = rows / 3;
-            const std::vector<float> y = weight.dequantize(device, from, rows - from);
+            const Vector<float> y = weight.dequantize(device, from, rows - from);
             Matrix rounded;
             if (computes_bf16())
                 rounded = weight.dequantize_bf16(device, padding_of(cols, 3), from, rows - from).widened();
@@ -112,7 +112,7 @@ TEST_P(Nf4, DequantizesToTheDefinition) {
 
 // The order of PyTorch's sum, written as it is defined: 32 sums side by side over rows of 32, each of four levels of
 // which a level is added into the next when it has taken `step` of them.
-float sum_in_order(const std::vector<float>& x) {
+float sum_in_order(const Vector<float>& x) {
     const size_t vectors = x.size() / 8, rows = vectors / 4;
     size_t log2 = 0;
     while ((size_t{1} << log2) < rows) log2++;
@@ -142,12 +142,12 @@ float sum_in_order(const std::vector<float>& x) {
 TEST_P(Nf4, QuantizesAbsmaxToTheDefinition) {
     const Device device(GetParam(), 2);
     const Golden golden = read_golden("nf4/examples.txt");
-    const std::vector<float>& map = golden.f32.at("nested_map");
+    const Vector<float>& map = golden.f32.at("nested_map");
     for (const int64_t count : {1, 7, 33, 257, 4095, 8192, 16385, 300013}) { // up to all four levels of the sum
-        std::vector<float> absmax = random_floats(count, 21);
+        Vector<float> absmax = random_floats(count, 21);
         for (float& value : absmax) value = std::abs(value) + 0.01f;
-        std::vector<uint8_t> codes(absmax.size());
-        std::vector<float> nested_absmax(static_cast<size_t>((count + 255) / 256)), offset(1);
+        Vector<uint8_t> codes(absmax.size());
+        Vector<float> nested_absmax(static_cast<size_t>((count + 255) / 256)), offset(1);
         ASSERT_EQ(device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(),
                                                       absmax.data(), map.data(), count)),
                   FTC_OK)
@@ -169,9 +169,9 @@ TEST_P(Nf4, QuantizesAbsmaxToTheDefinition) {
 
 TEST(Nf4Errors, NestedMapMustAscend) {
     const Device device;
-    const std::vector<float> absmax(3, 1.0f);
-    std::vector<float> map(256), nested_absmax(1), offset(1);
-    std::vector<uint8_t> codes(3);
+    const Vector<float> absmax(3, 1.0f);
+    Vector<float> map(256), nested_absmax(1), offset(1);
+    Vector<uint8_t> codes(3);
     for (size_t i = 0; i < 256; i++) map[i] = static_cast<float>(i == 9 ? 8 : i);
     EXPECT_EQ(device.wait(ftc_nf4_quantize_absmax(device, codes.data(), nested_absmax.data(), offset.data(),
                                                   absmax.data(), map.data(), 3)),
@@ -182,7 +182,8 @@ TEST(Nf4Errors, NestedMapMustAscend) {
 TEST(Nf4Errors, SayWhatIsWrong) {
     const Device device;
     const Nf4Weight weight(device, random_floats(128, 1), 2, 64, false);
-    float y[64];
+    Vector<float> y_memory(64);
+    float* y = y_memory.data();
     EXPECT_EQ(ftc_weight_dequantize(device, y, FTC_F32, 64, &weight, 1, 2), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_weight_dequantize: rows [1, 3) are asked for, expected them in [0, 2)");
     ftc_weight wrong = *&weight;

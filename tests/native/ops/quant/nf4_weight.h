@@ -9,7 +9,7 @@ namespace ftc::testing {
 
 class Nf4Weight {
 public:
-    Nf4Weight(const Device& device, const std::vector<float>& x, int64_t rows, int64_t cols, bool nested) {
+    Nf4Weight(const Device& device, const Vector<float>& x, int64_t rows, int64_t cols, bool nested) {
         const Golden golden = read_golden("nf4/examples.txt");
         quant_map_ = golden.f32.at("quant_map");
         nested_map_ = golden.f32.at("nested_map");
@@ -30,7 +30,7 @@ public:
         if (!nested) return;
         nested_codes_.resize(absmax_.size());
         nested_absmax_.resize(static_cast<size_t>((blocks + 255) / 256));
-        std::vector<float> offset(1);
+        Vector<float> offset(1);
         EXPECT_EQ(ftc_nf4_quantize_absmax(device, nested_codes_.data(), nested_absmax_.data(), offset.data(),
                                           absmax_.data(), nested_map_.data(), blocks),
                   FTC_OK)
@@ -43,15 +43,15 @@ public:
     }
 
     const ftc_weight* operator&() const { return &weight_; }
-    const std::vector<uint8_t>& codes() const { return codes_; }
-    const std::vector<float>& absmax() const { return absmax_; }
-    const std::vector<uint8_t>& nested_codes() const { return nested_codes_; }
-    const std::vector<float>& nested_absmax() const { return nested_absmax_; }
+    const Vector<uint8_t>& codes() const { return codes_; }
+    const Vector<float>& absmax() const { return absmax_; }
+    const Vector<uint8_t>& nested_codes() const { return nested_codes_; }
+    const Vector<float>& nested_absmax() const { return nested_absmax_; }
     float nested_offset() const { return weight_.nested_offset; }
 
-    std::vector<float> dequantize(const Device& device, int64_t row_begin = 0, int64_t row_count = -1) const {
+    Vector<float> dequantize(const Device& device, int64_t row_begin = 0, int64_t row_count = -1) const {
         if (row_count < 0) row_count = weight_.rows;
-        std::vector<float> y(static_cast<size_t>(row_count * weight_.cols));
+        Vector<float> y(static_cast<size_t>(row_count * weight_.cols));
         EXPECT_EQ(
             device.wait(ftc_weight_dequantize(device, y.data(), FTC_F32, weight_.cols, &weight_, row_begin, row_count)),
             FTC_OK)
@@ -69,8 +69,8 @@ public:
 
 private:
     ftc_weight weight_{};
-    std::vector<uint8_t> codes_, nested_codes_;
-    std::vector<float> absmax_, nested_absmax_, quant_map_, nested_map_;
+    Vector<uint8_t> codes_, nested_codes_;
+    Vector<float> absmax_, nested_absmax_, quant_map_, nested_map_;
 };
 
 } // namespace ftc::testing

@@ -6,10 +6,10 @@
 namespace ftc::testing {
 
 template <class Real>
-std::vector<Real> rope_reference(const Matrix& x, const std::vector<int32_t>& positions, const Matrix& cos,
+Vector<Real> rope_reference(const Matrix& x, const Vector<int32_t>& positions, const Matrix& cos,
                                  const Matrix& sin, int64_t heads, int64_t head_dim, bool forward) {
     const int64_t half = cos.cols;
-    std::vector<Real> y;
+    Vector<Real> y;
     for (int64_t r = 0; r < x.rows; ++r)
         for (int64_t c = 0; c < heads * head_dim; ++c) {
             const int64_t i = c % head_dim;

@@ -29,7 +29,7 @@ TEST_P(Rope, TurnsBothWays) {
     const int64_t width = s.heads * s.head_dim;
     const Matrix x = Matrix::random(s.rows, width, padding_of(width, 5), 1);
     const Matrix cos = Matrix::random(11, s.rope_dim / 2, 0, 2), sin = Matrix::random(11, s.rope_dim / 2, 0, 3);
-    std::vector<int32_t> positions;
+    Vector<int32_t> positions;
     for (int64_t r = 0; r < s.rows; ++r) positions.push_back(static_cast<int32_t>(r * 7 % 11));
     const ftc_rope_params p = params_of(s, x.stride, 11);
     for (const bool forward : {true, false}) {
@@ -54,7 +54,7 @@ TEST_P(Rope, Bf16TurnsBothWays) {
     const int64_t width = s.heads * s.head_dim;
     const Bf16Matrix x = Bf16Matrix::random(s.rows, width, padding_of(width, 5), 1);
     const Matrix cos = Matrix::random(11, s.rope_dim / 2, 0, 2), sin = Matrix::random(11, s.rope_dim / 2, 0, 3);
-    std::vector<int32_t> positions;
+    Vector<int32_t> positions;
     for (int64_t r = 0; r < s.rows; ++r) positions.push_back(static_cast<int32_t>(r * 7 % 11));
     ftc_rope_params p = params_of(s, x.stride, 11);
     p.dtype = FTC_BF16;
@@ -82,9 +82,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Rope,
 
 TEST(Rope, ErrorsSayWhereAndWhat) {
     Device device;
-    std::vector<float> memory(8);
+    Vector<float> memory(8);
     float* x = memory.data();
-    const std::vector<int32_t> positions = {0, 4};
+    const Vector<int32_t> positions = {0, 4};
     ftc_rope_params p = params_of({2, 1, 4, 4}, 4, 4);
     EXPECT_EQ(device.wait(ftc_rope_forward(device, x, positions.data(), x, x, &p)), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_rope_forward: positions[1] is 4, expected it in [0, 4)");

@@ -8,8 +8,8 @@
 namespace ftc::testing {
 
 template <class Real>
-std::vector<Real> swiglu_reference(const Matrix& gate, const Matrix& up) {
-    std::vector<Real> y;
+Vector<Real> swiglu_reference(const Matrix& gate, const Matrix& up) {
+    Vector<Real> y;
     for (int64_t r = 0; r < gate.rows; ++r)
         for (int64_t c = 0; c < gate.cols; ++c) {
             const Real g = Real(gate.at(r, c));
@@ -20,7 +20,7 @@ std::vector<Real> swiglu_reference(const Matrix& gate, const Matrix& up) {
 
 template <class Real>
 struct SwigluGradient {
-    std::vector<Real> dgate, dup;
+    Vector<Real> dgate, dup;
 };
 
 template <class Real>
