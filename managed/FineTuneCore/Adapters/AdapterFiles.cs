@@ -49,6 +49,7 @@ internal static class AdapterFiles
             Upload(weights, parameter, files, entry);
         }
 
+        weights.ParametersChanged();
         if (files.Unread.FirstOrDefault() is { } unknown)
             throw FineTuneException.Failed($"{path} holds tensor '{unknown}', which matches no module of this base model; the adapter was trained on another model.");
     }

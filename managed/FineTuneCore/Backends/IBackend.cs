@@ -14,6 +14,9 @@ internal interface IBackend : IDisposable
     /// <summary>A zeroed buffer; refused with numbers when it does not fit.</summary>
     DeviceBuffer Allocate(long sizeBytes, string purpose);
 
+    /// <summary>Whether ops read host memory where it lies, such as a mapped file.</summary>
+    bool ReadsHostMemory { get; }
+
     /// <summary>A buffer over host memory that outlives it (a mapped file). Null where the device cannot read host memory.</summary>
     DeviceBuffer? TryBorrow(nint data, long sizeBytes);
 
@@ -55,7 +58,7 @@ internal interface IBackend : IDisposable
         Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor q, Tensor k, Tensor v, Tensor o, Tensor lse, Tensor keyBegin,
         in AttentionShape shape, in Workspace workspace);
 
-    long AttentionWorkspaceBytes(long queryRows, long keyRows, in AttentionShape shape, bool backward);
+    long AttentionWorkspaceBytes(DType dtype, long queryRows, long keyRows, in AttentionShape shape, bool backward);
 
     void SwigluForward(Tensor y, Tensor gate, Tensor up);
 

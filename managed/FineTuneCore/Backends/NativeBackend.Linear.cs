@@ -16,7 +16,7 @@ internal sealed unsafe partial class NativeBackend
         LoraSegment* list = stackalloc LoraSegment[Checked(segments.Length)];
         Fill(list, segments);
         LinearParams p = Linear(x.Rows, x.DType, in dropout, accumulate);
-        (p.XRowStride, p.YRowStride) = (x.RowStride, y.RowStride);
+        (p.XRowStride, p.YRowStride, p.XBorder) = (x.RowStride, y.RowStride, x.Border);
         NativeMethods.ftc_linear_forward(
             _stream, Address(y), Address(x), in native, Address(bias), list, segments.Length, in p, Address(workspace.Memory),
             workspace.Bytes).ThrowIfFailed();
@@ -31,6 +31,7 @@ internal sealed unsafe partial class NativeBackend
         Fill(list, segments);
         LinearParams p = Linear(dy.Rows, dy.DType, in dropout, accumulate);
         (p.XRowStride, p.DyRowStride, p.DxRowStride, p.DweightRowStride) = (x.RowStride, dy.RowStride, dx.RowStride, dweight.RowStride);
+        p.DyBorder = dy.Border;
         NativeMethods.ftc_linear_backward(
             _stream, Address(dx), Address(dweight), Address(dbias), Address(dy), Address(x), in native, list, segments.Length, in p,
             Address(workspace.Memory), workspace.Bytes).ThrowIfFailed();
@@ -109,5 +110,6 @@ internal sealed unsafe partial class NativeBackend
         StructSize = (uint)sizeof(Weight), Format = (int)w.Format, Rows = w.Rows, Cols = w.Columns, RowStride = w.Data.RowStride,
         Data = Address(w.Data), Absmax = Address(w.Absmax), NestedAbsmax = Address(w.NestedAbsmax), NestedMap = Address(w.NestedMap),
         QuantMap = Address(w.QuantMap), NestedOffset = w.NestedOffset, BlockSize = w.BlockSize, NestedBlockSize = w.NestedBlockSize,
+        Border = w.Border,
     };
 }

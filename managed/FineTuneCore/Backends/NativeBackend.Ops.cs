@@ -41,6 +41,7 @@ internal sealed unsafe partial class NativeBackend
 
     public void RmsNormForward(Tensor y, Tensor sum, Tensor rstd, Tensor x, Tensor residual, Tensor weight, long heads, float eps)
     {
+        if (!sum.IsNone) SameStride(x, sum);
         var p = new RmsNormParams
         {
             StructSize = (uint)sizeof(RmsNormParams), Dtype = (int)x.DType, Rows = x.Rows, Heads = heads, HiddenSize = x.Columns / heads,
@@ -77,7 +78,7 @@ internal sealed unsafe partial class NativeBackend
     public void AttentionForward(
         Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v, Tensor keyBegin, in AttentionShape shape, in Workspace workspace)
     {
-        AttentionParams p = Attention(q.Rows, k.Rows, in shape);
+        AttentionParams p = Attention(q.DType, q.Rows, k.Rows, in shape);
         (p.QRowStride, p.KRowStride, p.VRowStride, p.ORowStride) = (q.RowStride, k.RowStride, v.RowStride, o.RowStride);
         NativeMethods.ftc_attention_forward(
             _stream, Address(o), Address(lse), Address(q), Address(k), Address(v), Address(keyBegin), in p, Address(workspace.Memory),
@@ -88,7 +89,7 @@ internal sealed unsafe partial class NativeBackend
         Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor q, Tensor k, Tensor v, Tensor o, Tensor lse, Tensor keyBegin,
         in AttentionShape shape, in Workspace workspace)
     {
-        AttentionParams p = Attention(q.Rows, k.Rows, in shape);
+        AttentionParams p = Attention(q.DType, q.Rows, k.Rows, in shape);
         (p.QRowStride, p.KRowStride, p.VRowStride, p.ORowStride) = (q.RowStride, k.RowStride, v.RowStride, o.RowStride);
         (p.DqRowStride, p.DkRowStride, p.DvRowStride, p.DoRowStride) = (dq.RowStride, dk.RowStride, dv.RowStride, dout.RowStride);
         NativeMethods.ftc_attention_backward(
@@ -96,9 +97,9 @@ internal sealed unsafe partial class NativeBackend
             Address(keyBegin), in p, Address(workspace.Memory), workspace.Bytes).ThrowIfFailed();
     }
 
-    public long AttentionWorkspaceBytes(long queryRows, long keyRows, in AttentionShape shape, bool backward)
+    public long AttentionWorkspaceBytes(DType dtype, long queryRows, long keyRows, in AttentionShape shape, bool backward)
     {
-        AttentionParams p = Attention(queryRows, keyRows, in shape);
+        AttentionParams p = Attention(dtype, queryRows, keyRows, in shape);
         p.FirstQuery = keyRows - queryRows;
         (p.QRowStride, p.ORowStride, p.DqRowStride, p.DoRowStride) = Same(shape.Heads * shape.HeadDim);
         (p.KRowStride, p.VRowStride, p.DkRowStride, p.DvRowStride) = Same(shape.KeyValueHeads * shape.HeadDim);
@@ -108,6 +109,7 @@ internal sealed unsafe partial class NativeBackend
 
     public void SwigluForward(Tensor y, Tensor gate, Tensor up)
     {
+        SameStride(gate, up);
         var p = new SwigluParams
         {
             StructSize = (uint)sizeof(SwigluParams), Dtype = (int)y.DType, Rows = gate.Rows, Cols = gate.Columns,
@@ -118,6 +120,8 @@ internal sealed unsafe partial class NativeBackend
 
     public void SwigluBackward(Tensor dgate, Tensor dup, Tensor dy, Tensor gate, Tensor up)
     {
+        SameStride(gate, up);
+        SameStride(dgate, dup);
         var p = new SwigluParams
         {
             StructSize = (uint)sizeof(SwigluParams), Dtype = (int)dy.DType, Rows = gate.Rows, Cols = gate.Columns,
@@ -149,15 +153,21 @@ internal sealed unsafe partial class NativeBackend
     public void SumOfSquares(Tensor sum, Tensor x) =>
         NativeMethods.ftc_sum_of_squares(_stream, Address(sum), Address(x), x.Columns).ThrowIfFailed();
 
+    /// <summary>Two matrices for which the contract has one stride.</summary>
+    private static void SameStride(Tensor a, Tensor b)
+    {
+        if (a.RowStride != b.RowStride) throw new ArgumentException($"row strides of {a.RowStride} and {b.RowStride}, expected the same for both");
+    }
+
     private static RopeParams Rope(Tensor x, Tensor cos, int headDim) => new()
     {
         StructSize = (uint)sizeof(RopeParams), Dtype = (int)x.DType, Rows = x.Rows, Heads = x.Columns / headDim, HeadDim = headDim,
         RopeDim = cos.Columns * 2, RowStride = x.RowStride, TableRows = cos.Rows,
     };
 
-    private static AttentionParams Attention(long queryRows, long keyRows, in AttentionShape shape) => new()
+    private static AttentionParams Attention(DType dtype, long queryRows, long keyRows, in AttentionShape shape) => new()
     {
-        StructSize = (uint)sizeof(AttentionParams), Dtype = (int)DType.F32, QueryRows = queryRows, KeyRows = keyRows,
+        StructSize = (uint)sizeof(AttentionParams), Dtype = (int)dtype, QueryRows = queryRows, KeyRows = keyRows,
         FirstQuery = shape.FirstQuery, Heads = shape.Heads, KeyValueHeads = shape.KeyValueHeads, HeadDim = shape.HeadDim, Scale = shape.Scale,
     };
 

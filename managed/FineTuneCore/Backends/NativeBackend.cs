@@ -12,8 +12,6 @@ internal sealed unsafe partial class NativeBackend : IBackend
     private readonly ContextHandle _context;
     private readonly StreamHandle _stream;
 
-    private readonly bool _readsHostMemory;
-
     /// <summary>Opens a device of the loaded library; 0 threads means as many as this process may use, 0 bytes what the device has free.</summary>
     /// <exception cref="FtcException">The library refused, for instance an ISA this CPU lacks.</exception>
     internal NativeBackend(int threads = 0, long memoryLimitBytes = 0, int deviceIndex = 0)
@@ -27,7 +25,7 @@ internal sealed unsafe partial class NativeBackend : IBackend
         };
         NativeMethods.ftc_context_create(out _context, in parameters).ThrowIfFailed();
         NativeMethods.ftc_stream_create(out _stream, _context).ThrowIfFailed();
-        _readsHostMemory = Info.Kind == "cpu";
+        ReadsHostMemory = Info.Kind == "cpu";
     }
 
     public DeviceInfo Info
@@ -41,6 +39,8 @@ internal sealed unsafe partial class NativeBackend : IBackend
                 info.MemoryAvailableBytes, info.MemoryUsedBytes);
         }
     }
+
+    public bool ReadsHostMemory { get; }
 
     public DeviceBuffer Allocate(long sizeBytes, string purpose)
     {
@@ -61,7 +61,7 @@ internal sealed unsafe partial class NativeBackend : IBackend
 
     public DeviceBuffer? TryBorrow(nint data, long sizeBytes)
     {
-        if (!_readsHostMemory) return null;
+        if (!ReadsHostMemory) return null;
         NativeMethods.ftc_buffer_borrow(out BufferHandle handle, _context, data, sizeBytes).ThrowIfFailed();
         return new NativeBuffer(handle, sizeBytes);
     }

@@ -25,6 +25,9 @@ internal sealed class WeightMatrix
     /// <summary>F32, BF16: [Rows, Columns]. NF4: the packed codes as bytes.</summary>
     internal required Tensor Data { get; init; }
 
+    /// <summary>F32, BF16: columns behind every row and rows below the last that a linear layer may overwrite; 0 = none.</summary>
+    internal int Border { get; init; }
+
     /// <summary>NF4: fp32, or uint8 when nested.</summary>
     internal Tensor Absmax { get; init; }
 

@@ -69,7 +69,7 @@ public sealed class LanguageModel : IDisposable
         DecoderWeights? weights = null;
         try
         {
-            weights = DecoderWeights.Load(reference.Base, config, opened.Backend, new WeightOptions { Format = reference.Format, Lora = lora });
+            weights = DecoderWeights.Load(reference.Base, config, opened.Backend, new WeightOptions { Format = reference.Format, Precision = opened.Precision, Lora = lora });
             if (reference.Adapter is not null) AdapterFiles.Read(reference.Adapter, weights);
             return new LanguageModel(opened, reference, weights, tokenizer, template);
         }
@@ -134,7 +134,7 @@ public sealed class LanguageModel : IDisposable
         Decoder decoder = DecoderFor(capacity);
         var sampler = new Sampler(options, Weights.Config.VocabSize);
         foreach (int id in prompt) sampler.Saw(id);
-        using var cache = new KeyValueCache(_backend, Weights.Config, capacity, decoder.MaxRows);
+        using var cache = new KeyValueCache(Weights, capacity, decoder.MaxRows);
         var logits = new float[Weights.Config.VocabSize];
         for (int at = 0; at < prompt.Length; at += decoder.MaxRows)
             decoder.ForwardCached(cache, prompt.AsSpan(at, Math.Min(decoder.MaxRows, prompt.Length - at)), logits);

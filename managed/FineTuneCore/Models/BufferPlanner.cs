@@ -9,26 +9,30 @@ namespace FineTuneCore.Models;
 /// </summary>
 internal sealed class BufferPlanner
 {
+    private readonly ModelPlan _model;
     private readonly ModelConfig _config;
     private readonly ArenaPlan _plan = new();
     private readonly Dictionary<string, Slot> _slots = [];
-    private readonly IBackend _backend;
-    private readonly Func<string, int> _rankOf;
 
-    /// <summary>Plans for a model whose linear module m carries an adapter of rank <paramref name="rankOf"/>(m), 0 without.</summary>
-    internal BufferPlanner(ModelConfig config, IBackend backend, Func<string, int> rankOf, BufferMode mode, int maxRows, int windows)
+    /// <summary>Each linear of a block: its module, the matrix it reads, the gradient it is given, and where its S is kept.</summary>
+    private static readonly (string Module, string Input, string Gradient, string S)[] Linears =
+    [
+        ("self_attn.q_proj", "norm1", "dq", "sq"), ("self_attn.k_proj", "norm1", "dk", "sk"), ("self_attn.v_proj", "norm1", "dv", "sv"),
+        ("self_attn.o_proj", "attention", "gradient", "so"), ("mlp.gate_proj", "norm2", "gate", "sgate"), ("mlp.up_proj", "norm2", "up", "sup"),
+        ("mlp.down_proj", "activated", "gradient", "sdown"),
+    ];
+
+    internal BufferPlanner(ModelPlan model, BufferMode mode, int maxRows)
     {
-        (_config, _backend, _rankOf, Mode, MaxRows) = (config, backend, rankOf, mode, maxRows);
-        int layers = config.NumHiddenLayers;
-        bool training = mode != BufferMode.Inference;
-        for (int i = 0; i < layers; i++)
+        (_model, _config, Mode, MaxRows) = (model, model.Config, mode, maxRows);
+        for (int i = 0; i < _config.NumHiddenLayers; i++)
         {
-            if (mode != BufferMode.Inference || i == 0) Add($"sum1.{i}", config.HiddenSize);
-            if (mode == BufferMode.Training || i == 0) PlanLayer(i, training);
+            if (mode != BufferMode.Inference || i == 0) Add($"sum1.{i}", _config.HiddenSize);
+            if (mode == BufferMode.Training || i == 0) PlanLayer(i);
         }
 
-        PlanShared(training, windows);
-        WorkspaceBytes = PlanWorkspace(training);
+        PlanShared();
+        WorkspaceBytes = PlanWorkspace();
         _slots["workspace"] = _plan.Add(1, WorkspaceBytes, 0, DType.U8);
     }
 
@@ -40,88 +44,139 @@ internal sealed class BufferPlanner
 
     internal ArenaPlan Plan => _plan;
 
+    private bool Trains => Mode != BufferMode.Inference;
+
     /// <summary>One planned tensor at its full size; none when it was not planned.</summary>
     internal Tensor View(DeviceBuffer buffer, string name) => _slots.TryGetValue(name, out Slot slot) ? slot.In(buffer) : default;
 
     /// <summary>The layer whose slots serve layer <paramref name="layer"/>.</summary>
     internal int Home(int layer) => Mode == BufferMode.Training ? layer : 0;
 
-    private void PlanLayer(int i, bool training)
+    /// <summary>Layers whose activations go through the slots of layer <paramref name="home"/>.</summary>
+    private IEnumerable<int> ServedBy(int home) => Mode == BufferMode.Training ? [home] : Enumerable.Range(0, _config.NumHiddenLayers);
+
+    private void PlanLayer(int i)
     {
         ModelConfig c = _config;
-        Add($"norm1.{i}", c.HiddenSize);
-        Add($"q.{i}", c.QueryWidth);
-        Add($"k.{i}", c.KeyValueWidth);
-        Add($"v.{i}", c.KeyValueWidth);
+        int[] served = [.. ServedBy(i)];
+        Add("norm1", c.HiddenSize, served, i);
+        Add("q", c.QueryWidth, served, i);
+        Add("k", c.KeyValueWidth, served, i);
+        Add("v", c.KeyValueWidth, served, i);
         if (c.QkNorm)
         {
-            Add($"qpre.{i}", c.QueryWidth);
-            Add($"kpre.{i}", c.KeyValueWidth);
+            Add("qpre", c.QueryWidth, served, i);
+            Add("kpre", c.KeyValueWidth, served, i);
         }
 
-        Add($"attention.{i}", c.QueryWidth);
+        Add("attention", c.QueryWidth, served, i);
         Add($"sum2.{i}", c.HiddenSize);
-        Add($"norm2.{i}", c.HiddenSize);
-        Add($"gate.{i}", c.IntermediateSize);
-        Add($"up.{i}", c.IntermediateSize);
-        foreach ((string name, string module) in Adapted)
-            if (_rankOf(WeightNames.Layer(i, module)) is > 0 and int rank) AddExact($"{name}.{i}", rank);
-        if (!training) return;
-        Add($"rstd1.{i}", 1);
-        Add($"rstd2.{i}", 1);
+        Add("norm2", c.HiddenSize, served, i);
+        long stride = Math.Max(Wanted("gate", c.IntermediateSize, served).Stride, Wanted("up", c.IntermediateSize, served).Stride); // SwiGLU has one for both
+        Add("gate", c.IntermediateSize, served, i, stride);
+        Add("up", c.IntermediateSize, served, i, stride);
+        foreach ((string module, _, _, string s) in Linears)
+            if (served.Max(layer => _model.RankOf(WeightNames.Layer(layer, module))) is > 0 and int rank) AddExact($"{s}.{i}", rank);
+        if (!Trains) return;
+        AddExact($"rstd1.{i}", 1);
+        AddExact($"rstd2.{i}", 1);
         AddExact($"lse.{i}", c.NumAttentionHeads);
         if (!c.QkNorm) return;
         AddExact($"rstdq.{i}", c.NumAttentionHeads);
         AddExact($"rstdk.{i}", c.NumKeyValueHeads);
     }
 
-    private static readonly (string Name, string Module)[] Adapted =
-    [
-        ("sq", "self_attn.q_proj"), ("sk", "self_attn.k_proj"), ("sv", "self_attn.v_proj"), ("so", "self_attn.o_proj"),
-        ("sgate", "mlp.gate_proj"), ("sup", "mlp.up_proj"), ("sdown", "mlp.down_proj"),
-    ];
-
-    private void PlanShared(bool training, int windows)
+    private void PlanShared()
     {
         ModelConfig c = _config;
+        int[] all = [.. Enumerable.Range(0, c.NumHiddenLayers)];
         Add("delta", c.HiddenSize);
-        Add("activated", c.IntermediateSize);
+        Add("activated", c.IntermediateSize, all);
         Add("head.sum", c.HiddenSize);
         Add("head.norm", c.HiddenSize);
         AddExact("head.rstd", 1);
         AddExact("head.nll", 1);
         AddExact("head.predictions", 1, DType.I32);
         foreach (string name in (string[])["ids", "positions", "targets", "samples"]) AddExact(name, 1, DType.I32);
-        for (int w = 0; w < windows; w++) AddExact($"keybegin.{w}", 1, DType.I32);
-        if (!training) return;
-        Add("gradient", c.HiddenSize);
+        for (int w = 0; w < _model.Windows; w++) AddExact($"keybegin.{w}", 1, DType.I32);
+        if (!Trains) return;
+        Add("gradient", c.HiddenSize, all);
         Add("dactivated", c.IntermediateSize);
         Add("dnorm", c.HiddenSize);
         Add("dattention", c.QueryWidth);
-        Add("dq", c.QueryWidth);
-        Add("dk", c.KeyValueWidth);
-        Add("dv", c.KeyValueWidth);
+        Add("dq", c.QueryWidth, all);
+        Add("dk", c.KeyValueWidth, all);
+        Add("dv", c.KeyValueWidth, all);
     }
 
-    private long PlanWorkspace(bool training)
+    private long PlanWorkspace()
     {
         ModelConfig c = _config;
+        IBackend backend = _model.Backend;
         var shape = new AttentionShape(0, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, 1);
-        long bytes = _backend.AttentionWorkspaceBytes(MaxRows, MaxRows, in shape, training);
-        bytes = Math.Max(bytes, _backend.AttentionWorkspaceBytes(MaxRows, MaxRows, in shape, backward: false));
-        bytes = Math.Max(bytes, _backend.LinearCrossEntropyWorkspaceBytes(DType.F32, WeightFormat.F32, MaxRows, c.HiddenSize, c.VocabSize));
-        foreach (ModuleSpec module in WeightNames.Modules(c).Where(m => m.Kind is WeightKind.Linear or WeightKind.Head))
-            bytes = Math.Max(bytes, _backend.LinearWorkspaceBytes(
-                DType.F32, WeightFormat.F32, border: 0, MaxRows, module.Columns, module.Rows, _rankOf(module.Name)));
-        // Decoder.LogitsOf keeps one row of logits at the end.
-        return Math.Max(bytes, 64) + c.VocabSize * 4L + 64;
+        long bytes = backend.AttentionWorkspaceBytes(_model.Activations, MaxRows, MaxRows, in shape, Trains);
+        bytes = Math.Max(bytes, backend.AttentionWorkspaceBytes(_model.Activations, MaxRows, MaxRows, in shape, backward: false));
+        for (int i = 0; i < c.NumHiddenLayers; i++)
+        {
+            foreach ((string name, string input, string gradient, _) in Linears)
+            {
+                ModuleSpec module = _model.Modules[WeightNames.Layer(i, name)];
+                bytes = Math.Max(bytes, LinearBytes(module, MaxRows, BorderOf(input, i)));
+                if (Trains) bytes = Math.Max(bytes, LinearBytes(module, MaxRows, BorderOf(gradient, i)));
+            }
+        }
+
+        ModuleSpec head = _model.Head;
+        bytes = Math.Max(bytes, backend.LinearCrossEntropyWorkspaceBytes(
+            _model.Activations, _model.LayoutOf(head).Format, MaxRows, c.HiddenSize, c.VocabSize));
+        // Decoder.LogitsOf computes one row of logits and keeps it at the end.
+        return Math.Max(Math.Max(bytes, LinearBytes(head, rows: 1, activationBorder: 0)), 64) + c.VocabSize * 4L + 64;
     }
 
-    /// <summary>A [MaxRows, columns] matrix with the row stride this device likes.</summary>
-    private void Add(string name, long columns) =>
-        _slots[name] = _plan.Add(MaxRows, columns, columns == 1 ? 1 : _backend.LinearStrides(DType.F32, columns, columns, 0).Y);
+    private long LinearBytes(ModuleSpec module, int rows, int activationBorder)
+    {
+        WeightLayout layout = _model.LayoutOf(module);
+        int border = layout.Format == WeightFormat.Nf4 ? activationBorder : Math.Min(activationBorder, layout.Border);
+        return _model.Backend.LinearWorkspaceBytes(
+            _model.Activations, layout.Format, border, rows, module.Columns, module.Rows, _model.RankOf(module.Name));
+    }
 
-    /// <summary>A matrix that the contract wants contiguous.</summary>
+    private int BorderOf(string name, int layer) => _slots.TryGetValue($"{name}.{Home(layer)}", out Slot slot) ? slot.Border : _slots[name].Border;
+
+    /// <summary>A [MaxRows, columns] matrix with the row stride this device likes, which no linear layer borders.</summary>
+    private void Add(string name, long columns) =>
+        _slots[name] = _plan.Add(MaxRows, columns, _model.Backend.LinearStrides(_model.Activations, columns, columns, 0).Y, _model.Activations);
+
+    /// <summary>
+    /// A [MaxRows, columns] matrix of layer <paramref name="home"/> (or shared), with the stride and the border that the linears of all
+    /// layers it serves want who read it, or are given it as gradient.
+    /// </summary>
+    private void Add(string name, long columns, int[] served, int? home = null, long atLeast = 0)
+    {
+        (long stride, int border) = Wanted(name, columns, served);
+        _slots[home is null ? name : $"{name}.{home}"] = _plan.Add(MaxRows, columns, Math.Max(stride, atLeast), _model.Activations, border);
+    }
+
+    private (long Stride, int Border) Wanted(string name, long columns, int[] served)
+    {
+        long stride = _model.Backend.LinearStrides(_model.Activations, columns, columns, 0).Y;
+        int border = 0;
+        foreach ((string module, string input, string gradient, _) in Linears)
+        {
+            bool reads = input == name, isGiven = gradient == name && Trains;
+            if (!reads && !isGiven) continue;
+            foreach (int layer in served)
+            {
+                LinearStrides wanted = _model.StridesOf(_model.Modules[WeightNames.Layer(layer, module)]);
+                border = Math.Max(border, wanted.Border);
+                stride = Math.Max(stride, reads ? wanted.X : wanted.Y);
+            }
+        }
+
+        return (Math.Max(stride, columns + border), border);
+    }
+
+    /// <summary>A matrix that the contract wants contiguous, fp32 unless told otherwise.</summary>
     private void AddExact(string name, long columns, DType dtype = DType.F32) => _slots[name] = _plan.Add(MaxRows, columns, columns, dtype);
 
     internal LayerBuffers Layer(DeviceBuffer buffer, int layer)
@@ -159,13 +214,13 @@ internal sealed class BufferPlanner
         };
     }
 
-    internal BatchBuffers Batch(DeviceBuffer buffer, int windows)
+    internal BatchBuffers Batch(DeviceBuffer buffer)
     {
         Tensor V(string name) => View(buffer, name);
         return new BatchBuffers
         {
             Ids = V("ids"), Positions = V("positions"), Targets = V("targets"), Samples = V("samples"),
-            KeyBegin = [.. Enumerable.Range(0, windows).Select(w => V($"keybegin.{w}"))],
+            KeyBegin = [.. Enumerable.Range(0, _model.Windows).Select(w => V($"keybegin.{w}"))],
         };
     }
 }

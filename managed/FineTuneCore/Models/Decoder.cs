@@ -1,4 +1,5 @@
 using FineTuneCore.Backends;
+using FineTuneCore.Files;
 using FineTuneCore.Tensors;
 
 namespace FineTuneCore.Models;
@@ -46,6 +47,7 @@ internal sealed class Decoder : IDisposable
     private readonly int[] _keyBegin;
     private readonly int _firstTrained;
     private static readonly DropoutRows NoDropout = default;
+    private byte[]? _logits; // bf16, on their way to fp32
 
     /// <summary>Allocates the arena for up to maxRows tokens at once and positions 0 … maxPositions - 1.</summary>
     /// <exception cref="FineTuneException">It does not fit.</exception>
@@ -55,7 +57,7 @@ internal sealed class Decoder : IDisposable
         ModelConfig config = weights.Config;
         _windows = [.. config.SlidingWindow.Distinct()];
         _windowOfLayer = [.. config.SlidingWindow.Select(w => Array.IndexOf(_windows, w))];
-        _planner = Plan(weights, mode, maxRows);
+        _planner = new BufferPlanner(weights.Plan, mode, maxRows);
         _arena = _backend.Allocate(_planner.Plan.Bytes, $"the activations of {maxRows} tokens");
         RopeTables tables = RopeTables.Create(config, maxPositions);
         _tables = _backend.Allocate(tables.Cos.Length * 8L, "the RoPE tables");
@@ -67,7 +69,7 @@ internal sealed class Decoder : IDisposable
         _layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(i => _planner.Layer(_arena, i))];
         _scratch = _planner.Scratch(_arena);
         _head = _planner.Head(_arena);
-        _batch = _planner.Batch(_arena, _windows.Length);
+        _batch = _planner.Batch(_arena);
         _workspace = new Workspace(_planner.View(_arena, "workspace"), _planner.WorkspaceBytes);
         _keyBegin = new int[maxRows];
         _firstTrained = Array.FindIndex(weights.Blocks, b => b.Linears.Any(l => l.IsTrained) || b.Norms.Any(n => n.Trained is not null));
@@ -77,9 +79,6 @@ internal sealed class Decoder : IDisposable
     internal ModelConfig Config => _weights.Config;
 
     internal int MaxRows => _planner.MaxRows;
-
-    internal static BufferPlanner Plan(DecoderWeights weights, BufferMode mode, int maxRows) => new(
-        weights.Config, weights.Backend, weights.RankOf, mode, maxRows, weights.Config.SlidingWindow.Distinct().Count());
 
     /// <summary>
     /// Loss of every row (0 where the target is ignored) into <paramref name="nll"/>, nothing kept for backward. <paramref name="predictions"/>
@@ -91,6 +90,7 @@ internal sealed class Decoder : IDisposable
         Loss(batch.Rows, gradientScale: 0, wantGradient: false, !predictions.IsEmpty);
         _backend.Download(nll[..batch.Rows], _head.Nll);
         if (!predictions.IsEmpty) _backend.Download(predictions[..batch.Rows], _head.Predictions);
+        _backend.Synchronize(); // what only the device could see is reported here
     }
 
     /// <summary>
@@ -103,6 +103,7 @@ internal sealed class Decoder : IDisposable
         Loss(batch.Rows, gradientScale, wantGradient: true, wantPredictions: false);
         Backward(inputs);
         _backend.Download(nll[..batch.Rows], _head.Nll);
+        _backend.Synchronize();
     }
 
     /// <summary>Runs rows after what the cache holds, adds them to it, and gives the logits of the last row, [vocab size].</summary>
@@ -124,14 +125,26 @@ internal sealed class Decoder : IDisposable
     /// <summary>Logits of one row of the last <see cref="Evaluate"/>, [vocab size].</summary>
     internal void LogitsOf(int row, Span<float> logits)
     {
-        Tensor y = _planner.View(_arena, "workspace") with { Rows = 1, Columns = Config.VocabSize, RowStride = Config.VocabSize, DType = DType.F32 };
+        DType dtype = _weights.Plan.Activations;
+        Tensor y = _planner.View(_arena, "workspace") with { Rows = 1, Columns = Config.VocabSize, RowStride = Config.VocabSize, DType = dtype };
         // The logits borrow the workspace's tail; the linear op gets the part before it.
         long bytes = Config.VocabSize * 4L;
         long offset = (_planner.WorkspaceBytes - bytes) / 64 * 64;
         y = y with { ByteOffset = y.ByteOffset + offset };
         var workspace = new Workspace(_workspace.Memory, offset);
         _backend.LinearForward(y, _head.Norm.RowBlock(row, 1), _weights.Head, default, [], NoDropout, accumulate: false, in workspace);
-        _backend.Download(logits[..Config.VocabSize], y);
+        if (dtype == DType.F32)
+        {
+            _backend.Download(logits[..Config.VocabSize], y);
+        }
+        else
+        {
+            _logits ??= new byte[Config.VocabSize * dtype.Size()];
+            _backend.Download<byte>(_logits, y);
+            FloatConversion.ToF32(logits[..Config.VocabSize], _logits, ElementType.BF16);
+        }
+
+        _backend.Synchronize(); // what only the device could see is reported here
     }
 
     private BlockInputs ForwardBlocks(in TokenBatch batch, bool training, in DropoutRows dropout)

@@ -10,7 +10,10 @@ internal sealed record WeightOptions
 {
     internal BaseFormat Format { get; init; } = BaseFormat.AsStored;
 
-    /// <summary>Every weight is trained, in fp32.</summary>
+    /// <summary>In which type the model computes; what is trained is kept in fp32 in any case.</summary>
+    internal Precision Precision { get; init; } = Precision.Fp32;
+
+    /// <summary>Every weight is trained.</summary>
     internal bool TrainAll { get; init; }
 
     /// <summary>An adapter on the linear layers, or null.</summary>
@@ -31,17 +34,19 @@ internal sealed class DecoderWeights : IDisposable
 {
     private readonly WeightLoader _loader;
     private readonly WeightOptions _options;
-    private readonly Dictionary<string, ModuleSpec> _modules;
     private readonly Dictionary<string, LoraLayer> _lora = [];
+    private readonly List<(WeightMatrix Master, WeightMatrix Copy)> _workingCopies = [];
     private readonly List<(ModuleSpec Module, WeightMatrix Weight)> _matrices = [];
 
     private DecoderWeights(ModelConfig config, IBackend backend, WeightLoader loader, WeightOptions options)
     {
-        (Config, Backend, _loader, _options) = (config, backend, loader, options);
-        _modules = WeightNames.Modules(config).ToDictionary(m => m.Name);
+        (Backend, _loader, _options) = (backend, loader, options);
+        Plan = new ModelPlan(config, backend, options, loader.StoredAs);
     }
 
-    internal ModelConfig Config { get; }
+    internal ModelPlan Plan { get; }
+
+    internal ModelConfig Config => Plan.Config;
 
     internal IBackend Backend { get; }
 
@@ -62,13 +67,10 @@ internal sealed class DecoderWeights : IDisposable
 
     internal IReadOnlyDictionary<string, LoraLayer> Lora => _lora;
 
-    /// <summary>Frozen and trained matrices with their modules, for memory reports, merging and saving.</summary>
+    /// <summary>Frozen and trained matrices (their fp32 masters) with their modules, for memory reports, merging and saving.</summary>
     internal IReadOnlyList<(ModuleSpec Module, WeightMatrix Weight)> Matrices => _matrices;
 
     internal long AllocatedBytes => _loader.AllocatedBytes;
-
-    /// <summary>Rank of the adapter on a module, 0 without.</summary>
-    internal int RankOf(string module) => _lora.TryGetValue(module, out LoraLayer? layer) ? layer.Rank : 0;
 
     /// <summary>Loads a model directory's weights onto the backend.</summary>
     /// <exception cref="FineTuneException">A file is unusable, a tensor is missing or misshapen, or it does not fit.</exception>
@@ -81,6 +83,7 @@ internal sealed class DecoderWeights : IDisposable
             weights.PlanParameters();
             weights.Parameters.Allocate(backend, options.Training);
             weights.LoadAll();
+            weights.ParametersChanged();
             return weights;
         }
         catch
@@ -90,12 +93,16 @@ internal sealed class DecoderWeights : IDisposable
         }
     }
 
-    private bool IsTrained(ModuleSpec module) => _options.TrainAll || _options.Lora?.Saves(module) == true;
+    /// <summary>Brings working copies up to date; whoever writes trained weights calls it before the next pass.</summary>
+    internal void ParametersChanged()
+    {
+        foreach ((WeightMatrix master, WeightMatrix copy) in _workingCopies) Backend.Dequantize(copy.Data, master, 0, master.Rows);
+    }
 
     private void PlanParameters()
     {
         if (_options.Lora is { } lora) PlanAdapters(lora);
-        foreach (ModuleSpec module in _modules.Values.Where(IsTrained))
+        foreach (ModuleSpec module in Plan.Modules.Values.Where(Plan.IsTrained))
         {
             Parameters.Add(module.WeightName, module.Rows, module.Columns, new ParameterGroup(1, Decays: module.Kind != WeightKind.Norm));
             if (module.Bias) Parameters.Add(module.BiasName, 1, module.Rows, new ParameterGroup(1, Decays: false));
@@ -106,7 +113,7 @@ internal sealed class DecoderWeights : IDisposable
 
     private void PlanAdapters(LoraOptions lora)
     {
-        foreach (ModuleSpec module in _modules.Values.Where(lora.Targets))
+        foreach (ModuleSpec module in Plan.Modules.Values.Where(lora.Targets))
         {
             int rank = lora.RankOf(module.Name);
             long smaller = Math.Min(module.Rows, module.Columns);
@@ -127,13 +134,13 @@ internal sealed class DecoderWeights : IDisposable
         if (_lora.Count == 0)
         {
             throw FineTuneException.Usage(
-                $"target_modules [{string.Join(", ", lora.TargetModules)}] matches no linear layer of this {Config.ModelType}; the layers are " +
-                $"{string.Join(", ", _modules.Values.Where(m => m.Kind == WeightKind.Linear).Select(m => m.Name[(m.Name.LastIndexOf('.') + 1)..]).Distinct())}, or use all-linear.");
+                $"targetPlan.Modules [{string.Join(", ", lora.TargetModules)}] matches no linear layer of this {Config.ModelType}; the layers are " +
+                $"{string.Join(", ", Plan.Modules.Values.Where(m => m.Kind == WeightKind.Linear).Select(m => m.Name[(m.Name.LastIndexOf('.') + 1)..]).Distinct())}, or use all-linear.");
         }
 
         foreach (string name in lora.ModulesToSave)
         {
-            if (_modules.Values.Any(m => LoraOptions.Matches(m.Name, name))) continue;
+            if (Plan.Modules.Values.Any(m => LoraOptions.Matches(m.Name, name))) continue;
             string hint = name == WeightNames.Head && Config.TieWordEmbeddings ? " (this model ties its head to model.embed_tokens: name embed_tokens)" : "";
             throw FineTuneException.Usage($"modules_to_save names '{name}', which this {Config.ModelType} does not have{hint}.");
         }
@@ -177,7 +184,7 @@ internal sealed class DecoderWeights : IDisposable
 
     private LinearLayer Linear(string name)
     {
-        ModuleSpec module = _modules[name];
+        ModuleSpec module = Plan.Modules[name];
         (WeightMatrix weight, Parameter? trained) = Matrix(name);
         Parameter? trainedBias = module.Bias ? Parameters.Find(module.BiasName) : null;
         return new LinearLayer(Parameters, name, weight, module.Bias ? VectorOf(module.BiasName, module.Rows) : default)
@@ -190,7 +197,7 @@ internal sealed class DecoderWeights : IDisposable
 
     private NormLayer Norm(string name)
     {
-        ModuleSpec module = _modules[name];
+        ModuleSpec module = Plan.Modules[name];
         return new NormLayer(VectorOf(module.WeightName, module.Columns), Parameters.Find(module.WeightName));
     }
 
@@ -198,18 +205,18 @@ internal sealed class DecoderWeights : IDisposable
     {
         if (Parameters.Find(name) is not { } parameter) return _loader.Vector(name, count);
         Tensor value = Parameters.Value(parameter);
-        _loader.Into(value, _modules[name[..name.LastIndexOf('.')]], name, count);
+        _loader.Into(value, Plan.Modules[name[..name.LastIndexOf('.')]], name, count);
         return value;
     }
 
     private (WeightMatrix Weight, Parameter? Trained) Matrix(string name)
     {
-        ModuleSpec module = _modules[name];
+        ModuleSpec module = Plan.Modules[name];
         Parameter? trained = Parameters.Find(module.WeightName);
         WeightMatrix weight;
         if (trained is null)
         {
-            weight = _loader.Matrix(module, _options.Format);
+            weight = _loader.Matrix(module, Plan.LayoutOf(module));
         }
         else
         {
@@ -219,7 +226,10 @@ internal sealed class DecoderWeights : IDisposable
         }
 
         _matrices.Add((module, weight));
-        return (weight, trained);
+        if (!Plan.HasWorkingCopy(module)) return (weight, trained);
+        WeightMatrix copy = _loader.Empty(module, Plan.LayoutOf(module));
+        _workingCopies.Add((weight, copy));
+        return (copy, trained);
     }
 
     public void Dispose()

@@ -8,14 +8,15 @@ internal sealed class KeyValueCache : IDisposable
 {
     private readonly DeviceBuffer _buffer;
 
-    internal KeyValueCache(IBackend backend, ModelConfig config, int capacity, int maxRows)
+    internal KeyValueCache(DecoderWeights weights, int capacity, int maxRows)
     {
+        ModelConfig config = weights.Config;
         Capacity = capacity;
         Positions = new int[maxRows];
         Starts = new int[maxRows];
         var plan = new ArenaPlan();
-        Slot[] slots = [.. Enumerable.Range(0, 2 * config.NumHiddenLayers).Select(_ => plan.Add(capacity, config.KeyValueWidth))];
-        _buffer = backend.Allocate(plan.Bytes, $"a key-value cache of {capacity} positions");
+        Slot[] slots = [.. Enumerable.Range(0, 2 * config.NumHiddenLayers).Select(_ => plan.Add(capacity, config.KeyValueWidth, dtype: weights.Plan.Activations))];
+        _buffer = weights.Backend.Allocate(plan.Bytes, $"a key-value cache of {capacity} positions");
         Keys = [.. slots[..config.NumHiddenLayers].Select(s => s.In(_buffer))];
         Values = [.. slots[config.NumHiddenLayers..].Select(s => s.In(_buffer))];
     }

@@ -16,11 +16,12 @@ internal enum BaseFormat
 
 /// <summary>
 /// Turns tensors of a checkpoint into weights on a device. Where the device reads host memory, F32, BF16 and NF4 stay in the mapped
-/// file; nothing exists twice, and no quantised matrix ever exists whole in a wider type.
+/// file, elsewhere they are copied through a few megabytes; nothing exists twice, and no quantised matrix ever exists whole in a wider type.
 /// </summary>
 internal sealed unsafe class WeightLoader : IDisposable
 {
     private const long ChunkElements = 1 << 20; // of fp32 scratch while converting or quantising: 4 MB; a multiple of 64
+    private const int StagedElements = 1 << 16; // widened on the host at a time
 
     private readonly IBackend _backend;
     private readonly TensorFiles _files;
@@ -37,6 +38,12 @@ internal sealed unsafe class WeightLoader : IDisposable
 
     /// <summary>Whether the checkpoint stores this weight as bitsandbytes NF4.</summary>
     internal bool IsNf4(string weight) => _files.Contains(QuantStateName(weight));
+
+    /// <summary>Type of a module's weight in the checkpoint; null when it is NF4.</summary>
+    internal static ElementType? StoredAs(TensorFiles files, ModuleSpec module) =>
+        files.Contains(QuantStateName(module.WeightName)) ? null : files.Require(module.WeightName).Type;
+
+    internal ElementType? StoredAs(ModuleSpec module) => StoredAs(_files, module);
 
     /// <summary>An fp32 vector: a norm's weight or a bias.</summary>
     internal Tensor Vector(string name, long count)
@@ -61,37 +68,50 @@ internal sealed unsafe class WeightLoader : IDisposable
         ReadF32(destination, entry, 0, entry.Count);
     }
 
-    /// <summary>A frozen matrix in the wanted format.</summary>
-    internal WeightMatrix Matrix(ModuleSpec module, BaseFormat format)
+    /// <summary>A frozen matrix in the planned layout.</summary>
+    internal WeightMatrix Matrix(ModuleSpec module, WeightLayout layout)
     {
         string name = module.WeightName;
         if (IsNf4(name)) return StoredNf4(module);
         TensorEntry entry = Float(_files.Require(name, module.Rows, module.Columns));
-        return format == BaseFormat.Nf4 && module.Kind == WeightKind.Linear ? Quantise(module, entry) : Wide(module, entry);
+        return layout.Format == WeightFormat.Nf4 ? Quantise(module, entry) : Wide(module, entry, layout);
     }
 
-    private WeightMatrix Wide(ModuleSpec module, TensorEntry entry)
-    {
-        bool keepsBf16 = entry.Type == ElementType.BF16;
-        DType dtype = keepsBf16 ? DType.BF16 : DType.F32;
-        Tensor data;
-        if (entry.Type != ElementType.F16 && entry.Type != ElementType.F64
-            && Borrow(entry, dtype.Size()) is { } mapped)
-        {
-            data = new Tensor(mapped, 0, module.Rows, module.Columns, module.Columns, dtype);
-        }
-        else
-        {
-            DeviceBuffer buffer = Allocate(module.Rows * module.Columns * dtype.Size(), entry.Name);
-            data = new Tensor(buffer, 0, module.Rows, module.Columns, module.Columns, dtype);
-            if (keepsBf16) UploadRaw(data, entry);
-            else ReadF32(data, entry, 0, entry.Count);
-        }
+    /// <summary>Memory for a wide matrix, still zero.</summary>
+    internal WeightMatrix Empty(ModuleSpec module, WeightLayout layout) => Wide(
+        module, layout, new Tensor(Allocate(layout.BytesOf(module), module.WeightName), 0, module.Rows, module.Columns, layout.RowStride, layout.DType));
 
-        return new WeightMatrix
+    private static WeightMatrix Wide(ModuleSpec module, WeightLayout layout, Tensor data) => new()
+    {
+        Format = layout.Format, Rows = module.Rows, Columns = module.Columns, Data = data, Border = layout.Border,
+    };
+
+    private WeightMatrix Wide(ModuleSpec module, TensorEntry entry, WeightLayout layout)
+    {
+        bool asStored = entry.Type == (layout.DType == DType.BF16 ? ElementType.BF16 : ElementType.F32), contiguous = layout.RowStride == module.Columns;
+        if (asStored && contiguous && Borrow(entry, layout.DType.Size()) is { } mapped)
+            return Wide(module, layout, new Tensor(mapped, 0, module.Rows, module.Columns, module.Columns, layout.DType));
+        WeightMatrix weight = Empty(module, layout);
+        if (asStored && contiguous) UploadRaw(weight.Data, entry);
+        else FillRows(weight.Data, entry);
+        return weight;
+    }
+
+    /// <summary>Fills a matrix of another type or stride than the file's, some rows at a time.</summary>
+    private void FillRows(Tensor destination, TensorEntry entry)
+    {
+        bool bf16 = entry.Type == ElementType.BF16;
+        long columns = destination.Columns, step = Math.Clamp(ChunkElements / columns, 1, destination.Rows);
+        using DeviceBuffer scratch = _backend.Allocate(step * columns * 4, "loading weights");
+        for (long row = 0; row < destination.Rows; row += step)
         {
-            Format = keepsBf16 ? WeightFormat.BF16 : WeightFormat.F32, Rows = module.Rows, Columns = module.Columns, Data = data,
-        };
+            long rows = Math.Min(step, destination.Rows - row);
+            var chunk = new Tensor(scratch, 0, rows, columns, columns, bf16 ? DType.BF16 : DType.F32);
+            if (bf16) _backend.Upload(chunk, new ReadOnlySpan<byte>(_files.Address(entry.Name) + row * columns * 2, checked((int)(rows * columns * 2))));
+            else ReadF32(chunk, entry, row * columns, rows * columns);
+            var part = new WeightMatrix { Format = bf16 ? WeightFormat.BF16 : WeightFormat.F32, Rows = rows, Columns = columns, Data = chunk };
+            _backend.Dequantize(destination.RowBlock(row, rows), part, 0, rows);
+        }
     }
 
     private WeightMatrix Quantise(ModuleSpec module, TensorEntry entry)
@@ -189,13 +209,20 @@ internal sealed unsafe class WeightLoader : IDisposable
     private void ReadF32(Tensor destination, TensorEntry entry, long begin, long count)
     {
         byte* source = _files.Address(entry.Name) + begin * entry.Type.Size();
-        float[] staged = new float[Math.Min(count, 1 << 16)];
-        for (long at = 0; at < count; at += staged.Length)
+        float[] staged = entry.Type == ElementType.F32 ? [] : new float[Math.Min(count, StagedElements)];
+        for (long at = 0; at < count; at += StagedElements)
         {
-            int n = (int)Math.Min(staged.Length, count - at);
-            Span<float> chunk = staged.AsSpan(0, n);
-            FloatConversion.ToF32(chunk, new ReadOnlySpan<byte>(source + at * entry.Type.Size(), n * entry.Type.Size()), entry.Type);
-            _backend.Upload<float>(destination with { ByteOffset = destination.ByteOffset + at * 4 }, chunk);
+            int n = (int)Math.Min(StagedElements, count - at);
+            var bytes = new ReadOnlySpan<byte>(source + at * entry.Type.Size(), n * entry.Type.Size());
+            Tensor part = destination with { ByteOffset = destination.ByteOffset + at * 4 };
+            if (entry.Type == ElementType.F32)
+            {
+                _backend.Upload(part, bytes);
+                continue;
+            }
+
+            FloatConversion.ToF32(staged.AsSpan(0, n), bytes, entry.Type);
+            _backend.Upload<float>(part, staged.AsSpan(0, n));
         }
     }
 

@@ -8,6 +8,9 @@ namespace FineTuneCore.Tensors;
 /// </summary>
 internal readonly record struct Tensor(DeviceBuffer? Buffer, long ByteOffset, long Rows, long Columns, long RowStride, DType DType)
 {
+    /// <summary>Columns behind each row, within the row stride, that a linear layer may overwrite; 0 = none.</summary>
+    internal int Border { get; init; }
+
     internal bool IsNone => Buffer is null;
 
     /// <summary>Rows [first, first + count).</summary>

@@ -43,6 +43,7 @@ internal static class CheckpointFiles
         TrainerState state = TrainerState.Read(Path.Combine(path, StateName));
         if (File.Exists(Path.Combine(path, AdapterFiles.WeightsName))) AdapterFiles.Read(path, weights);
         else ReadParameters(Path.Combine(path, "model.safetensors"), weights);
+        weights.ParametersChanged();
         if (!withMoments) return state;
         using TensorFiles files = TensorFiles.Open(Path.Combine(path, OptimizerName));
         foreach (Parameter p in weights.Parameters.Parameters)

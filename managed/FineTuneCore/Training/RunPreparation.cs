@@ -4,6 +4,7 @@ using FineTuneCore.Data;
 using FineTuneCore.Files;
 using FineTuneCore.Generation;
 using FineTuneCore.Models;
+using FineTuneCore.Native;
 using FineTuneCore.Planning;
 using FineTuneCore.Tokenization;
 
@@ -89,6 +90,17 @@ internal sealed class RunPreparation : IDisposable
 
     internal long MemoryAvailable { get; private set; }
 
+    private WeightOptions WeightOptions => new()
+    {
+        Format = Options.Method == FineTuneMethod.QLora ? BaseFormat.Nf4 : BaseFormat.AsStored,
+        Precision = Device.Precision,
+        TrainAll = Options.Method == FineTuneMethod.Full,
+        Lora = Lora,
+        Training = true,
+        LoraPlusRatio = (float)Options.LoraPlusRatio,
+        Seed = (ulong)Options.Seed,
+    };
+
     private BufferMode Mode => Options.ActivationCheckpointing ? BufferMode.TrainingCheckpointed : BufferMode.Training;
 
     private int MaxRows => Math.Max(Training.MaxRows, Validation?.MaxRows ?? 0);
@@ -97,15 +109,7 @@ internal sealed class RunPreparation : IDisposable
     internal void Load()
     {
         CheckMemory();
-        _weights = DecoderWeights.Load(Base, Config, Backend, new WeightOptions
-        {
-            Format = Options.Method == FineTuneMethod.QLora ? BaseFormat.Nf4 : BaseFormat.AsStored,
-            TrainAll = Options.Method == FineTuneMethod.Full,
-            Lora = Lora,
-            Training = true,
-            LoraPlusRatio = (float)Options.LoraPlusRatio,
-            Seed = (ulong)Options.Seed,
-        });
+        _weights = DecoderWeights.Load(Base, Config, Backend, WeightOptions);
         if (Options.Method == FineTuneMethod.QLora) _choices.Add(BaseText(_weights));
         if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);
         if (Options.InitAdapter is { } adapter) AdapterFiles.Read(AdapterFiles.Resolve(adapter), _weights);
@@ -218,9 +222,9 @@ internal sealed class RunPreparation : IDisposable
     /// <summary>Refuses what does not fit before it is allocated, with what would.</summary>
     private void CheckMemory()
     {
-        long weights = WeightBytes();
-        long trained = Options.Method == FineTuneMethod.Full ? 16 * Config.ParameterCount : MemoryPlan.TrainedBytes(Config, Lora!);
-        long activations = MemoryPlan.ActivationBytes(Config, Backend, MaxRows, Mode, Lora);
+        using TensorFiles files = TensorFiles.Open(Base.WeightFiles());
+        var plan = new ModelPlan(Config, Backend, WeightOptions, m => WeightLoader.StoredAs(files, m));
+        (_, long weights, long trained, long activations) = MemoryPlan.Of("this run", plan, Mode, MaxRows);
         Memory = [("weights", weights), ("trained state", trained), ("activations", activations)];
         MemoryAvailable = Backend.Info.MemoryAvailableBytes;
         long needed = weights + trained + activations;
@@ -233,39 +237,22 @@ internal sealed class RunPreparation : IDisposable
         }
 
         if (!Options.ActivationCheckpointing)
-            Try("--activation-checkpointing", weights + trained + MemoryPlan.ActivationBytes(Config, Backend, MaxRows, BufferMode.TrainingCheckpointed, Lora));
+            Try("--activation-checkpointing", weights + trained + plan.ActivationBytes(BufferMode.TrainingCheckpointed, MaxRows));
         int single = MaxRows / Math.Max(1, Options.MicroBatchSize);
         if (Options.MicroBatchSize > 1)
         {
-            Try($"--micro-batch-size 1 --accumulation-steps {Options.AccumulationSteps * Options.MicroBatchSize}", weights + trained + MemoryPlan.ActivationBytes(Config, Backend, single, Mode, Lora));
+            Try($"--micro-batch-size 1 --accumulation-steps {Options.AccumulationSteps * Options.MicroBatchSize}", weights + trained + plan.ActivationBytes(Mode, single));
             Try(
                 $"--micro-batch-size 1 --accumulation-steps {Options.AccumulationSteps * Options.MicroBatchSize} --activation-checkpointing",
-                weights + trained + MemoryPlan.ActivationBytes(Config, Backend, single, BufferMode.TrainingCheckpointed, Lora));
+                weights + trained + plan.ActivationBytes(BufferMode.TrainingCheckpointed, single));
         }
 
+        if (Device.Name.Kind == NativeLibraryKind.Cuda && Device.Precision == Precision.Fp32) remedies.Add("--precision bf16");
         if (Options.Method == FineTuneMethod.Full) remedies.Add("--method lora or qlora");
         if (Options.Method == FineTuneMethod.Lora) remedies.Add("--method qlora");
         remedies.Add("a smaller --sequence-length");
         throw FineTuneException.DoesNotFit(
-            $"this run needs {Megabytes(needed)} (weights {Megabytes(weights)}, trained state {Megabytes(trained)}, activations of {MaxRows} tokens {Megabytes(activations)}), but {Megabytes(MemoryAvailable)} are free. What would fit: {string.Join("; ", remedies)}.");
-    }
-
-    /// <summary>Bytes of frozen weights in memory: mapped as stored, or NF4 made from them.</summary>
-    private long WeightBytes()
-    {
-        if (Options.Method == FineTuneMethod.Full) return 0;
-        using TensorFiles files = TensorFiles.Open(Base.WeightFiles());
-        long bytes = 0;
-        foreach (string name in files.Names)
-        {
-            TensorEntry entry = files.Find(name)!;
-            bool linear = entry.Shape.Length == 2 && entry.Type != ElementType.U8 && name.EndsWith("_proj.weight", StringComparison.Ordinal);
-            bytes += Options.Method == FineTuneMethod.QLora && linear
-                ? entry.Count / 2 + entry.Count / 64 + entry.Count / 16384 * 4
-                : entry.Type == ElementType.F16 ? entry.Count * 4 : entry.ByteCount;
-        }
-
-        return bytes;
+            $"this run needs {Megabytes(needed)} (weights {Megabytes(weights)}, trained state {Megabytes(trained)}, activations of {MaxRows} tokens {Megabytes(activations)}), but {Megabytes(MemoryAvailable)} are free on {Device.Name}. What would fit: {string.Join("; ", remedies)}.");
     }
 
     /// <summary>What a QLoRA base takes, and what of it stays wide.</summary>

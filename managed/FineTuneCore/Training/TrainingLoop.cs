@@ -81,6 +81,8 @@ internal sealed class TrainingLoop : IDisposable
                 values, m, p.FlatSecondMoments(offset, count), gradients,
                 new AdamWArguments(groupRate, (float)_options.Beta1, (float)_options.Beta2, (float)_options.Epsilon, decay, scale, update));
         }
+
+        _weights.ParametersChanged();
     }
 
     public void Dispose() => _sum.Dispose();

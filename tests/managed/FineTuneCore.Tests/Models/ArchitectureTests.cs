@@ -67,7 +67,7 @@ public sealed class ArchitectureTests
         double[][] expected = new ReferenceDecoder(@case.Config, checkpoint.Values).Logits(ids);
         using TinyModel model = TinyModel.Load(checkpoint.Directory);
         using Decoder decoder = model.Decoder(BufferMode.Inference, ids.Length);
-        using var cache = new KeyValueCache(model.Backend, model.Weights.Config, ids.Length, ids.Length);
+        using var cache = new KeyValueCache(model.Weights, ids.Length, ids.Length);
         var logits = new float[model.Weights.Config.VocabSize];
         int prompt = ids.Length / 2 + 1;
         for (int at = 0; at < ids.Length;)

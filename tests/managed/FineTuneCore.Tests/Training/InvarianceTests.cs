@@ -50,6 +50,21 @@ public sealed class InvarianceTests
         recomputed.Trained().Should().Equal(kept.Trained());
     }
 
+    [Fact]
+    public void LayersOfDifferentRanksShareBuffersWhereBlocksAreRecomputed()
+    {
+        // The first layer has no adapter on o_proj and a small one on q_proj; its buffers serve the second layer too.
+        var lora = new LoraOptions
+        {
+            Rank = 2, RankPattern = new Dictionary<string, int> { [@"layers\.1\.self_attn\.q_proj"] = 12 }, TargetModules = [@".*(q_proj|up_proj)|.*1\.self_attn\.o_proj"],
+            TargetIsRegex = true,
+        };
+        using var kept = new SmallRun(Config("llama"), new WeightOptions { Lora = lora });
+        using var recomputed = new SmallRun(Config("llama"), new WeightOptions { Lora = lora }, mode: BufferMode.TrainingCheckpointed);
+        recomputed.Losses(6).Should().Equal(kept.Losses(6));
+        recomputed.Trained().Should().Equal(kept.Trained());
+    }
+
     [Theory]
     [InlineData(2)]
     [InlineData(5)]

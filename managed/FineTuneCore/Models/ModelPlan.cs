@@ -1,0 +1,94 @@
+using FineTuneCore.Backends;
+using FineTuneCore.Files;
+using FineTuneCore.Tensors;
+
+namespace FineTuneCore.Models;
+
+/// <summary>How one matrix is kept on the device. A border lets adapters ride in it: columns behind each row, rows below the last.</summary>
+internal readonly record struct WeightLayout(WeightFormat Format, long RowStride, int Border)
+{
+    /// <summary>Element type of a wide format.</summary>
+    internal DType DType => Format == WeightFormat.BF16 ? DType.BF16 : DType.F32;
+
+    /// <summary>Bytes in memory: double-quantised NF4, or wide with its border.</summary>
+    internal long BytesOf(ModuleSpec module)
+    {
+        if (Format != WeightFormat.Nf4) return (module.Rows + Border) * RowStride * DType.Size();
+        long count = module.Rows * module.Columns, blocks = (count + Nf4Tables.BlockSize - 1) / Nf4Tables.BlockSize;
+        return (count + 1) / 2 + blocks + (blocks + Nf4Tables.NestedBlockSize - 1) / Nf4Tables.NestedBlockSize * 4;
+    }
+}
+
+/// <summary>
+/// What a model with given options will look like on a device, before any of it exists: which modules are trained, the rank of each adapter,
+/// the format and layout of each weight. Loading, activations and the memory estimate all follow it.
+/// </summary>
+internal sealed class ModelPlan
+{
+    private readonly WeightOptions _options;
+    private readonly Func<ModuleSpec, ElementType?> _storedAs;
+    private readonly Dictionary<string, int> _ranks;
+
+    /// <summary>Plans a model whose checkpoint stores a module's weight as <paramref name="storedAs"/> says; null is NF4.</summary>
+    internal ModelPlan(ModelConfig config, IBackend backend, WeightOptions options, Func<ModuleSpec, ElementType?> storedAs)
+    {
+        (Config, Backend, _options, _storedAs) = (config, backend, options, storedAs);
+        Modules = WeightNames.Modules(config).ToDictionary(m => m.Name);
+        _ranks = options.Lora is not { } lora ? [] : Modules.Values.Where(lora.Targets).ToDictionary(m => m.Name, m => lora.RankOf(m.Name));
+    }
+
+    internal ModelConfig Config { get; }
+
+    internal IBackend Backend { get; }
+
+    internal IReadOnlyDictionary<string, ModuleSpec> Modules { get; }
+
+    internal Precision Precision => _options.Precision;
+
+    /// <summary>Element type of activations.</summary>
+    internal DType Activations => Precision.Activations();
+
+    /// <summary>Distinct attention windows; each needs key intervals of its own.</summary>
+    internal int Windows => Config.SlidingWindow.Distinct().Count();
+
+    /// <summary>The module whose weight turns the last hidden state into logits.</summary>
+    internal ModuleSpec Head => Modules[Config.TieWordEmbeddings ? WeightNames.Embedding : WeightNames.Head];
+
+    /// <summary>Rank of the adapter on a module, 0 without.</summary>
+    internal int RankOf(string module) => _ranks.GetValueOrDefault(module);
+
+    internal bool IsTrained(ModuleSpec module) => _options.TrainAll || _options.Lora?.Saves(module) == true;
+
+    /// <summary>Whether a bf16 working copy stands beside the fp32 master of a trained matrix.</summary>
+    internal bool HasWorkingCopy(ModuleSpec module) => Precision == Precision.Bf16 && module.Kind != WeightKind.Norm && IsTrained(module);
+
+    /// <summary>Layout of the matrix that the ops read.</summary>
+    internal WeightLayout LayoutOf(ModuleSpec module)
+    {
+        ElementType? stored = _storedAs(module);
+        bool trained = IsTrained(module);
+        if (!trained && (stored is null || (_options.Format == BaseFormat.Nf4 && module.Kind == WeightKind.Linear)))
+            return new WeightLayout(WeightFormat.Nf4, module.Columns, 0);
+        bool bf16 = Precision == Precision.Bf16 || (!trained && stored == ElementType.BF16);
+        WeightFormat format = bf16 ? WeightFormat.BF16 : WeightFormat.F32;
+        // Trained in fp32: the parameter store's own memory. Read where the file is mapped: the file's.
+        if (trained ? !bf16 : Backend.ReadsHostMemory) return new WeightLayout(format, module.Columns, 0);
+        LinearStrides strides = StridesOf(module);
+        return new WeightLayout(format, strides.Weight, strides.Border);
+    }
+
+    /// <summary>What the device wants for the linear layer of this module.</summary>
+    internal LinearStrides StridesOf(ModuleSpec module) => Backend.LinearStrides(Activations, module.Columns, module.Rows, RankOf(module.Name));
+
+    /// <summary>Bytes of what is not trained: matrices, norms and biases.</summary>
+    internal long FrozenBytes => Modules.Values.Where(m => !IsTrained(m)).Sum(m =>
+        m.Kind == WeightKind.Norm ? m.Columns * 4 : LayoutOf(m).BytesOf(m) + (m.Bias ? m.Rows * 4 : 0));
+
+    /// <summary>Bytes of what is trained: values, gradients and two moments in fp32, and working copies.</summary>
+    internal long TrainedBytes => Modules.Values.Sum(m =>
+        16 * (RankOf(m.Name) * (m.Rows + m.Columns) + (IsTrained(m) ? m.Rows * m.Columns + (m.Bias ? m.Rows : 0) : 0))
+        + (HasWorkingCopy(m) ? LayoutOf(m).BytesOf(m) : 0));
+
+    /// <summary>Bytes of the arena for passes of up to <paramref name="rows"/> tokens.</summary>
+    internal long ActivationBytes(BufferMode mode, int rows) => new BufferPlanner(this, mode, rows).Plan.Bytes;
+}
