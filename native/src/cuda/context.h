@@ -37,6 +37,8 @@ enum LateErrorKind : int32_t {
     kLateAttentionForwardKeyBegin, // key_begin[index] below limit: it goes back
     kLateAttentionBackwardKeyBegin,
     kLateNestedMap,                // nested_map[index] not above the value before it
+    kLateAdamwMeanMap,             // m_map[index], v_map[index] likewise
+    kLateAdamwSquareMap,
 };
 
 } // namespace ftc::cuda
