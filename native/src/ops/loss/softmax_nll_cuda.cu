@@ -270,9 +270,9 @@ template <class T>
 void launch_scatter(cudaStream_t stream, T* y, int64_t y_row_stride, const float* x, int64_t x_row_stride, int64_t cols,
                     const LossChunk& chunk) {
     const dim3 grid(static_cast<unsigned>(chunk.rows));
-    if (all_aligned({y, x}) && all_multiples({cols, y_row_stride, x_row_stride}, kVectorOf<T>))
-        FTC_LAUNCH((scatter_rows_kernel<T, kVectorOf<T>>), grid, copy_threads(cols, kVectorOf<T>), 0, stream, y,
-                   y_row_stride, x, x_row_stride, cols, chunk);
+    if (all_aligned({y, x}) && all_multiples({cols, y_row_stride, x_row_stride}, 4))
+        FTC_LAUNCH((scatter_rows_kernel<T, 4>), grid, copy_threads(cols, 4), 0, stream, y, y_row_stride, x,
+                   x_row_stride, cols, chunk);
     else
         FTC_LAUNCH((scatter_rows_kernel<T, 1>), grid, copy_threads(cols, 1), 0, stream, y, y_row_stride, x,
                    x_row_stride, cols, chunk);
