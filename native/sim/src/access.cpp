@@ -53,7 +53,7 @@ int look_at_module(dl_phdr_info* info, size_t, void* data) {
     return 1;
 }
 
-// What is none of the usual: a thread-local segment not seen before, the module's constants, or a mistake.
+// What is none of the usual: another thread's stack, the module's constants, host memory.
 void check_unusual(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc) {
     Worker& worker = *fiber.worker;
     const char* address = static_cast<const char*>(p);
@@ -69,16 +69,7 @@ void check_unusual(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, c
         set_current_fiber(&fiber);
         fault_at_pc(pc, "%s of a constant or a variable of the program", access_name(kind));
     }
-    ModuleSearch search{address};
-    set_current_fiber(nullptr);
-    dl_iterate_phdr(look_at_module, &search);
-    const bool is_static_shared = search.tls_begin != nullptr;
-    if (is_static_shared) worker.static_regions.push_back({search.tls_begin, search.tls_bytes, search.tls_bytes, map_cells(search.tls_bytes), false});
-    set_current_fiber(&fiber);
-    if (is_static_shared)
-        check_shared(fiber, worker.static_regions.back(), p, bytes, kind, pc);
-    else
-        check_global(fiber, p, bytes, kind, pc);
+    check_global(fiber, p, bytes, kind, pc);
 }
 
 } // namespace
@@ -100,7 +91,14 @@ SharedRegion* shared_region(Worker& worker, const void* p) {
     if (inside(worker.window_region)) return &worker.window_region;
     for (SharedRegion& region : worker.static_regions)
         if (inside(region)) return &region;
-    return nullptr;
+    if (in_arena(p)) return nullptr;
+    // A module's thread-local segment that this worker has not met yet.
+    const HostScope host;
+    ModuleSearch search{static_cast<const char*>(p)};
+    dl_iterate_phdr(look_at_module, &search);
+    if (search.tls_begin == nullptr) return nullptr;
+    worker.static_regions.push_back({search.tls_begin, search.tls_bytes, search.tls_bytes, map_cells(search.tls_bytes), false});
+    return &worker.static_regions.back();
 }
 
 void check_access(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc) {
@@ -148,9 +146,11 @@ void begin_block_memory(Worker& worker) {
     worker.seen.acquired.clear();
     worker.seen.index.clear();
     worker.seen.indexed = false;
+    begin_block_async(worker);
 }
 
 void on_thread_exit(Fiber& fiber) {
+    on_warp_exit_async(fiber);
     if (!fiber.copies.empty()) fault_at_pc(fiber.copies[0].pc, "a thread returns with %zu asynchronous copies it never waited for; the first began", fiber.copies.size());
 }
 
@@ -166,6 +166,7 @@ __attribute__((noinline)) void pause(Fiber& fiber) {
         return;
     }
     worker.until_pause = 1 + static_cast<uint32_t>(next_random(worker) >> 58);
+    if ((next_random(worker) >> 60) == 0) run_async_work(worker);
     maybe_yield(fiber);
 }
 

@@ -95,6 +95,7 @@ Fiber* choose(Worker& worker, uint32_t warp, uint32_t lane) {
 
 void run_next(Worker& worker, Fiber& from) {
     Fiber* next = choose(worker, from.warp, from.lane);
+    while (next == nullptr && run_async_work(worker)) next = choose(worker, from.warp, from.lane);
     if (next == nullptr) deadlock(worker);
     if (next == &from) return;
     tls_current_fiber = next;
@@ -110,7 +111,10 @@ void finish_thread(Fiber& fiber) {
     if (worker.runnable[fiber.warp] == 0) worker.runnable_warps &= ~(1u << fiber.warp);
     worker.finished[fiber.warp] |= 1u << fiber.lane;
     --worker.alive;
-    if (worker.alive == 0) leave_launch(worker);
+    if (worker.alive == 0) {
+        check_block_async_at_end(worker);
+        leave_launch(worker);
+    }
     complete_warp_calls(worker, fiber.warp);
     complete_barrier_if_all_arrived(worker);
     run_next(worker, fiber);

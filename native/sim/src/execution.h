@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ constexpr size_t kSharedDefault = 48 * 1024;
 
 struct Worker;
 struct WorkerCounters;
+struct AsyncState;
 
 // Which launches have happened before a piece of work (stream.h).
 struct StreamView;
@@ -46,6 +48,7 @@ struct WarpCall {
     const void* a = nullptr;
     const void* b = nullptr;
     const void* pc = nullptr;
+    const detail::WgmmaCall* wgmma = nullptr;
     Where where;
 };
 
@@ -133,13 +136,14 @@ struct Worker {
     std::vector<uint16_t> warp_views[kMaxWarps];
     uint32_t warp_view_generation[kMaxWarps] = {};
     SharedRegion window_region;
-    std::vector<SharedRegion> static_regions;
+    std::deque<SharedRegion> static_regions; // entries stay where they are
     const char* module_begin = nullptr; // of the kernel's module: its constants may be read
     const char* module_end = nullptr;
     std::vector<uint32_t> fenced_threads;
     SeenBlocks seen;
     WorkerCounters* counters = nullptr; // null: not counted
     uint32_t proxy_fences = 1;
+    AsyncState* async = nullptr; // mbarriers, bulk copies, wgmma (async.h)
 };
 
 // The device thread that the calling OS thread runs; null outside of kernels.
@@ -197,6 +201,10 @@ void check_access(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, co
 // The region of shared memory that holds p, if any.
 SharedRegion* shared_region(Worker& worker, const void* p);
 void check_shared(Fiber& fiber, SharedRegion& region, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
+// A write by the copy engine, checked when it was issued: takes the place of all that is known of the bytes.
+void record_engine_write(Worker& worker, const void* p, uint32_t bytes, uint16_t engine_clock, const void* pc);
+// Whether 16 bytes that an asynchronous instruction reads were made visible to it by a fence.
+bool visible_to_async(const Fiber& fiber, const void* p);
 void check_global(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
 // The target of a cp.async is pending from issue to completion.
 void mark_pending(Fiber& fiber, const void* p, uint32_t bytes, bool pending);
@@ -227,6 +235,13 @@ void begin_block_memory(Worker& worker);
 void on_thread_exit(Fiber& fiber);
 void on_block_barrier(Worker& worker);
 void on_warp_sync(Worker& worker, uint32_t warp, uint32_t lanes);
+void enter_warp_call(WarpCall& call);
+void begin_block_async(Worker& worker);
+void check_block_async_at_end(Worker& worker);
+// Lets one outstanding bulk copy happen; false when there is none.
+bool run_async_work(Worker& worker);
+void on_warp_exit_async(Fiber& fiber);
+void resolve_wgmma(Worker& worker, uint32_t warp, WarpCall** calls);
 void resolve_matrix(Worker& worker, uint32_t warp, WarpCall** calls);
 
 } // namespace simt

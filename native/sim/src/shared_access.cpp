@@ -124,4 +124,27 @@ void mark_pending(Fiber& fiber, const void* p, uint32_t bytes, bool pending) {
     cell.pending = static_cast<uint16_t>(pending ? cell.pending | mask : cell.pending & ~mask);
 }
 
+void record_engine_write(Worker& worker, const void* p, uint32_t bytes, uint16_t engine_clock, const void* pc) {
+    SharedRegion& region = *shared_region(worker, p);
+    const size_t offset = static_cast<size_t>(static_cast<const char*>(p) - region.begin);
+    const auto mask = static_cast<uint16_t>(((1u << bytes) - 1u) << (offset % kGranule));
+    SharedCell& cell = region.cells[offset / kGranule];
+    cell.block = worker.block_serial;
+    cell.generation = worker.generation;
+    cell.pending = static_cast<uint16_t>(cell.pending & ~mask);
+    cell.written = static_cast<uint16_t>(cell.written | mask);
+    cell.last_writer = kCopyEngine;
+    cell.any_write = 1;
+    cell.count = 1;
+    cell.accesses[0] = {mask, kCopyEngine, engine_clock, kWrite, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(pc))};
+}
+
+bool visible_to_async(const Fiber& fiber, const void* p) {
+    Worker& worker = *fiber.worker;
+    const SharedRegion& region = *shared_region(worker, p);
+    const SharedCell& cell = region.cells[static_cast<size_t>(static_cast<const char*>(p) - region.begin) / kGranule];
+    if (cell.last_writer == kCopyEngine || cell.written == 0) return true;
+    return worker.fibers[cell.last_writer].proxy_fence_time > cell.write_time || fiber.proxy_fence_time > cell.write_time;
+}
+
 } // namespace simt

@@ -23,6 +23,9 @@ const char* op_name(WarpOp op) {
     case WarpOp::mma_f16:
     case WarpOp::mma_s8:
     case WarpOp::mma_bf16_k8: return "mma";
+    case WarpOp::wgmma: return "wgmma";
+    case WarpOp::wgmma_commit: return "wgmma.commit_group";
+    case WarpOp::wgmma_wait: return "wgmma.wait_group";
     default: return "__reduce_sync";
     }
 }
@@ -105,6 +108,10 @@ void resolve(Worker& worker, uint32_t warp, WarpCall** calls, uint32_t lanes) {
         return;
     default: break;
     }
+    if (op >= WarpOp::wgmma) {
+        resolve_wgmma(worker, warp, calls);
+        return;
+    }
     if (is_matrix(op)) {
         resolve_matrix(worker, warp, calls);
         return;
@@ -136,7 +143,9 @@ void release(Worker& worker, uint32_t warp, uint32_t lanes) {
     }
 }
 
-void enter(WarpCall& call) {
+} // namespace
+
+void enter_warp_call(WarpCall& call) {
     Fiber& fiber = *current_fiber();
     Worker& worker = *fiber.worker;
     const uint32_t warp = fiber.warp, self = 1u << fiber.lane;
@@ -162,6 +171,8 @@ void enter(WarpCall& call) {
     }
     fiber.call = nullptr;
 }
+
+namespace {
 
 int reduce_barrier(Worker& worker) {
     int total = worker.barrier_kind == 1 ? 1 : 0;
@@ -227,21 +238,21 @@ namespace detail {
 
 uint64_t warp_shuffle(WarpOp op, uint32_t mask, uint64_t value, int operand, int width, Where where) {
     WarpCall call{.op = op, .mask = mask, .value = value, .operand = operand, .width = width, .where = where};
-    enter(call);
+    enter_warp_call(call);
     return call.result;
 }
 uint64_t warp_collect(WarpOp op, uint32_t mask, uint64_t value, Where where) {
     WarpCall call{.op = op, .mask = mask, .value = value, .where = where};
-    enter(call);
+    enter_warp_call(call);
     return call.result;
 }
 void warp_matrix(WarpOp op, const void* row, void* registers, int count, bool transposed, Where where) {
     WarpCall call{.op = op, .count = static_cast<uint8_t>(count), .transposed = transposed, .mask = ~0u, .row = row, .registers = registers, .pc = __builtin_return_address(0), .where = where};
-    enter(call);
+    enter_warp_call(call);
 }
 void warp_mma(WarpOp op, void* d, const void* a, const void* b, Where where) {
     WarpCall call{.op = op, .mask = ~0u, .registers = d, .a = a, .b = b, .where = where};
-    enter(call);
+    enter_warp_call(call);
 }
 void block_barrier(Where where) {
     barrier(-1, 0, where);

@@ -7,6 +7,7 @@
 
 #include "simt/cuda_runtime.h"
 #include "simt/half.h"
+#include "simt/hopper.h"
 #include "simt/launch.h"
 #include "simt/math.h"
 #include "simt/matrix.h"

@@ -15,7 +15,7 @@ using Where = std::source_location;
 enum class WarpOp : uint8_t {
     sync, shfl_index, shfl_up, shfl_down, shfl_xor, ballot, any, all,
     reduce_add, reduce_min, reduce_max, reduce_and, reduce_or, reduce_xor, reduce_min_signed, reduce_max_signed,
-    match_any, match_all, load_matrix, store_matrix, mma_bf16, mma_f16, mma_s8, mma_bf16_k8
+    match_any, match_all, load_matrix, store_matrix, mma_bf16, mma_f16, mma_s8, mma_bf16_k8, wgmma, wgmma_commit, wgmma_wait
 };
 
 // Each returns when every lane of the mask has come; the last one to arrive computes the results of all.
