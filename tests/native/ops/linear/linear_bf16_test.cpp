@@ -147,13 +147,14 @@ Outputs run(Device& device, const Case& c, const ReferenceLinear& l, const ftc_w
 }
 
 // LoRA and bias alone with every number positive: how large the terms are that are rounded to bf16 on the way.
-ReferenceLinear sizes_of(ReferenceLinear l) {
+ReferenceLinear sizes_of(ReferenceLinear l, bool packed) {
     const auto positive = [](Vector<float>& values) {
         for (float& value : values) value = std::abs(value);
     };
     positive(l.x);
     positive(l.dy);
-    std::fill(l.w.begin(), l.w.end(), 0.0f);
+    // Up to eight rows multiply packed weights as they are; the reference has them rounded once (of the four below).
+    for (float& w : l.w) w = packed && l.m <= 8 ? 0.25f * std::abs(w) : 0.0f;
     positive(l.bias);
     for (ReferenceSegment& s : l.segments) {
         positive(s.a);
@@ -193,7 +194,7 @@ TEST_P(LinearBf16, MatchesTheReference) {
     }
     const Vector<double> y = reference_forward<double>(l);
     const auto g = reference_backward<double>(l);
-    const ReferenceLinear sizes = sizes_of(l);
+    const ReferenceLinear sizes = sizes_of(l, c.packed);
     const Vector<double> y_sizes = reference_forward<double>(sizes);
     const auto g_sizes = reference_backward<double>(sizes);
     const double fp32 = 1e-6 * static_cast<double>(c.k + c.n + c.m);
@@ -218,7 +219,14 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{33, 48, 530, 24, 0.1f, false, true, false}, Case{70, 40, 96, 64, 0, false, true, false},
                       Case{20, 32, 48, 70, 0.3f, false, false, false}, Case{257, 16, 24, 16, 0, false, true, false},
                       Case{5, 128, 64, 8, 0, true, true, true}, Case{48, 64, 172, 16, 0.25f, false, false, true},
-                      Case{31, 40, 56, 4, 0, true, true, false, 3}, Case{31, 40, 56, 4, 0.2f, false, true, true, 2}));
+                      Case{31, 40, 56, 4, 0, true, true, false, 3}, Case{31, 40, 56, 4, 0.2f, false, true, true, 2},
+                      // NF4 multiplied packed: one row to more than a tile of them, either direction split or not
+                      Case{1, 96, 128, 0, 0, false, false, true}, Case{1, 70, 1088, 8, 0, true, false, true},
+                      Case{2, 33, 64, 5, 0.3f, false, false, true}, Case{4, 40, 192, 16, 0, false, true, true},
+                      Case{7, 64, 1024, 40, 0, true, false, true}, Case{9, 130, 64, 8, 0, false, false, true},
+                      Case{16, 64, 576, 0, 0, true, false, true}, Case{31, 600, 128, 16, 0.5f, false, true, true},
+                      Case{33, 72, 320, 4, 0, true, true, true, 2}, Case{100, 136, 192, 8, 0, false, false, true},
+                      Case{140, 64, 128, 16, 0.1f, false, true, true}));
 
 } // namespace
 } // namespace ftc::testing
