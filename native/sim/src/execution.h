@@ -2,8 +2,8 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -73,17 +73,17 @@ struct Fiber {
     WarpCall* call = nullptr;
     Where waits_at;
     int barrier_value = 0;
-    std::vector<PendingCopy> copies;       // in order of issue
+    std::vector<PendingCopy> copies;        // in order of issue
     std::vector<uint32_t> committed_groups; // copies in each committed group, oldest first
-    uint32_t uncommitted = 0;              // copies not yet in a group
+    uint32_t uncommitted = 0;               // copies not yet in a group
 
-    uint16_t clock = 1;              // see shadow.h
-    uint16_t* view = nullptr;        // null: of nobody; the warp's row or own_view
+    uint16_t clock = 1;       // see shadow.h
+    uint16_t* view = nullptr; // null: of nobody; the warp's row or own_view
     std::vector<uint16_t> own_view;
-    uint32_t fence_generation = 0;   // last __threadfence; 0 = none in this block
+    uint32_t fence_generation = 0; // last __threadfence; 0 = none in this block
     uint32_t fence_clock = 0;
-    uint32_t proxy_fence_time = 0;   // last fence.proxy.async
-    uint32_t count_epoch = 0;        // warp-wide operations and barriers passed, see counters.cpp
+    uint32_t proxy_fence_time = 0; // last fence.proxy.async
+    uint32_t count_epoch = 0;      // warp-wide operations and barriers passed, see counters.cpp
 };
 
 // The first fault of a launch. Places stand in the text as "{pc:0x...}" until the host resolves them.
@@ -97,7 +97,7 @@ struct Launch {
     uint64_t permutation_factor = 1, permutation_offset = 0;
     std::atomic<uint64_t> next_block{0};
     std::atomic<bool> aborted{false};
-    std::string fault; // written once, by whoever set aborted
+    std::string fault;                // written once, by whoever set aborted
     const StreamView* view = nullptr; // which earlier launches are ordered before this one; null: all
     std::atomic<bool> fences_used{false};
     BlockOrder block_order;
@@ -121,7 +121,7 @@ struct Worker {
     uint32_t threads = 0, warps = 0, alive = 0;
     uint32_t runnable[kMaxWarps] = {}; // lanes
     uint32_t runnable_warps = 0;
-    uint32_t in_call[kMaxWarps] = {}; // lanes waiting with a WarpCall
+    uint32_t in_call[kMaxWarps] = {};  // lanes waiting with a WarpCall
     uint32_t finished[kMaxWarps] = {}; // lanes that have returned, or never existed
     uint32_t at_barrier = 0;
     Where barrier_where;
@@ -137,7 +137,7 @@ struct Worker {
     uint32_t warp_view_generation[kMaxWarps] = {};
     SharedRegion window_region;
     std::deque<SharedRegion> static_regions; // entries stay where they are
-    const char* module_begin = nullptr; // of the kernel's module: its constants may be read
+    const char* module_begin = nullptr;      // of the kernel's module: its constants may be read
     const char* module_end = nullptr;
     std::vector<uint32_t> fenced_threads;
     SeenBlocks seen;
@@ -167,7 +167,8 @@ uint64_t next_random(Worker& worker);
 void run_blocks(Worker& worker, Launch& launch);
 Worker* make_worker(int number);
 
-// Completes the warp-wide operations of `warp` that no longer wait for anybody. Returns true when `self`'s was among them.
+// Completes the warp-wide operations of `warp` that no longer wait for anybody. Returns true when `self`'s was among
+// them.
 bool complete_warp_calls(Worker& worker, uint32_t warp);
 void complete_barrier_if_all_arrived(Worker& worker);
 
@@ -182,8 +183,8 @@ struct ThreadName {
 };
 ThreadName thread_name(const Worker& worker, uint32_t thread);
 
-// While one lives, the OS thread counts as running host code: what it does (with whichever instrumented copy of a library
-// function the linker took) is not checked.
+// While one lives, the OS thread counts as running host code: what it does (with whichever instrumented copy of a
+// library function the linker took) is not checked.
 class HostScope {
 public:
     HostScope() : fiber_(current_fiber()) { set_current_fiber(nullptr); }

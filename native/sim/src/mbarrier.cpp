@@ -45,7 +45,8 @@ void begin_block_async(Worker& worker) {
 
 void check_block_async_at_end(Worker& worker) {
     if (worker.async == nullptr || worker.async->copies.empty()) return;
-    fault_at(worker.async->copies.front().where, "the block ends with %zu bulk copies in flight", worker.async->copies.size());
+    fault_at(worker.async->copies.front().where, "the block ends with %zu bulk copies in flight",
+             worker.async->copies.size());
 }
 
 namespace {
@@ -76,7 +77,8 @@ void end_phase_if_complete(Worker& worker, Mbarrier& b) {
 
 // Using an mbarrier is like an atomic operation on it: it must not race with its initialisation.
 void touch_barrier(Fiber& fiber, uint64_t* barrier, uint32_t kind, const void* pc, Where where) {
-    if ((reinterpret_cast<uintptr_t>(barrier) & 7) != 0 || shared_region(*fiber.worker, barrier) == nullptr) fault_at(where, "an mbarrier at %p, expected 8 aligned bytes of shared memory", static_cast<void*>(barrier));
+    if ((reinterpret_cast<uintptr_t>(barrier) & 7) != 0 || shared_region(*fiber.worker, barrier) == nullptr)
+        fault_at(where, "an mbarrier at %p, expected 8 aligned bytes of shared memory", static_cast<void*>(barrier));
     check_access(fiber, barrier, 8, kind, pc);
 }
 
@@ -162,7 +164,8 @@ void fence_proxy_async() {
 void named_barrier(int id, int threads, bool wait, Where where) {
     Fiber& fiber = *current_fiber();
     Worker& worker = *fiber.worker;
-    if (id < 0 || id > 15 || threads <= 0 || threads % 32 != 0) fault_at(where, "named barrier %d of %d threads, expected 0 to 15 and a multiple of 32", id, threads);
+    if (id < 0 || id > 15 || threads <= 0 || threads % 32 != 0)
+        fault_at(where, "named barrier %d of %d threads, expected 0 to 15 and a multiple of 32", id, threads);
     bool complete = false;
     {
         const HostScope host;

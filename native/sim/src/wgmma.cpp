@@ -1,6 +1,6 @@
-// wgmma m64nNk16 in bf16. Each warp of the group computes its 16 rows. From issue to wait the accumulators hold NaNs and
-// the operands in shared memory are not read: they must stay as they are until then, and reading them late shows when
-// they do not.
+// wgmma m64nNk16 in bf16. Each warp of the group computes its 16 rows. From issue to wait the accumulators hold NaNs
+// and the operands in shared memory are not read: they must stay as they are until then, and reading them late shows
+// when they do not.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -11,7 +11,8 @@ namespace simt {
 
 uint64_t wgmma_descriptor(const void* shared, uint32_t leading_bytes, uint32_t stride_bytes, uint32_t swizzle) {
     const uint64_t address = detail::shared_offset(shared);
-    return (address & 0x3ffff) >> 4 | static_cast<uint64_t>((leading_bytes & 0x3ffff) >> 4) << 16 | static_cast<uint64_t>((stride_bytes & 0x3ffff) >> 4) << 32 | static_cast<uint64_t>(swizzle) << 62;
+    return (address & 0x3ffff) >> 4 | static_cast<uint64_t>((leading_bytes & 0x3ffff) >> 4) << 16 |
+           static_cast<uint64_t>((stride_bytes & 0x3ffff) >> 4) << 32 | static_cast<uint64_t>(swizzle) << 62;
 }
 
 namespace {
@@ -21,10 +22,13 @@ struct Operand {
     bool transposed;                          // rows (of M or N) run fastest in memory
 
     Operand(uint64_t descriptor, bool is_transposed)
-        : start(static_cast<uint32_t>(descriptor & 0x3fff) << 4), leading(static_cast<uint32_t>(descriptor >> 16 & 0x3fff) << 4),
-          stride(static_cast<uint32_t>(descriptor >> 32 & 0x3fff) << 4), swizzle(16u << (4 - (descriptor >> 62)) % 4), transposed(is_transposed) {}
+        : start(static_cast<uint32_t>(descriptor & 0x3fff) << 4),
+          leading(static_cast<uint32_t>(descriptor >> 16 & 0x3fff) << 4),
+          stride(static_cast<uint32_t>(descriptor >> 32 & 0x3fff) << 4), swizzle(16u << (4 - (descriptor >> 62)) % 4),
+          transposed(is_transposed) {}
 
-    // Offset in shared memory of the 16 bytes with 8 elements from (row, k) on: along k, or along the rows if transposed.
+    // Offset in shared memory of the 16 bytes with 8 elements from (row, k) on: along k, or along the rows if
+    // transposed.
     uint32_t piece(uint32_t row, uint32_t k) const {
         uint32_t address = start;
         if (!transposed) {
@@ -35,21 +39,25 @@ struct Operand {
             if (swizzle == 16)
                 address += unit * stride + k % 8 * 16 + k / 8 * leading;
             else
-                address += unit % (swizzle / 16) * 16 + unit / (swizzle / 16) * leading + k % 8 * swizzle + k / 8 * stride;
+                address +=
+                    unit % (swizzle / 16) * 16 + unit / (swizzle / 16) * leading + k % 8 * swizzle + k / 8 * stride;
         }
         return address ^ (address >> 7 & (swizzle / 16 - 1)) << 4;
     }
 };
 
 // values[row][16] for rows first .. first + count of the operand.
-void read_operand(Fiber& reader, const PendingWgmma& op, const Operand& operand, uint32_t first, uint32_t count, float (*values)[16]) {
+void read_operand(Fiber& reader, const PendingWgmma& op, const Operand& operand, uint32_t first, uint32_t count,
+                  float (*values)[16]) {
     Worker& worker = *reader.worker;
-    const auto fetch = [&](uint32_t row, uint32_t k, uint16_t (&piece)[8]) {
+    const auto fetch = [&](uint32_t row, uint32_t k, uint16_t(&piece)[8]) {
         const char* p = worker.window + operand.piece(row, k);
         check_access(reader, p, 16, kRead, op.pc);
         if (!visible_to_async(reader, p)) {
             set_current_fiber(&reader);
-            fault_at(op.where, "wgmma reads shared memory+%u, written by ordinary stores with no fence.proxy.async after", operand.piece(row, k));
+            fault_at(op.where,
+                     "wgmma reads shared memory+%u, written by ordinary stores with no fence.proxy.async after",
+                     operand.piece(row, k));
         }
         std::memcpy(piece, p, 16);
     };
@@ -106,7 +114,8 @@ void issue(Worker& worker, uint32_t warp, WarpCall** calls) {
     op.before.resize(32 * count);
     for (uint32_t lane = 0; lane < 32; ++lane) {
         const detail::WgmmaCall& call = *calls[lane]->wgmma;
-        if (call.n != op.call.n || call.b_descriptor != op.call.b_descriptor || call.a_descriptor != op.call.a_descriptor || call.accumulate != op.call.accumulate) {
+        if (call.n != op.call.n || call.b_descriptor != op.call.b_descriptor ||
+            call.a_descriptor != op.call.a_descriptor || call.accumulate != op.call.accumulate) {
             set_current_fiber(&worker.fibers[warp * 32 + lane]);
             fault_at(calls[lane]->where, "the lanes of one wgmma disagree about its operands");
         }
@@ -139,7 +148,8 @@ void wait(Worker& worker, uint32_t warp, int pending) {
         for (uint32_t j = i + 1; j < queue.size(); ++j) {
             if (queue[j].d[0] != queue[i].d[0]) continue;
             const uint32_t values = static_cast<uint32_t>(queue[i].call.n) / 2;
-            for (uint32_t lane = 0; lane < 32; ++lane) std::memcpy(&queue[j].before[lane * values], queue[i].d[lane], values * sizeof(float));
+            for (uint32_t lane = 0; lane < 32; ++lane)
+                std::memcpy(&queue[j].before[lane * values], queue[i].d[lane], values * sizeof(float));
             for (uint32_t lane = 0; lane < 32; ++lane)
                 for (uint32_t v = 0; v < values; ++v) queue[j].d[lane][v] = std::numeric_limits<float>::quiet_NaN();
             break;
@@ -185,8 +195,10 @@ namespace detail {
 
 void wgmma(const WgmmaCall& given, Where where) {
     const WgmmaCall call_copy = given;
-    if (call_copy.n < 8 || call_copy.n > 256 || call_copy.n % 8 != 0) fault_at(where, "wgmma with n = %d, expected a multiple of 8 up to 256", call_copy.n);
-    WarpCall call{.op = WarpOp::wgmma, .mask = ~0u, .pc = __builtin_return_address(0), .wgmma = &call_copy, .where = where};
+    if (call_copy.n < 8 || call_copy.n > 256 || call_copy.n % 8 != 0)
+        fault_at(where, "wgmma with n = %d, expected a multiple of 8 up to 256", call_copy.n);
+    WarpCall call{
+        .op = WarpOp::wgmma, .mask = ~0u, .pc = __builtin_return_address(0), .wgmma = &call_copy, .where = where};
     enter_warp_call(call);
 }
 void wgmma_commit(Where where) {

@@ -8,11 +8,15 @@ using simt::testing::Buffer;
 using simt::testing::everywhere;
 using simt::testing::expect_fault;
 
-CUtensorMap map_2d(const void* base, uint64_t columns, uint64_t rows, uint32_t box_columns, uint32_t box_rows, CUtensorMapSwizzle swizzle) {
+CUtensorMap map_2d(const void* base, uint64_t columns, uint64_t rows, uint32_t box_columns, uint32_t box_rows,
+                   CUtensorMapSwizzle swizzle) {
     CUtensorMap map{};
     const uint64_t size[2] = {columns, rows}, row_bytes[1] = {columns * 2};
     const uint32_t box[2] = {box_columns, box_rows}, strides[2] = {1, 1};
-    EXPECT_EQ(cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(base), size, row_bytes, box, strides, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE), 0);
+    EXPECT_EQ(cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(base), size,
+                                     row_bytes, box, strides, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
+                                     CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+              0);
     return map;
 }
 
@@ -39,19 +43,28 @@ TEST(Hopper, BoxesAreSwizzledAndFilledWithZeros) {
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint16_t>(i + 1);
     everywhere([&] {
         Buffer<uint16_t> x(values);
-        const struct { CUtensorMapSwizzle swizzle; uint32_t columns, mask; } cases[] = {{CU_TENSOR_MAP_SWIZZLE_NONE, 24, 0}, {CU_TENSOR_MAP_SWIZZLE_32B, 16, 1}, {CU_TENSOR_MAP_SWIZZLE_64B, 32, 3}, {CU_TENSOR_MAP_SWIZZLE_128B, 64, 7}};
+        const struct {
+            CUtensorMapSwizzle swizzle;
+            uint32_t columns, mask;
+        } cases[] = {{CU_TENSOR_MAP_SWIZZLE_NONE, 24, 0},
+                     {CU_TENSOR_MAP_SWIZZLE_32B, 16, 1},
+                     {CU_TENSOR_MAP_SWIZZLE_64B, 32, 3},
+                     {CU_TENSOR_MAP_SWIZZLE_128B, 64, 7}};
         for (const auto& c : cases) {
             const uint32_t box_rows = 16, elements = c.columns * box_rows;
             Buffer<uint16_t> y(elements);
             const int x0 = 8, y0 = 10; // the box reaches past both ends
-            simt::launch("box_kernel", box_kernel, 1, 32, elements * 2, nullptr, y, map_2d(x, columns, rows, c.columns, box_rows, c.swizzle), x0, y0, static_cast<int>(elements));
+            simt::launch("box_kernel", box_kernel, 1, 32, elements * 2, nullptr, y,
+                         map_2d(x, columns, rows, c.columns, box_rows, c.swizzle), x0, y0, static_cast<int>(elements));
             const std::vector<uint16_t> result = y.get();
             for (uint32_t r = 0; r < box_rows; ++r)
                 for (uint32_t e = 0; e < c.columns; ++e) {
                     uint32_t at = (r * c.columns + e) * 2;
                     at ^= (at >> 7 & c.mask) << 4;
                     const int column = x0 + static_cast<int>(e), row = y0 + static_cast<int>(r);
-                    const uint16_t expected = column < columns && row < rows ? values[static_cast<size_t>(row * columns + column)] : uint16_t{0};
+                    const uint16_t expected = column < columns && row < rows
+                                                  ? values[static_cast<size_t>(row * columns + column)]
+                                                  : uint16_t{0};
                     ASSERT_EQ(result[at / 2], expected) << c.columns << ": " << r << ", " << e;
                 }
         }
@@ -78,7 +91,8 @@ template <Way kWay>
 __global__ void wgmma_kernel(float* d, const bf16* a, const bf16* b) {
     SIMT_DYNAMIC_SHARED(shared);
     constexpr bool kSwizzled = kWay != Way::no_swizzle;
-    constexpr bool kTransposedA = kWay == Way::transposed_both, kTransposedB = kTransposedA || kWay == Way::transposed_b;
+    constexpr bool kTransposedA = kWay == Way::transposed_both,
+                   kTransposedB = kTransposedA || kWay == Way::transposed_b;
     unsigned char* tile_a = shared;
     unsigned char* tile_b = shared + 8192;
     const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
@@ -108,7 +122,8 @@ __global__ void wgmma_kernel(float* d, const bf16* a, const bf16* b) {
     }
     simt::wgmma_commit();
     simt::wgmma_wait<0>();
-    for (int i = 0; i < kN / 2; ++i) d[(warp * 16 + lane / 4 + i / 2 % 2 * 8) * kN + i / 4 * 8 + lane % 4 * 2 + i % 2] = sums[i];
+    for (int i = 0; i < kN / 2; ++i)
+        d[(warp * 16 + lane / 4 + i / 2 % 2 * 8) * kN + i / 4 * 8 + lane % 4 * 2 + i % 2] = sums[i];
 }
 
 template <Way kWay>
@@ -126,24 +141,46 @@ void check_wgmma() {
         for (size_t i = 0; i < 64; ++i)
             for (size_t j = 0; j < kN; ++j) {
                 float expected = 0.0f;
-                for (size_t k = 0; k < 16; ++k) expected += static_cast<float>(av[i * 16 + k]) * static_cast<float>(bv[j * 16 + k]);
+                for (size_t k = 0; k < 16; ++k)
+                    expected += static_cast<float>(av[i * 16 + k]) * static_cast<float>(bv[j * 16 + k]);
                 ASSERT_EQ(result[i * kN + j], 2.0f * expected) << i << ", " << j;
             }
     });
 }
-TEST(Hopper, WgmmaFromSharedMemory) { check_wgmma<Way::plain_a_and_b>(); }
-TEST(Hopper, WgmmaFromRegisters) { check_wgmma<Way::from_registers>(); }
-TEST(Hopper, WgmmaTransposedB) { check_wgmma<Way::transposed_b>(); }
-TEST(Hopper, WgmmaTransposedBoth) { check_wgmma<Way::transposed_both>(); }
-TEST(Hopper, WgmmaWithoutSwizzle) { check_wgmma<Way::no_swizzle>(); }
+TEST(Hopper, WgmmaFromSharedMemory) {
+    check_wgmma<Way::plain_a_and_b>();
+}
+TEST(Hopper, WgmmaFromRegisters) {
+    check_wgmma<Way::from_registers>();
+}
+TEST(Hopper, WgmmaTransposedB) {
+    check_wgmma<Way::transposed_b>();
+}
+TEST(Hopper, WgmmaTransposedBoth) {
+    check_wgmma<Way::transposed_both>();
+}
+TEST(Hopper, WgmmaWithoutSwizzle) {
+    check_wgmma<Way::no_swizzle>();
+}
 
 // ---- A matrix product with a producer warp, and what happens when one line of it is missing
 
-enum class Flaw { none, no_full_wait, no_empty_wait, no_wgmma_wait, early_release, wrong_bytes, barrier_not_initialised, initialised_late, never_arrives };
+enum class Flaw {
+    none,
+    no_full_wait,
+    no_empty_wait,
+    no_wgmma_wait,
+    early_release,
+    wrong_bytes,
+    barrier_not_initialised,
+    initialised_late,
+    never_arrives
+};
 
 // c[64, 64] = a[64, k] b[64, k]^T; two stages of 64 x 64 tiles; warp 4 copies, warps 0 to 3 multiply.
 template <Flaw kFlaw>
-__global__ void __launch_bounds__(160) pipeline_kernel(float* c, const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b, int steps) {
+__global__ void __launch_bounds__(160) pipeline_kernel(float* c, const __grid_constant__ CUtensorMap map_a,
+                                                       const __grid_constant__ CUtensorMap map_b, int steps) {
     SIMT_DYNAMIC_SHARED(shared);
     __shared__ uint64_t full[2], empty[2];
     constexpr int kTileBytes = 64 * 64 * 2;
@@ -159,7 +196,8 @@ __global__ void __launch_bounds__(160) pipeline_kernel(float* c, const __grid_co
         if (lane != 0) return;
         for (int step = 0; step < steps; ++step) {
             const int stage = step % 2;
-            if (kFlaw != Flaw::no_empty_wait && step >= 2) simt::mbarrier_wait(&empty[stage], static_cast<uint32_t>(step / 2 - 1) & 1);
+            if (kFlaw != Flaw::no_empty_wait && step >= 2)
+                simt::mbarrier_wait(&empty[stage], static_cast<uint32_t>(step / 2 - 1) & 1);
             simt::mbarrier_arrive_expect(&full[stage], (kFlaw == Flaw::wrong_bytes ? 3 : 2) * kTileBytes);
             simt::tma_load_2d(shared + stage * 2 * kTileBytes, &map_a, step * 64, 0, &full[stage]);
             simt::tma_load_2d(shared + (stage * 2 + 1) * kTileBytes, &map_b, step * 64, 0, &full[stage]);
@@ -179,9 +217,11 @@ __global__ void __launch_bounds__(160) pipeline_kernel(float* c, const __grid_co
         }
         simt::wgmma_commit();
         if (kFlaw != Flaw::no_wgmma_wait) simt::wgmma_wait<0>();
-        if (kFlaw != Flaw::early_release && kFlaw != Flaw::never_arrives && lane == 0) simt::mbarrier_arrive(&empty[stage]);
+        if (kFlaw != Flaw::early_release && kFlaw != Flaw::never_arrives && lane == 0)
+            simt::mbarrier_arrive(&empty[stage]);
     }
-    for (int i = 0; i < 32; ++i) c[(warp * 16 + lane / 4 + i / 2 % 2 * 8) * 64 + i / 4 * 8 + lane % 4 * 2 + i % 2] = sums[i];
+    for (int i = 0; i < 32; ++i)
+        c[(warp * 16 + lane / 4 + i / 2 % 2 * 8) * 64 + i / 4 * 8 + lane % 4 * 2 + i % 2] = sums[i];
 }
 
 template <Flaw kFlaw>
@@ -195,14 +235,17 @@ void run_pipeline() {
     Buffer<bf16> a(av), b(bv);
     Buffer<float> c(64 * 64);
     const size_t shared = 4 * 64 * 64 * 2;
-    simt::launch("pipeline_kernel", pipeline_kernel<kFlaw>, 1, 160, shared, nullptr, c, map_2d(a, k, 64, 64, 64, CU_TENSOR_MAP_SWIZZLE_128B), map_2d(b, k, 64, 64, 64, CU_TENSOR_MAP_SWIZZLE_128B), steps);
+    simt::launch("pipeline_kernel", pipeline_kernel<kFlaw>, 1, 160, shared, nullptr, c,
+                 map_2d(a, k, 64, 64, 64, CU_TENSOR_MAP_SWIZZLE_128B),
+                 map_2d(b, k, 64, 64, 64, CU_TENSOR_MAP_SWIZZLE_128B), steps);
     cudaDeviceSynchronize();
     if (kFlaw != Flaw::none || !simt::fault().empty()) return;
     const std::vector<float> result = c.get();
     for (size_t i = 0; i < 64; ++i)
         for (size_t j = 0; j < 64; ++j) {
             float expected = 0.0f;
-            for (size_t l = 0; l < static_cast<size_t>(k); ++l) expected += static_cast<float>(av[i * k + l]) * static_cast<float>(bv[j * k + l]);
+            for (size_t l = 0; l < static_cast<size_t>(k); ++l)
+                expected += static_cast<float>(av[i * k + l]) * static_cast<float>(bv[j * k + l]);
             ASSERT_EQ(result[i * 64 + j], expected) << i << ", " << j;
         }
 }
@@ -214,7 +257,8 @@ TEST(Hopper, FaultNoFullWait) {
     expect_fault({"shared memory"}, [] { run_pipeline<Flaw::no_full_wait>(); });
 }
 TEST(Hopper, FaultNoEmptyWait) {
-    expect_fault({"hopper_test.cu"}, [] { run_pipeline<Flaw::no_empty_wait>(); }); // the stage's full barrier is early too
+    expect_fault({"hopper_test.cu"},
+                 [] { run_pipeline<Flaw::no_empty_wait>(); }); // the stage's full barrier is early too
 }
 TEST(Hopper, FaultNoWgmmaWait) {
     expect_fault({"hopper_test.cu"}, [] { run_pipeline<Flaw::no_wgmma_wait>(); });
@@ -242,7 +286,8 @@ __global__ void proxy_kernel(float* d) {
     if (kFence) simt::fence_proxy_async();
     __syncthreads();
     float sums[4] = {};
-    simt::wgmma_bf16<8>(sums, simt::wgmma_descriptor(shared, 16, 1024, 1), simt::wgmma_descriptor(shared + 8192, 16, 1024, 1), false, false, false);
+    simt::wgmma_bf16<8>(sums, simt::wgmma_descriptor(shared, 16, 1024, 1),
+                        simt::wgmma_descriptor(shared + 8192, 16, 1024, 1), false, false, false);
     simt::wgmma_commit();
     simt::wgmma_wait<0>();
     d[threadIdx.x] = sums[0];

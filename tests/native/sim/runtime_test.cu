@@ -68,7 +68,8 @@ void double_buffer() {
     for (int turn = 0; turn < 6; ++turn) {
         const int half = turn % 2;
         if (kWaitBeforeRefill && turn >= 2) cudaStreamWaitEvent(s.second, used[half]);
-        simt::launch("fill", scale_kernel, 1, 64, 0, s.second, scratch + half * 64, x + turn * 64, static_cast<float>(turn), 64);
+        simt::launch("fill", scale_kernel, 1, 64, 0, s.second, scratch + half * 64, x + turn * 64,
+                     static_cast<float>(turn), 64);
         cudaEventRecord(filled[half], s.second);
         cudaStreamWaitEvent(s.first, filled[half]);
         simt::launch("use", scale_kernel, 1, 64, 0, s.first, y + turn * 64, scratch + half * 64, 2.0f, 64);
@@ -76,7 +77,8 @@ void double_buffer() {
     }
     cudaStreamSynchronize(s.first);
     cudaStreamSynchronize(s.second);
-    for (int turn = 0; turn < 6 && kWaitBeforeRefill; ++turn) EXPECT_EQ(y.get()[static_cast<size_t>(turn * 64 + 5)], 2.0f * static_cast<float>(turn));
+    for (int turn = 0; turn < 6 && kWaitBeforeRefill; ++turn)
+        EXPECT_EQ(y.get()[static_cast<size_t>(turn * 64 + 5)], 2.0f * static_cast<float>(turn));
     for (int i = 0; i < 2; ++i) {
         cudaEventDestroy(used[i]);
         cudaEventDestroy(filled[i]);
@@ -241,7 +243,8 @@ std::vector<float> product(bool transpose_a, bool transpose_b, uint64_t m, uint6
     for (uint64_t i = 0; i < m; ++i)
         for (uint64_t j = 0; j < n; ++j) {
             float expected = 0.0f;
-            for (uint64_t l = 0; l < k; ++l) expected += av[ta ? i * k + l : l * m + i] * bv[tb ? l * n + j : j * k + l];
+            for (uint64_t l = 0; l < k; ++l)
+                expected += av[ta ? i * k + l : l * m + i] * bv[tb ? l * n + j : j * k + l];
             EXPECT_EQ(result[j * m + i], 2.0f * expected + 0.5f) << i << ", " << j;
         }
     return result;

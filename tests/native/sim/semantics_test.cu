@@ -177,7 +177,8 @@ TEST(Semantics, LoadAndStoreMatrix) {
         Buffer<uint16_t> y(256);
         for (const bool load : {false, true})
             for (const bool store : {false, true}) {
-                simt::launch("matrix_round_trip_kernel", matrix_round_trip_kernel, 1, 32, 1024, nullptr, y, load, store);
+                simt::launch("matrix_round_trip_kernel", matrix_round_trip_kernel, 1, 32, 1024, nullptr, y, load,
+                             store);
                 const std::vector<uint16_t> values = y.get();
                 for (unsigned i = 0; i < 256; ++i) {
                     const unsigned row = i / 8 % 8, column = i % 8, turned = i / 64 * 64 + column * 8 + row;
@@ -214,7 +215,8 @@ __global__ void mma_kernel(float* d, const bf16* a, const bf16* b) {
     for (unsigned i = 0; i < 4; ++i) sums[i] = static_cast<float>(i);
     if constexpr (kK == 16) {
         uint32_t fa[4], fb[2];
-        for (unsigned i = 0; i < 4; ++i) fa[i] = pair(a[(g + i % 2 * 8) * 16 + t + i / 2 * 8], a[(g + i % 2 * 8) * 16 + t + i / 2 * 8 + 1]);
+        for (unsigned i = 0; i < 4; ++i)
+            fa[i] = pair(a[(g + i % 2 * 8) * 16 + t + i / 2 * 8], a[(g + i % 2 * 8) * 16 + t + i / 2 * 8 + 1]);
         for (unsigned i = 0; i < 2; ++i) fb[i] = pair(b[(t + i * 8) * 8 + g], b[(t + i * 8 + 1) * 8 + g]);
         simt::mma_m16n8k16_bf16(sums, fa, fb);
     } else {
@@ -237,21 +239,29 @@ void check_mma() {
         for (size_t row = 0; row < 16; ++row)
             for (size_t column = 0; column < 8; ++column) {
                 float expected = 0.0f;
-                for (size_t k = 0; k < kK; ++k) expected += static_cast<float>(av[row * kK + k]) * static_cast<float>(bv[k * 8 + column]);
+                for (size_t k = 0; k < kK; ++k)
+                    expected += static_cast<float>(av[row * kK + k]) * static_cast<float>(bv[k * 8 + column]);
                 EXPECT_EQ(result[row * 8 + column], expected);
             }
     });
 }
-TEST(Semantics, MatrixProductOfSixteen) { check_mma<16>(); }
-TEST(Semantics, MatrixProductOfEight) { check_mma<8>(); }
+TEST(Semantics, MatrixProductOfSixteen) {
+    check_mma<16>();
+}
+TEST(Semantics, MatrixProductOfEight) {
+    check_mma<8>();
+}
 
 __global__ void mma_s8_kernel(int* d, const int8_t* a, const int8_t* b) {
     const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4 * 4;
     uint32_t fa[4] = {}, fb[2] = {};
     for (unsigned i = 0; i < 4; ++i)
-        for (unsigned j = 0; j < 4; ++j) fa[i] |= static_cast<uint32_t>(static_cast<uint8_t>(a[(g + i % 2 * 8) * 32 + t + j + i / 2 * 16])) << (8 * j);
+        for (unsigned j = 0; j < 4; ++j)
+            fa[i] |= static_cast<uint32_t>(static_cast<uint8_t>(a[(g + i % 2 * 8) * 32 + t + j + i / 2 * 16]))
+                     << (8 * j);
     for (unsigned i = 0; i < 2; ++i)
-        for (unsigned j = 0; j < 4; ++j) fb[i] |= static_cast<uint32_t>(static_cast<uint8_t>(b[(t + j + i * 16) * 8 + g])) << (8 * j);
+        for (unsigned j = 0; j < 4; ++j)
+            fb[i] |= static_cast<uint32_t>(static_cast<uint8_t>(b[(t + j + i * 16) * 8 + g])) << (8 * j);
     int32_t sums[4] = {};
     simt::mma_m16n8k32_s8(sums, fa, fb);
     for (unsigned i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[i];
