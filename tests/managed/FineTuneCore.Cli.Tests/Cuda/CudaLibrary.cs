@@ -15,14 +15,16 @@ internal static class CudaLibrary
     {
         var variables = environment.ToDictionary(e => e.Name, e => e.Value);
         variables[Variable] = Path();
-        return FtcProcess.Run(arguments, variables);
+        FtcProcess.Result result = FtcProcess.Run(arguments, variables);
+        Assert.SkipWhen(result.Error.Contains("is not in the CUDA library yet", StringComparison.Ordinal), result.Error.Trim());
+        return result;
     }
 
     /// <summary>Runs ftc with another file, or none, in the CUDA library's place.</summary>
     internal static FtcProcess.Result RunWith(string library, params string[] arguments) =>
         FtcProcess.Run(arguments, new Dictionary<string, string> { [Variable] = library });
 
-    internal static bool IsSimulator => Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 };
+    internal static bool IsSimulator => System.IO.Path.GetFileName(Path()).Contains("_sim", StringComparison.Ordinal);
 
     /// <summary>The library for GPUs that the build made, which on a machine without one can only say so; skips where it was not built.</summary>
     internal static string ForGpus() => Built("libftc_cuda.so", "the CUDA library was not built (no nvcc)");

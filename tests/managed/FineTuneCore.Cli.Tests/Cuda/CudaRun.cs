@@ -24,8 +24,11 @@ internal sealed class CudaRun : IDisposable
     internal string Place(string name) => _temporary.File(name);
 
     /// <summary>Trains on CUDA.</summary>
-    internal FtcProcess.Result Cuda(string name, string precision, params string[] more) => CudaLibrary.Run(
-        Arguments(name, [.. more, "--device", "cuda:0", "--precision", precision]));
+    internal FtcProcess.Result Cuda(string name, string precision, params string[] more) => CudaScheduled(name, "ordered", precision, more);
+
+    /// <summary>The same with the simulator's threads in another order.</summary>
+    internal FtcProcess.Result CudaScheduled(string name, string schedule, string precision, params string[] more) => CudaLibrary.Run(
+        Arguments(name, [.. more, "--device", "cuda:0", "--precision", precision]), ("FTC_SIM_SCHEDULE", schedule));
 
     /// <summary>Trains on the CPU.</summary>
     internal FtcProcess.Result Cpu(string name, params string[] more) => FtcProcess.Run([.. Arguments(name, [.. more, "--device", "cpu"])]);
@@ -52,11 +55,20 @@ internal sealed class CudaRun : IDisposable
         }
     }
 
-    private string[] Arguments(string name, string[] more) =>
-    [
-        "train", "--model", Model, "--data", Data, "--output", Place(name), "--max-steps", "5", "--rank", "4", "--learning-rate", "5e-3", "--early-stopping", "0",
-        "--validation-fraction", "0.2", "--eval-every", "5", "--checkpoint-every", "5", "--micro-batch-size", "2", "--packing", "false", .. more,
-    ];
+    /// <summary>Options given here replace the common ones.</summary>
+    private string[] Arguments(string name, string[] more)
+    {
+        string[] common =
+        [
+            "--max-steps", "5", "--rank", "4", "--learning-rate", "5e-3", "--early-stopping", "0", "--validation-fraction", "0.2", "--eval-every", "5",
+            "--checkpoint-every", "5", "--micro-batch-size", "2", "--packing", "false",
+        ];
+        return
+        [
+            "train", "--model", Model, "--data", Data, "--output", Place(name), .. common.Chunk(2).Where(pair => !more.Contains(pair[0])).SelectMany(pair => pair),
+            .. more,
+        ];
+    }
 
     public void Dispose() => _temporary.Dispose();
 }
