@@ -143,6 +143,15 @@ parity() {
     rm -f "$log"
 }
 
+# What the simulator makes of every PTX wrapper, against what a GPU is held against.
+conformance() {
+    local log code=0
+    say "PTX wrappers"
+    log=$(native/build/release/ptx_conformance_sim --check tests/golden/ptx/conformance.txt) || code=$?
+    echo "$log"
+    add "ptx_conformance_sim" "$code" "$(sed -n 's/^\([0-9]*\) passed, .*/\1/p' <<<"$log")" "$(sed -n 's/.* \([0-9]*\) failed, .*/\1/p' <<<"$log")"
+}
+
 # kernel_report --check | --write: what the CUDA kernels were compiled to, against cmake/kernel_expectations.json and the table.
 kernel_report() {
     need python3 "command -v python3"
@@ -170,7 +179,8 @@ run_tests() {
     managed
     google_tests "native tests" native/build/release/ftc_tests
     google_tests "the simulator's own tests" native/build/release/simt_tests
-    [ ! -x native/build/release/ftc_cuda_tests ] || google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
+    google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
+    conformance
     check_kernels
     if [ $sanitize -eq 1 ]; then
         native sanitize

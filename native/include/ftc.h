@@ -438,6 +438,17 @@ typedef struct ftc_adamw_params {
 FTC_API ftc_status ftc_adamw_step(ftc_stream* stream, float* parameter, float* m, float* v, const float* gradient,
                                   const ftc_adamw_params* params);
 
+/* The same update with m and v in 8 bits, a quarter of the memory. Dettmers et al. 2022, arXiv:2110.02861. Element i of m is
+ * m_map[m_codes[i]] * m_absmax[i / 256]; after the update in fp32 absmax is the block's largest |m|, and the code that of the
+ * map's value nearest to m / absmax (ties: the lower one). v alike. A zeroed state is m = v = 0.
+ *   parameter [device] inout fp32 [count]   m_codes, v_codes [device] inout uint8 [count]
+ *   m_absmax, v_absmax [device] inout fp32 [ceil(count / 256)]   gradient [device] in fp32 [count]
+ *   m_map [device] in fp32 [256], ascending from -1 to 1         v_map [device] in fp32 [256], ascending from 0 to 1
+ * Errors: INVALID_ARGUMENT (as above, or a map that does not ascend). */
+FTC_API ftc_status ftc_adamw_8bit_step(ftc_stream* stream, float* parameter, uint8_t* m_codes, uint8_t* v_codes,
+                                       float* m_absmax, float* v_absmax, const float* gradient, const float* m_map,
+                                       const float* v_map, const ftc_adamw_params* params);
+
 typedef struct ftc_sgd_params {
     uint32_t struct_size;
     float learning_rate;

@@ -43,6 +43,9 @@ std::string same_bits_as(const std::string& variant);
 // Thread counts worth trying.
 std::vector<int32_t> thread_counts();
 
+// Whether a multiplication costs a thousand times what it should: tests then take fewer of their sizes.
+bool is_simulated();
+
 // Element types of activations the library computes on, beside fp32.
 bool computes_bf16();
 

@@ -35,6 +35,10 @@ std::vector<int32_t> thread_counts() {
     return {1, 2, 3};
 }
 
+bool is_simulated() {
+    return false;
+}
+
 bool computes_bf16() {
     return false;
 }

@@ -77,6 +77,10 @@ std::vector<int32_t> thread_counts() {
     return {1};
 }
 
+bool is_simulated() {
+    return false;
+}
+
 bool computes_bf16() {
     return true;
 }

@@ -22,6 +22,7 @@ std::vector<std::string> variants() {
 }
 
 void select_variant(const std::string& variant) {
+    simt::reset_device();            // a fault fails the test that made it, not the ones after it
     simt::set_launch_blocking(true); // tests read results right after an op; asynchrony has tests of its own
     if (variant == "reversed")
         simt::set_schedule(simt::Schedule::reversed);
@@ -37,6 +38,10 @@ std::string same_bits_as(const std::string& variant) {
 
 std::vector<int32_t> thread_counts() {
     return {1};
+}
+
+bool is_simulated() {
+    return true;
 }
 
 bool computes_bf16() {

@@ -142,6 +142,7 @@ void begin_block_memory(Worker& worker) {
         fiber.view = nullptr;
         fiber.fence_generation = 0;
         fiber.proxy_fence_time = 0;
+        fiber.count_epoch = 0;
     }
     worker.fenced_threads.clear();
     worker.seen.acquired.clear();
@@ -153,9 +154,6 @@ void on_thread_exit(Fiber& fiber) {
     if (!fiber.copies.empty()) fault_at_pc(fiber.copies[0].pc, "a thread returns with %zu asynchronous copies it never waited for; the first began", fiber.copies.size());
 }
 
-namespace detail {
-void count_special() noexcept {}
-} // namespace detail
 
 namespace {
 
@@ -179,6 +177,7 @@ inline __attribute__((always_inline)) void touch(const void* p, uint32_t bytes, 
     if (--fiber->worker->until_pause == 0) pause(*fiber);
     if (kAligned && (reinterpret_cast<uintptr_t>(p) & (bytes - 1)) != 0) fault_at_pc(pc, "misaligned %s of %u bytes at %p", access_name(kind), bytes, p);
     check_access(*fiber, p, bytes, kind, pc);
+    if (fiber->worker->counters != nullptr) count_access(*fiber, p, bytes, kind != kRead, pc);
 }
 
 } // namespace

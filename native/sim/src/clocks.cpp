@@ -138,6 +138,7 @@ void atomic_access(const void* p, unsigned size) {
     const void* pc = __builtin_return_address(0);
     maybe_yield(fiber);
     check_access(fiber, p, size, kAtomic, pc);
+    count_access(fiber, p, size, true, pc);
     Launch& launch = *worker.launch;
     if (!launch.fences_used.load(std::memory_order_relaxed) || shared_region(worker, p) != nullptr) return;
     {

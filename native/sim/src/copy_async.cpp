@@ -35,6 +35,8 @@ void copy_async(void* shared, const void* global, int bytes, int source_bytes, W
     if (shared_region(*fiber.worker, shared) == nullptr) fault_at(where, "cp.async to %p, which is not shared memory", shared);
     std::memset(shared, 0xff, static_cast<size_t>(bytes)); // NaNs, for who does not wait
     mark_pending(fiber, shared, static_cast<uint32_t>(bytes), true);
+    if (source_bytes > 0) count_access(fiber, global, static_cast<uint32_t>(source_bytes), false, pc);
+    count_access(fiber, shared, static_cast<uint32_t>(bytes), true, static_cast<const char*>(pc) + 1); // a site of its own
     const HostScope host;
     fiber.copies.push_back({static_cast<char*>(shared), static_cast<const char*>(global), static_cast<uint32_t>(bytes), static_cast<uint32_t>(source_bytes), pc});
     ++fiber.uncommitted;

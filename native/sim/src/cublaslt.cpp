@@ -101,7 +101,9 @@ void run(const Product& p, simt_stream& stream) {
     if (!check_matrix(serial, stream.view, p.pb, p.b, false, "B")) return;
     if (p.beta != 0.0f && !check_matrix(serial, stream.view, p.pc, p.c, false, "C")) return;
     if (!check_matrix(serial, stream.view, p.pd, p.d, true, "D")) return;
-    const uint64_t m = p.d.rows, n = p.d.cols, k = p.depth();
+    const uint64_t m = p.d.rows, n = p.d.cols, k = p.depth(), batches = static_cast<uint64_t>(p.d.batches);
+    const uint64_t c_bytes = p.beta != 0.0f ? m * n * p.c.element() : 0;
+    count_stream_work("cublasLtMatmul", batches * ((m * k + k * n) * p.a.element() + c_bytes), batches * m * n * p.d.element(), batches * 2 * m * n * k);
     std::vector<float> sums(m);
     for (int64_t batch = 0; batch < p.d.batches; ++batch) {
         const auto at = [batch](const char* base, const Layout& layout) { return base + batch * layout.batch_stride * static_cast<int64_t>(layout.element()); };
@@ -207,7 +209,7 @@ Status heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, i
 }
 
 Status matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout, const void*, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
-    const std::lock_guard lock(device().mutex);
+    const RuntimeLock lock;
     Product p{*static_cast<Desc*>(desc), *static_cast<Layout*>(a_layout), *static_cast<Layout*>(b_layout), *static_cast<Layout*>(c_layout), *static_cast<Layout*>(d_layout), static_cast<const char*>(a), static_cast<const char*>(b), static_cast<const char*>(c), static_cast<char*>(d), 0, 0};
     read_attribute(p.alpha, alpha);
     read_attribute(p.beta, beta);

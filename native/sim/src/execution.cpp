@@ -10,9 +10,9 @@
 
 namespace simt {
 
-namespace {
+constinit thread_local Fiber* tls_current_fiber = nullptr;
 
-thread_local Fiber* tls_current = nullptr;
+namespace {
 
 uint32_t bits_above(uint32_t bit) {
     return bit >= 31 ? 0u : ~0u << (bit + 1);
@@ -97,7 +97,7 @@ void run_next(Worker& worker, Fiber& from) {
     Fiber* next = choose(worker, from.warp, from.lane);
     if (next == nullptr) deadlock(worker);
     if (next == &from) return;
-    tls_current = next;
+    tls_current_fiber = next;
     simt_switch_stack(&from.stack_pointer, next->stack_pointer);
     if (worker.launch->aborted.load(std::memory_order_relaxed)) leave_launch(worker);
 }
@@ -118,7 +118,7 @@ void finish_thread(Fiber& fiber) {
 }
 
 void fiber_entry() {
-    Fiber& fiber = *tls_current;
+    Fiber& fiber = *tls_current_fiber;
     const LaunchRequest& request = fiber.worker->launch->request;
     request.invoke(request);
     finish_thread(fiber);
@@ -154,19 +154,13 @@ void run_block(Worker& worker, uint64_t number) {
     }
     begin_block_memory(worker);
     Fiber* first = launch.schedule == Schedule::reversed ? &worker.fibers[launch.threads - 1] : choose(worker, 0, 31);
-    tls_current = first;
+    tls_current_fiber = first;
     simt_switch_stack(&worker.main_stack_pointer, first->stack_pointer);
-    tls_current = nullptr;
+    tls_current_fiber = nullptr;
+    end_block_counters(worker);
 }
 
 } // namespace
-
-Fiber* current_fiber() {
-    return tls_current;
-}
-void set_current_fiber(Fiber* fiber) {
-    tls_current = fiber;
-}
 
 uint64_t next_random(Worker& worker) {
     uint64_t x = worker.random;
@@ -201,7 +195,7 @@ void maybe_yield(Fiber& fiber) {
 
 void leave_launch(Worker& worker) {
     void* abandoned;
-    tls_current = nullptr;
+    tls_current_fiber = nullptr;
     simt_switch_stack(&abandoned, worker.main_stack_pointer);
     std::abort();
 }
@@ -209,6 +203,7 @@ void leave_launch(Worker& worker) {
 void run_blocks(Worker& worker, Launch& launch) {
     worker.launch = &launch;
     begin_launch_memory(worker);
+    begin_launch_counters(worker);
     while (!launch.aborted.load(std::memory_order_relaxed)) {
         const uint64_t turn = launch.next_block.fetch_add(1, std::memory_order_relaxed);
         if (turn >= launch.blocks) break;
@@ -217,6 +212,7 @@ void run_blocks(Worker& worker, Launch& launch) {
         if (launch.schedule == Schedule::random) number = (turn * launch.permutation_factor + launch.permutation_offset) % launch.blocks;
         run_block(worker, number);
     }
+    end_launch_counters(worker);
     worker.launch = nullptr;
 }
 
@@ -242,24 +238,24 @@ Worker* make_worker(int number) {
 namespace detail {
 
 uint3 thread_index() noexcept {
-    return tls_current->index;
+    return tls_current_fiber->index;
 }
 uint3 block_index() noexcept {
-    return tls_current->worker->block;
+    return tls_current_fiber->worker->block;
 }
 uint3 block_dimensions() noexcept {
-    const dim3 d = tls_current->worker->launch->request.block;
+    const dim3 d = tls_current_fiber->worker->launch->request.block;
     return {d.x, d.y, d.z};
 }
 uint3 grid_dimensions() noexcept {
-    const dim3 d = tls_current->worker->launch->request.grid;
+    const dim3 d = tls_current_fiber->worker->launch->request.grid;
     return {d.x, d.y, d.z};
 }
 void* dynamic_shared() noexcept {
-    return tls_current->worker->window;
+    return tls_current_fiber->worker->window;
 }
 uint32_t shared_offset(const void* p) {
-    return static_cast<uint32_t>(static_cast<const char*>(p) - tls_current->worker->window);
+    return static_cast<uint32_t>(static_cast<const char*>(p) - tls_current_fiber->worker->window);
 }
 void trap(const char* message) {
     fault_at(Where(), "%s", message);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "counters.h"
 #include "fiber.h"
 #include "shadow.h"
 #include "simt/control.h"
@@ -24,6 +25,7 @@ constexpr size_t kSharedOptIn = 227 * 1024;
 constexpr size_t kSharedDefault = 48 * 1024;
 
 struct Worker;
+struct WorkerCounters;
 
 // Which launches have happened before a piece of work (stream.h).
 struct StreamView;
@@ -78,6 +80,7 @@ struct Fiber {
     uint32_t fence_generation = 0;   // last __threadfence; 0 = none in this block
     uint32_t fence_clock = 0;
     uint32_t proxy_fence_time = 0;   // last fence.proxy.async
+    uint32_t count_epoch = 0;        // warp-wide operations and barriers passed, see counters.cpp
 };
 
 // The first fault of a launch. Places stand in the text as "{pc:0x...}" until the host resolves them.
@@ -95,6 +98,9 @@ struct Launch {
     const StreamView* view = nullptr; // which earlier launches are ordered before this one; null: all
     std::atomic<bool> fences_used{false};
     BlockOrder block_order;
+    LaunchCounters* counters = nullptr; // null: not counted
+    std::mutex counters_mutex;
+    Footprint footprint;
 };
 
 struct Worker {
@@ -132,12 +138,18 @@ struct Worker {
     const char* module_end = nullptr;
     std::vector<uint32_t> fenced_threads;
     SeenBlocks seen;
+    WorkerCounters* counters = nullptr; // null: not counted
     uint32_t proxy_fences = 1;
 };
 
 // The device thread that the calling OS thread runs; null outside of kernels.
-Fiber* current_fiber();
-void set_current_fiber(Fiber* fiber);
+extern constinit thread_local Fiber* tls_current_fiber;
+inline Fiber* current_fiber() {
+    return tls_current_fiber;
+}
+inline void set_current_fiber(Fiber* fiber) {
+    tls_current_fiber = fiber;
+}
 
 void make_runnable(Fiber& fiber);
 void make_waiting(Fiber& fiber, Waiting why, const Where& where);
@@ -198,6 +210,16 @@ inline bool has_seen(const Fiber& fiber, uint32_t thread, uint32_t clock) {
 uint16_t* own_view(Fiber& fiber); // the thread's view, its own from now on
 void advance_clock(Fiber& fiber);
 bool block_was_seen(Worker& worker, const GlobalAccess& access);
+
+// Counting (counters.cpp). The lanes of a warp that run the same instruction for the same time make one access.
+void begin_launch_counters(Worker& worker);
+void end_block_counters(Worker& worker);
+void end_launch_counters(Worker& worker);
+void count_access(Fiber& fiber, const void* p, uint32_t bytes, bool write, const void* pc);
+// Rows of 16 bytes that a warp reads or writes in phases of eight.
+void count_matrix_rows(Worker& worker, const void* const* rows, uint32_t count, bool write, const void* pc);
+void count_mma(Worker& worker, uint64_t flops);
+void count_bulk(Worker& worker, const void* p, size_t bytes, bool write, const void* pc);
 
 // What other files do for the block's life.
 void begin_launch_memory(Worker& worker);

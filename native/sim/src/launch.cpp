@@ -24,6 +24,7 @@ Settings settings_of_environment() {
     if (s.workers < 1 || s.workers > 8) s.workers = 2;
     const char* blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
     s.launch_blocking = blocking != nullptr && std::strcmp(blocking, "1") == 0;
+    s.counting = std::getenv("FTC_SIM_COUNT") != nullptr;
     return s;
 }
 
@@ -105,7 +106,19 @@ std::string run_launch(const LaunchRequest& request, uint64_t serial, const Stre
         launch.permutation_offset = (launch.seed * 0xbf58476d1ce4e5b9u >> 33) % launch.blocks;
     }
     const int workers = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(s.workers), launch.blocks));
+    LaunchCounters counters;
+    if (s.counting) {
+        counters.kernel = request.name;
+        counters.grid = request.grid;
+        counters.block = request.block;
+        launch.counters = &counters;
+    }
     pool().run(launch, workers);
+    if (s.counting && launch.fault.empty()) {
+        counters.read_footprint_bytes = launch.footprint.first.size() * 32;
+        counters.written_footprint_bytes = launch.footprint.second.size() * 32;
+        finish_counters(std::move(counters));
+    }
     return launch.fault.empty() ? std::string() : resolve_places(launch.fault);
 }
 

@@ -12,6 +12,7 @@ struct Settings {
     uint64_t seed = 0;
     int workers = 2;
     bool launch_blocking = false;
+    bool counting = false;
 };
 Settings& settings();
 

@@ -130,18 +130,31 @@ void product_s8(WarpCall** calls) {
 
 void resolve_matrix(Worker& worker, uint32_t warp, WarpCall** calls) {
     switch (calls[0]->op) {
+    case WarpOp::mma_bf16:
+    case WarpOp::mma_f16: count_mma(worker, 2 * 16 * 8 * 16); break;
+    case WarpOp::mma_bf16_k8: count_mma(worker, 2 * 16 * 8 * 8); break;
+    case WarpOp::mma_s8: count_mma(worker, 2 * 16 * 8 * 32); break;
+    default: break;
+    }
+    switch (calls[0]->op) {
     case WarpOp::load_matrix:
     case WarpOp::store_matrix:
         for (int lane = 1; lane < 32; ++lane)
             if (calls[lane]->count != calls[0]->count || calls[lane]->transposed != calls[0]->transposed) fault_at(calls[lane]->where, "the lanes of one ldmatrix or stmatrix ask for different shapes");
+        {
+            const void* rows[32];
+            const uint32_t count = calls[0]->count * 8u;
+            for (uint32_t i = 0; i < count; ++i) rows[i] = calls[i]->row;
+            count_matrix_rows(worker, rows, count, calls[0]->op == WarpOp::store_matrix, calls[0]->pc);
+        }
         if (calls[0]->op == WarpOp::load_matrix)
             load_matrices(worker, warp, calls);
         else
             store_matrices(worker, warp, calls);
         break;
-    case WarpOp::mma_bf16: product(calls, 16, detail::bf16_value); break;
-    case WarpOp::mma_bf16_k8: product(calls, 8, detail::bf16_value); break;
-    case WarpOp::mma_f16: product(calls, 16, detail::f16_value); break;
+    case WarpOp::mma_bf16: product(calls, 16, [](uint16_t bits) { return detail::bf16_value(bits); }); break;
+    case WarpOp::mma_bf16_k8: product(calls, 8, [](uint16_t bits) { return detail::bf16_value(bits); }); break;
+    case WarpOp::mma_f16: product(calls, 16, [](uint16_t bits) { return detail::f16_value(bits); }); break;
     default: product_s8(calls); break;
     }
 }

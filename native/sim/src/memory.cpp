@@ -13,16 +13,16 @@
 
 namespace simt {
 
+constinit ArenaView arena_view;
+
 namespace {
 
-struct Arena {
+struct Arena : ArenaView {
     std::mutex mutex;
-    char* base = nullptr;
     size_t chunks = 0;
-    uint32_t* owner = nullptr;        // per chunk: 1 + first chunk of the allocation that has or had it, 0 = none
-    Allocation* allocations = nullptr; // at the allocation's first chunk
-    GlobalCell* cells = nullptr;      // one for every 16 bytes
-    uint64_t* written = nullptr;      // one bit for every byte
+    // Managed blocks of one chunk, which may be the heap of a test program, are used again at once, their pages kept.
+    size_t spare[4096];
+    size_t spares = 0;
     size_t cursor = 0;
     size_t used_bytes = 0;
     size_t total_bytes = 0;
@@ -31,31 +31,33 @@ struct Arena {
     Arena() {
         const char* megabytes = std::getenv("FTC_SIM_MEMORY_MB");
         total_bytes = (megabytes != nullptr ? std::strtoull(megabytes, nullptr, 10) : 16384) << 20;
-        for (size_t bytes = size_t{256} << 30; bytes >= size_t{1} << 30 && base == nullptr; bytes /= 2) {
-            void* p = map(bytes);
+        for (size_t size = size_t{256} << 30; size >= size_t{1} << 30 && base == nullptr; size /= 2) {
+            void* p = map(size);
             if (p == nullptr) continue;
             base = static_cast<char*>(p);
-            chunks = bytes / kChunkBytes;
+            bytes = size;
+            chunks = size / kChunkBytes;
         }
         owner = static_cast<uint32_t*>(map(chunks * sizeof(uint32_t)));
         allocations = static_cast<Allocation*>(map(chunks * sizeof(Allocation)));
         cells = static_cast<GlobalCell*>(map(chunks * kChunkBytes / kGranule * sizeof(GlobalCell)));
         written = static_cast<uint64_t*>(map(chunks * kChunkBytes / 8));
         if (base == nullptr || owner == nullptr || allocations == nullptr || cells == nullptr || written == nullptr) throw std::bad_alloc();
+        arena_view = *this;
     }
 
-    static void* map(size_t bytes) {
-        void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    static void* map(size_t size) {
+        void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         return p == MAP_FAILED ? nullptr : p;
     }
 
     // Gives the pages back, and with them what was known of their bytes.
     void forget(const Allocation& allocation) {
         const size_t offset = static_cast<size_t>(allocation.base - base);
-        const size_t bytes = (allocation.bytes + kChunkBytes) / kChunkBytes * kChunkBytes;
-        madvise(allocation.base, bytes, MADV_DONTNEED);
-        madvise(cells + offset / kGranule, bytes / kGranule * sizeof(GlobalCell), MADV_DONTNEED);
-        madvise(reinterpret_cast<char*>(written) + offset / 8, bytes / 8, MADV_DONTNEED);
+        const size_t size = (allocation.bytes + kChunkBytes) / kChunkBytes * kChunkBytes;
+        madvise(allocation.base, size, MADV_DONTNEED);
+        madvise(cells + offset / kGranule, size / kGranule * sizeof(GlobalCell), MADV_DONTNEED);
+        madvise(reinterpret_cast<char*>(written) + offset / 8, size / 8, MADV_DONTNEED);
     }
 
     bool chunk_is_free(size_t chunk) const { return owner[chunk] == 0 || allocations[owner[chunk] - 1].freed; }
@@ -76,11 +78,8 @@ struct Arena {
     }
 };
 
-// The same, null before the first allocation: the workers ask at every access, without the guard of a function's static.
-Arena* the_arena_ready = nullptr;
-
 Arena& arena() {
-    static Arena* the_arena = the_arena_ready = new Arena; // outlives every static that frees device memory at exit
+    static Arena* the_arena = new (std::malloc(sizeof(Arena))) Arena; // outlives every static that frees device memory
     return *the_arena;
 }
 
@@ -97,8 +96,12 @@ void* allocate(size_t bytes, MemoryKind kind) {
     // At least a byte of every last chunk stays unused, so that the end of one is never the start of the next.
     const size_t count = (bytes + kChunkBytes) / kChunkBytes;
     size_t first;
-    if (!a.find_run(count, first)) return nullptr;
-    a.cursor = first + count;
+    if (kind == MemoryKind::managed && count == 1 && a.spares > 0) {
+        first = a.spare[--a.spares];
+    } else {
+        if (!a.find_run(count, first)) return nullptr;
+        a.cursor = first + count;
+    }
     for (size_t i = 0; i < count; ++i) a.owner[first + i] = static_cast<uint32_t>(first + 1);
     Allocation& allocation = a.allocations[first];
     allocation = {a.base + first * kChunkBytes, bytes, kind, false};
@@ -116,7 +119,10 @@ bool release(void* p, bool pinned) {
     if ((allocation->kind == MemoryKind::pinned) != pinned) return false;
     allocation->freed = true;
     if (counts(allocation->kind)) a.used_bytes -= allocation->bytes;
-    a.forget(*allocation);
+    if (allocation->kind == MemoryKind::managed && allocation->bytes < kChunkBytes && a.spares < std::size(a.spare))
+        a.spare[a.spares++] = static_cast<size_t>(allocation->base - a.base) / kChunkBytes;
+    else
+        a.forget(*allocation);
     return true;
 }
 
@@ -132,13 +138,9 @@ bool unregister_host(void* p) {
     return a.registered.erase(static_cast<char*>(p)) != 0;
 }
 
-const Allocation* find_allocation(const void* p) {
+const Allocation* find_registered(const void* p) {
+    if (arena_view.base == nullptr) return nullptr;
     const Arena& a = arena();
-    const size_t offset = static_cast<size_t>(static_cast<const char*>(p) - a.base);
-    if (offset / kChunkBytes < a.chunks) {
-        const uint32_t owner = a.owner[offset / kChunkBytes];
-        return owner == 0 ? nullptr : &a.allocations[owner - 1];
-    }
     if (a.registered.empty()) return nullptr;
     auto next = a.registered.upper_bound(static_cast<char*>(const_cast<void*>(p)));
     if (next == a.registered.begin()) return nullptr;
@@ -162,20 +164,12 @@ size_t device_memory_free() {
     return a.total_bytes - a.used_bytes;
 }
 
-bool in_arena(const void* p) {
-    return the_arena_ready != nullptr && static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base) < the_arena_ready->chunks * kChunkBytes;
-}
-
-GlobalCell* global_cell(const void* p) {
-    return the_arena_ready->cells + static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base) / kGranule;
-}
-
 bool all_written(const void* p, size_t bytes) {
-    size_t at = static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base);
+    size_t at = static_cast<size_t>(static_cast<const char*>(p) - arena_view.base);
     while (bytes > 0) {
         const size_t count = std::min(bytes, 64 - at % 64);
         const uint64_t mask = (count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1) << at % 64;
-        if ((__atomic_load_n(&the_arena_ready->written[at / 64], __ATOMIC_RELAXED) & mask) != mask) return false;
+        if ((__atomic_load_n(&arena_view.written[at / 64], __ATOMIC_RELAXED) & mask) != mask) return false;
         at += count;
         bytes -= count;
     }
@@ -184,17 +178,17 @@ bool all_written(const void* p, size_t bytes) {
 
 void mark_written(const void* p, size_t bytes) {
     if (!in_arena(p)) return;
-    size_t at = static_cast<size_t>(static_cast<const char*>(p) - the_arena_ready->base);
+    size_t at = static_cast<size_t>(static_cast<const char*>(p) - arena_view.base);
     while (bytes > 0) {
         if (at % 64 == 0 && bytes >= 64) {
-            std::memset(the_arena_ready->written + at / 64, 0xff, bytes / 64 * 8);
+            std::memset(arena_view.written + at / 64, 0xff, bytes / 64 * 8);
             at += bytes / 64 * 64;
             bytes %= 64;
             continue;
         }
         const size_t count = std::min(bytes, 64 - at % 64);
         const uint64_t mask = ((uint64_t{1} << count) - 1) << at % 64;
-        __atomic_fetch_or(&the_arena_ready->written[at / 64], mask, __ATOMIC_RELAXED);
+        __atomic_fetch_or(&arena_view.written[at / 64], mask, __ATOMIC_RELAXED);
         at += count;
         bytes -= count;
     }

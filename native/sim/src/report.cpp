@@ -55,8 +55,8 @@ std::string run_addr2line(const void* pc) {
         self[length] = 0;
         file = self;
     }
-    // The address before the return address lies in the instruction that made the access.
-    const uintptr_t offset = reinterpret_cast<uintptr_t>(pc) - map->l_addr - 1;
+    // Just before the return address lies the instruction that made the access (cp.async's second site is one byte on).
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(pc) - map->l_addr - 2;
     char command[5000];
     std::snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%lx 2>/dev/null", file, static_cast<unsigned long>(offset));
     FILE* pipe = popen(command, "r");
@@ -67,6 +67,8 @@ std::string run_addr2line(const void* pc) {
     pclose(pipe);
     return output;
 }
+
+} // namespace
 
 // The innermost frame that is neither the simulator's nor a wrapper's around one of its operations.
 std::string place_of(const void* pc) {
@@ -94,8 +96,6 @@ std::string place_of(const void* pc) {
     std::snprintf(address, sizeof address, "%p", pc);
     return entry->second = first.empty() ? address : first;
 }
-
-} // namespace
 
 std::string resolve_places(const std::string& text) {
     std::string result;

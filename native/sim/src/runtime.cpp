@@ -3,6 +3,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "counters.h"
 #include "launch.h"
 #include "memory.h"
 #include "shadow.h"
@@ -10,7 +11,7 @@
 
 using simt::device;
 using simt::failed;
-using Lock = std::lock_guard<std::recursive_mutex>;
+using Lock = simt::RuntimeLock;
 
 namespace {
 
@@ -33,8 +34,9 @@ std::unordered_map<const void*, size_t>& opted_in() {
 cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
     if (p == nullptr) return failed(cudaErrorInvalidValue);
     *p = nullptr;
-    if (status() != cudaSuccess) return status();
-    if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
+    // Managed memory can be had on a dead device: it may be the heap of whoever reports the death.
+    if (kind != simt::MemoryKind::managed && status() != cudaSuccess) return status();
+    if (kind != simt::MemoryKind::managed && capturing()) return failed(cudaErrorStreamCaptureUnsupported);
     if (bytes == 0) return cudaSuccess;
     *p = simt::allocate(bytes, kind);
     return *p != nullptr ? cudaSuccess : failed(cudaErrorMemoryAllocation);
@@ -42,9 +44,9 @@ cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
 
 cudaError_t free_memory(void* p, bool pinned) {
     if (p == nullptr) return cudaSuccess;
-    if (simt::work_is_queued() && !simt::is_worker_thread()) { // cudaFree waits for the device
-        const Lock lock(device().mutex);
-        if (!device().draining && status() == cudaSuccess) simt::drain_all();
+    if (simt::work_is_queued() && !Lock::held() && !simt::is_worker_thread()) { // cudaFree waits for the device
+        const Lock lock;
+        if (status() == cudaSuccess) simt::drain_all();
     }
     return simt::release(p, pinned) ? status() : failed(cudaErrorInvalidValue);
 }
@@ -84,7 +86,7 @@ size_t shared_limit(const void* kernel) {
 } // namespace simt
 
 cudaError_t simt::detail::set_function_attribute(const void* kernel, cudaFuncAttribute attribute, int value) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (status() != cudaSuccess) return status();
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
     if (value < 0 || static_cast<size_t>(value) > kSharedOptIn) return failed(cudaErrorInvalidValue);
@@ -137,13 +139,13 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 
 cudaError_t cudaGetLastError() {
-    const Lock lock(device().mutex);
+    const Lock lock;
     const cudaError_t error = device().last_error;
     device().last_error = device().dead; // a dead device stays dead
     return error;
 }
 cudaError_t cudaPeekAtLastError() {
-    const Lock lock(device().mutex);
+    const Lock lock;
     return device().last_error;
 }
 
@@ -203,7 +205,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 
 cudaError_t cudaDeviceSynchronize() {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
     if (status() == cudaSuccess) simt::drain_all();
     return status();
@@ -214,7 +216,7 @@ cudaError_t cudaDeviceReset() {
 }
 
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     *free_bytes = simt::device_memory_free();
     *total_bytes = simt::device_memory_total();
     return status();
@@ -236,11 +238,11 @@ cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
     return allocate(p, bytes, simt::MemoryKind::pinned);
 }
 cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     return p != nullptr && bytes > 0 && simt::register_host(p, bytes) ? cudaSuccess : failed(cudaErrorInvalidValue);
 }
 cudaError_t cudaHostUnregister(void* p) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (status() == cudaSuccess) simt::drain_all();
     return simt::unregister_host(p) ? cudaSuccess : failed(cudaErrorInvalidValue);
 }
@@ -255,7 +257,7 @@ cudaError_t cudaFreeHost(void* p) {
     return free_memory(p, true);
 }
 cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (p == nullptr) return cudaSuccess;
     const simt::Allocation* allocation = simt::find_allocation(p);
     if (allocation == nullptr || allocation->base != p || allocation->freed) return failed(cudaErrorInvalidValue);
@@ -263,7 +265,7 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
 }
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     const simt::Allocation* allocation = simt::find_allocation(p);
     *attributes = {cudaMemoryTypeUnregistered, 0, nullptr, const_cast<void*>(p)};
     if (allocation == nullptr || allocation->freed) return cudaSuccess;
@@ -284,7 +286,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 }
 
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width_bytes, size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (status() != cudaSuccess) return status();
     if (width_bytes == 0 || height == 0) return cudaSuccess;
     if (to_pitch < width_bytes || from_pitch < width_bytes) return failed(cudaErrorInvalidValue);
@@ -304,6 +306,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
         if (!simt::bulk_access(serial, on.view, to, to_bytes, true, "cudaMemcpyAsync")) return;
         for (size_t row = 0; row < height; ++row) std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width_bytes);
         simt::mark_written(to, to_bytes);
+        simt::count_stream_work("cudaMemcpyAsync", width_bytes * height, width_bytes * height, 0);
     });
     // To ordinary memory it returns when the copy is done.
     if (error == cudaSuccess && is_ordinary_memory(to) && target->capture == nullptr) simt::drain_stream(target);
@@ -311,7 +314,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
     const cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
     if (error != cudaSuccess) return error;
@@ -320,7 +323,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 }
 
 cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width_bytes, size_t height, cudaMemcpyKind kind) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
     const cudaError_t error = cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width_bytes, height, kind, nullptr);
     if (error != cudaSuccess) return error;
@@ -329,7 +332,7 @@ cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t fro
 }
 
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (status() != cudaSuccess) return status();
     if (bytes == 0) return cudaSuccess;
     if (!simt::is_device_accessible(p, bytes)) return failed(cudaErrorInvalidValue);
@@ -338,11 +341,12 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
         if (!simt::bulk_access(serial, on.view, p, bytes, true, "cudaMemsetAsync")) return;
         std::memset(p, value, bytes);
         simt::mark_written(p, bytes);
+        simt::count_stream_work("cudaMemsetAsync", 0, bytes, 0);
     });
 }
 
 cudaError_t cudaMemset(void* p, int value, size_t bytes) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
     const cudaError_t error = cudaMemsetAsync(p, value, bytes, nullptr);
     if (error != cudaSuccess) return error;

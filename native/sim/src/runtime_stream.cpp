@@ -6,7 +6,7 @@
 
 using simt::device;
 using simt::failed;
-using Lock = std::lock_guard<std::recursive_mutex>;
+using Lock = simt::RuntimeLock;
 
 namespace {
 
@@ -33,7 +33,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (status() != cudaSuccess) return status();
     simt::Device& d = device();
     *stream = new simt_stream;
@@ -48,7 +48,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (stream == nullptr || !known(stream)) return failed(cudaErrorInvalidResourceHandle);
     if (status() == cudaSuccess) simt::drain_stream(stream); // the device finishes what the stream holds
     auto& streams = device().streams;
@@ -58,7 +58,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     stream = simt::stream_or_default(stream);
     if (!known(stream)) return failed(cudaErrorInvalidResourceHandle);
     if (stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
@@ -66,7 +66,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     return status();
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     stream = simt::stream_or_default(stream);
     if (status() != cudaSuccess) return status();
     // Asking makes time pass, so that a loop that polls ends.
@@ -75,7 +75,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (status() != cudaSuccess) return status();
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
     stream = simt::stream_or_default(stream);
@@ -94,7 +94,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     return simt::enqueue(simt::stream_or_default(stream), [=](simt_stream&) { function(data); });
 }
 
@@ -102,18 +102,18 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) {
     return cudaEventCreateWithFlags(event, cudaEventDefault);
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     *event = new simt_event;
     return status();
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
     delete event;
     return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
     stream = simt::stream_or_default(stream);
     event->capture = stream->capture;
@@ -127,7 +127,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     });
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
     if (status() == cudaSuccess && event->state) simt::drain_until(event->state);
     return status();
@@ -136,7 +136,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
     return cudaEventSynchronize(event);
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (start == nullptr || end == nullptr || !start->state || !end->state) return failed(cudaErrorInvalidResourceHandle);
     if (!start->state->done || !end->state->done) return failed(cudaErrorNotReady);
     *milliseconds = 0.0f;
@@ -145,7 +145,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 
 // A graph is what was captured, in the order of capture.
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (status() != cudaSuccess) return status();
     if (stream == nullptr || !known(stream) || stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
     stream->capture = new simt_graph;
@@ -154,7 +154,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     *graph = nullptr;
     if (stream == nullptr || !known(stream) || stream->capture == nullptr || !stream->capture_origin) return failed(cudaErrorInvalidValue);
     simt_graph* captured = stream->capture;
@@ -175,18 +175,18 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     return status();
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* capture_status) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     *capture_status = simt::stream_or_default(stream)->capture != nullptr ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
     return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (graph == nullptr) return failed(cudaErrorInvalidValue);
     *exec = new simt_graph_exec{std::make_shared<simt_graph>(*graph)};
     return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-    const Lock lock(device().mutex);
+    const Lock lock;
     if (exec == nullptr) return failed(cudaErrorInvalidValue);
     return simt::enqueue(simt::stream_or_default(stream), [graph = exec->graph](simt_stream& on) {
         for (const auto& node : graph->nodes) {

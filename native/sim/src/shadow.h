@@ -29,15 +29,18 @@ struct SharedAccess {
     uint32_t pc; // low half
 };
 
+constexpr uint32_t kSharedSlots = 6;
+
 struct SharedCell {
     uint32_t block;      // serial of the block `written` and `pending` speak of
     uint32_t generation; // that the accesses belong to; older ones are ordered before whatever comes
     uint16_t written;
     uint16_t pending;    // targets of cp.async on its way
     uint16_t last_writer;
-    uint8_t count, next;
+    uint8_t count;
+    uint8_t any_write;   // among the accesses
     uint32_t write_time; // in fences of the block, for fence.proxy.async
-    SharedAccess accesses[6];
+    SharedAccess accesses[kSharedSlots];
 };
 
 // A stretch of addresses that is one worker's shared memory: the dynamic window, or a module's thread-local segment.
@@ -55,7 +58,7 @@ struct SharedRegion {
 constexpr uint32_t kGlobalSlots = 4;
 
 struct GlobalCell {
-    uint64_t header; // serial of the launch: 32, count of accesses: 8
+    uint64_t header; // serial of the launch: 32, zero: 23, whether any is no read: 1, count of accesses: 8
     uint64_t accesses[kGlobalSlots];
     uint32_t pcs[kGlobalSlots];
     uint64_t unused;
@@ -77,8 +80,7 @@ struct GlobalAccess {
     }
 };
 
-// The cell and the written bits of an address of the device's memory.
-GlobalCell* global_cell(const void* p);
+// The written bits of the device's memory.
 bool all_written(const void* p, size_t bytes);
 void mark_written(const void* p, size_t bytes);
 

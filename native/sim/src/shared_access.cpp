@@ -19,6 +19,25 @@ const char* region_name(const SharedRegion& region) {
     fault_at_pc(pc, "race on %s+%zu: %s against %s by thread %s at {pc:%p}, with no barrier between", region_name(region), offset, access_name(kind), access_name(other.kind), thread_name(*fiber.worker, other.thread).c_str(), whole_pc(other.pc, pc));
 }
 
+// Reads among reads: nothing to check. Of many readers those of different warps are kept, as they are the ones that a
+// later write could be ordered after or not.
+inline void remember_reader(const Fiber& fiber, SharedCell& cell, uint16_t mask, const void* pc) {
+    uint32_t slot = cell.count;
+    if (slot == kSharedSlots) {
+        slot = fiber.warp % kSharedSlots;
+        if (cell.accesses[slot].thread / 32 == fiber.warp && cell.accesses[slot].clock == fiber.clock) return;
+    } else {
+        for (uint32_t i = 0; i < slot; ++i) {
+            SharedAccess& other = cell.accesses[i];
+            if (other.thread != fiber.thread || other.clock != fiber.clock) continue;
+            other.mask |= mask;
+            return;
+        }
+        ++cell.count;
+    }
+    cell.accesses[slot] = {mask, static_cast<uint16_t>(fiber.thread), fiber.clock, kRead, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(pc))};
+}
+
 } // namespace
 
 void check_shared(Fiber& fiber, SharedRegion& region, const void* p, uint32_t bytes, uint32_t kind, const void* pc) {
@@ -43,10 +62,17 @@ void check_shared(Fiber& fiber, SharedRegion& region, const void* p, uint32_t by
         if (cell.generation != worker.generation) {
             cell.generation = worker.generation;
             cell.count = 0;
+            cell.any_write = 0;
         }
         if ((cell.pending & mask) != 0) {
             set_current_fiber(&fiber);
             fault_at_pc(pc, "%s of %s+%zu while an asynchronous copy to it is still in flight (missing wait)", access_name(kind), region_name(region), first);
+        }
+        const bool settled = (cell.pending & mask) == 0 && (cell.written & mask) == mask;
+        if (kind == kRead && settled && cell.any_write == 0) {
+            remember_reader(fiber, cell, mask, pc);
+            first = last;
+            continue;
         }
         // A race says more than "never written", which may be its consequence: looked for first.
         SharedAccess* mine = nullptr;
@@ -73,10 +99,11 @@ void check_shared(Fiber& fiber, SharedRegion& region, const void* p, uint32_t by
             mine->mask |= mask;
         } else {
             uint32_t slot = cell.count;
-            if (slot == std::size(cell.accesses))
-                slot = cell.next = static_cast<uint8_t>((cell.next + 1) % std::size(cell.accesses));
+            if (slot == kSharedSlots)
+                slot = static_cast<uint32_t>(next_random(worker) >> 32) % kSharedSlots;
             else
                 ++cell.count;
+            if (kind != kRead) cell.any_write = 1;
             cell.accesses[slot] = {mask, static_cast<uint16_t>(fiber.thread), fiber.clock, static_cast<uint16_t>(kind), static_cast<uint32_t>(reinterpret_cast<uintptr_t>(pc))};
         }
         if (kind != kRead) {

@@ -11,6 +11,7 @@ namespace simt {
 namespace {
 
 std::atomic<uint64_t> queued{0};
+thread_local int tls_inside = 0;
 
 // Work that could run now: the head of a queue, unless it waits for an event that has not come.
 bool ready(const simt_stream* stream) {
@@ -51,10 +52,7 @@ void drain(Device& d, simt_stream* wanted, Done done) {
         if (d.dead != cudaSuccess) continue;
         stream->view.join(*work.host_view);
         if (work.wait_for) stream->view.join(work.wait_for->view);
-        const bool outer = d.draining;
-        d.draining = true;
         if (work.run) work.run(*stream);
-        d.draining = outer;
     }
 }
 
@@ -71,6 +69,18 @@ void run_stream(simt_stream* stream) {
 }
 
 } // namespace
+
+RuntimeLock::RuntimeLock() {
+    device().mutex.lock();
+    ++tls_inside;
+}
+RuntimeLock::~RuntimeLock() {
+    --tls_inside;
+    device().mutex.unlock();
+}
+bool RuntimeLock::held() {
+    return tls_inside > 0;
+}
 
 Device& device() {
     static Device* the_device = [] {
@@ -169,7 +179,7 @@ bool bulk_access(uint64_t launch, const StreamView& view, const void* p, size_t 
             }
         if (!remember) continue;
         cell.accesses[0] = GlobalAccess{0xffff, 0x7ff, write ? kWrite : kRead, 7, 1, 1}.pack();
-        cell.header = launch << 32 | 1;
+        cell.header = launch << 32 | (write ? 0x100 : 0) | 1;
     }
     return true;
 }
@@ -202,7 +212,7 @@ cudaError_t check_configuration(const LaunchRequest& r) {
 
 void enqueue_launch(LaunchRequest request) {
     Device& d = device();
-    const std::lock_guard lock(d.mutex);
+    const RuntimeLock lock;
     if (d.dead != cudaSuccess) {
         failed(d.dead);
         return;
@@ -222,13 +232,13 @@ void enqueue_launch(LaunchRequest request) {
 } // namespace detail
 
 std::string fault() {
-    const std::lock_guard lock(device().mutex);
+    const RuntimeLock lock;
     return device().fault;
 }
 
 void reset_device() {
     Device& d = device();
-    const std::lock_guard lock(d.mutex);
+    const RuntimeLock lock;
     forget_queued_work();
     d.dead = d.last_error = cudaSuccess;
     d.fault.clear();

@@ -68,10 +68,20 @@ struct Device {
     cudaError_t last_error = cudaSuccess; // of the last failed call, until read
     cudaError_t dead = cudaSuccess;       // sticky
     std::string fault;
-    bool draining = false;  // a piece of work is running
     int captures = 0; // streams under capture that forbid unsafe calls
 };
 Device& device();
+
+// Held during every call of the API. A thread knows that it is inside: what the simulator frees for itself, in a program
+// whose heap is device memory, must not wait for the device.
+class RuntimeLock {
+public:
+    RuntimeLock();
+    ~RuntimeLock();
+    RuntimeLock(const RuntimeLock&) = delete;
+    RuntimeLock& operator=(const RuntimeLock&) = delete;
+    static bool held();
+};
 
 // Keeps and returns the error.
 cudaError_t failed(cudaError_t error);

@@ -129,7 +129,11 @@ void release(Worker& worker, uint32_t warp, uint32_t lanes) {
     }
     resolve(worker, warp, calls, lanes);
     worker.in_call[warp] &= ~lanes;
-    for (uint32_t rest = lanes; rest != 0; rest &= rest - 1) make_runnable(fibers[__builtin_ctz(rest)]);
+    for (uint32_t rest = lanes; rest != 0; rest &= rest - 1) {
+        Fiber& fiber = fibers[__builtin_ctz(rest)];
+        ++fiber.count_epoch;
+        make_runnable(fiber);
+    }
 }
 
 void enter(WarpCall& call) {
@@ -213,7 +217,10 @@ void complete_barrier_if_all_arrived(Worker& worker) {
     worker.at_barrier = 0;
     on_block_barrier(worker);
     for (uint32_t i = 0; i < worker.threads; ++i)
-        if (worker.fibers[i].waiting == Waiting::block_barrier) make_runnable(worker.fibers[i]);
+        if (worker.fibers[i].waiting == Waiting::block_barrier) {
+            ++worker.fibers[i].count_epoch;
+            make_runnable(worker.fibers[i]);
+        }
 }
 
 namespace detail {

@@ -85,6 +85,9 @@ void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, 
 // ---- Optimisers; count > 0
 void adamw_step(ftc_stream& stream, float* parameter, float* m, float* v, const float* gradient,
                 const ftc_adamw_params& params);
+void adamw_8bit_step(ftc_stream& stream, float* parameter, uint8_t* m_codes, uint8_t* v_codes, float* m_absmax,
+                     float* v_absmax, const float* gradient, const float* m_map, const float* v_map,
+                     const ftc_adamw_params& params);
 void sgd_step(ftc_stream& stream, float* parameter, float* velocity, const float* gradient, const ftc_sgd_params& params);
 void sum_of_squares(ftc_stream& stream, float* sum, const float* x, int64_t count); // count may be 0
 

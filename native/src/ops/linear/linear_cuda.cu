@@ -5,13 +5,15 @@
 //
 // The weight's border is written before each product (r (N + K) elements against N K). Packed weights, and weights of
 // another dtype than the activations, are dequantised into a scratch of the workspace, which always has a border. Without
-// a border in X or dY, and in backward with dropout (whose mask touches dS A alone), LoRA is added afterwards.
+// a border in X or dY, and in backward with dropout (whose mask touches dS A alone), LoRA is added afterwards. Few rows
+// multiply NF4 weights packed.
 #include "cuda/device.cuh"
 #include "api/backend.h"
 #include "cuda/matmul.h"
 #include "ops/linear/border_cuda.h"
 #include "ops/linear/lora_cuda.h"
 #include "ops/linear/lora_partial.h"
+#include "ops/linear/nf4_product_cuda.h"
 #include "ops/quant/dequantize_cuda.h"
 
 namespace ftc::cuda {
@@ -54,9 +56,11 @@ bool needs_scratch(int32_t format, int32_t dtype) {
     return !(format == FTC_WEIGHT_F32 && dtype == FTC_F32) && !(format == FTC_WEIGHT_BF16 && dtype == FTC_BF16);
 }
 
+constexpr int64_t kMostFusedRows = 1024; // that a measurement of the device may choose
+
 // The workspace, cut up.
 struct Workspace {
-    char* weight;  // scratch [out + border, in + border]
+    char* weight;  // scratch [out + border, in + border], or the partial sums of a packed product
     float* ds;     // [rows, rank]
     char* partial;
     int64_t bytes;
@@ -69,7 +73,10 @@ struct Workspace {
             return p;
         };
         const int64_t border = padded_rank(rank);
-        weight = take(needs_scratch(format, dtype) ? (out + border) * scratch_stride(in, rank) * bytes_of(dtype) : 0);
+        const int64_t fused_rows = rows < kMostFusedRows ? rows : kMostFusedRows;
+        const int64_t scratch = needs_scratch(format, dtype) ? (out + border) * scratch_stride(in, rank) * bytes_of(dtype) : 0;
+        const int64_t partial_sums = format == FTC_WEIGHT_NF4 ? nf4_product_partial_bytes(fused_rows, in, out) : 0;
+        weight = take(scratch > partial_sums ? scratch : partial_sums);
         ds = reinterpret_cast<float*>(take(rows * rank * 4));
         partial = take(lora_partial_bytes(rows, in > out ? in : out, rank > 0 ? rank : 1));
         bytes = at;
@@ -126,6 +133,15 @@ struct Call {
         return d;
     }
 
+    // Whether the product takes the packed weight as it is.
+    bool multiplies_packed() const {
+        return params.dtype == FTC_BF16 && params.rows <= stream.context->fused_rows && nf4_product_takes(weight);
+    }
+    Nf4Product packed_product(void* y, int64_t y_row_stride, const void* x, int64_t x_row_stride, const float* bias) const {
+        return {y,    y_row_stride, x, x_row_stride, params.rows, weight, bias, params.accumulate != 0,
+                reinterpret_cast<float*>(workspace.weight)};
+    }
+
     // wants_border: X or dY has one, and the product should carry LoRA.
     Dense dense(bool wants_border) const {
         if (needs_scratch(weight.format, params.dtype)) {
@@ -160,11 +176,52 @@ struct Call {
     }
 };
 
+// The dense products, with LoRA inside where the weight has a border.
+void multiply_forward(const Call& call, const Dense& dense, void* y, const void* x, bool adds) {
+    const ftc_linear_params& p = call.params;
+    matmul(call.stream, {.m = p.rows,
+                         .n = call.weight.rows,
+                         .k = call.weight.cols + (dense.bordered ? padded_rank(call.rank) : 0),
+                         .a = x,
+                         .a_row_stride = p.x_row_stride,
+                         .a_transposed = false,
+                         .b = dense.data,
+                         .b_row_stride = dense.row_stride,
+                         .b_transposed = true,
+                         .d = y,
+                         .d_row_stride = p.y_row_stride,
+                         .dtype = p.dtype,
+                         .d_dtype = p.dtype,
+                         .alpha = 1.0f,
+                         .beta = adds || p.accumulate != 0 ? 1.0f : 0.0f});
+}
+
+void multiply_backward(const Call& call, const Dense& dense, void* dx, const void* dy) {
+    const ftc_linear_params& p = call.params;
+    matmul(call.stream, {.m = p.rows,
+                         .n = call.weight.cols,
+                         .k = call.weight.rows + (dense.bordered ? padded_rank(call.rank) : 0),
+                         .a = dy,
+                         .a_row_stride = p.dy_row_stride,
+                         .a_transposed = false,
+                         .b = dense.data,
+                         .b_row_stride = dense.row_stride,
+                         .b_transposed = false,
+                         .d = dx,
+                         .d_row_stride = p.dx_row_stride,
+                         .dtype = p.dtype,
+                         .d_dtype = p.dtype,
+                         .alpha = 1.0f,
+                         .beta = p.accumulate != 0 ? 1.0f : 0.0f});
+}
+
 void forward(Call& call, void* y, const void* x, const float* bias) {
     const ftc_linear_params& p = call.params;
     const ftc_weight& w = call.weight;
     const int64_t border = padded_rank(call.rank);
-    const Dense dense = call.dense(call.rank > 0 && p.x_border >= border);
+    const bool packed = call.multiplies_packed();
+    Dense dense{};
+    if (!packed) dense = call.dense(call.rank > 0 && p.x_border >= border);
     if (dense.bordered)
         call.fill_border({call.at(dense.data, w.cols), dense.row_stride, w.rows, border}, true, true);
     void* tail = dense.bordered ? call.open_border(x, p.x_row_stride, w.cols) : nullptr;
@@ -186,23 +243,21 @@ void forward(Call& call, void* y, const void* x, const float* bias) {
                                          .partial = call.workspace.partial});
         done += s.rank;
     }
-    if (bias != nullptr)
-        write_bias(call.stream, p.dtype, {y, p.y_row_stride, p.rows, w.rows}, bias, p.accumulate != 0);
-    matmul(call.stream, {.m = p.rows,
-                         .n = w.rows,
-                         .k = w.cols + (dense.bordered ? border : 0),
-                         .a = x,
-                         .a_row_stride = p.x_row_stride,
-                         .a_transposed = false,
-                         .b = dense.data,
-                         .b_row_stride = dense.row_stride,
-                         .b_transposed = true,
-                         .d = y,
-                         .d_row_stride = p.y_row_stride,
-                         .dtype = p.dtype,
-                         .d_dtype = p.dtype,
-                         .alpha = 1.0f,
-                         .beta = p.accumulate != 0 || bias != nullptr ? 1.0f : 0.0f});
+    if (packed) {
+        const Nf4Product product = call.packed_product(y, p.y_row_stride, x, p.x_row_stride, bias);
+        const bool one_adapter = call.segment_count == 1 && call.segments[0].row_begin == 0 && call.segments[0].row_end == p.rows;
+        if (p.rows <= kDecodeRows && (call.segment_count == 0 || one_adapter)) {
+            const ftc_lora_segment none{};
+            const ftc_lora_segment& s = one_adapter ? call.segments[0] : none;
+            nf4_decode(call.stream, {.product = product, .s = s.s, .b = s.b, .rank = s.rank, .scaling = s.scaling});
+            return;
+        }
+        nf4_product_forward(call.stream, product);
+    } else {
+        if (bias != nullptr)
+            write_bias(call.stream, p.dtype, {y, p.y_row_stride, p.rows, w.rows}, bias, p.accumulate != 0);
+        multiply_forward(call, dense, y, x, bias != nullptr);
+    }
     for (int32_t i = 0; i < call.segment_count && !dense.bordered; ++i) {
         const ftc_lora_segment& s = call.segments[i];
         if (s.row_begin == s.row_end) continue;
@@ -224,8 +279,9 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
     const ftc_linear_params& p = call.params;
     const ftc_weight& w = call.weight;
     const int64_t border = padded_rank(call.rank);
+    const bool packed = dx != nullptr && call.multiplies_packed();
     Dense dense{};
-    if (dx != nullptr) dense = call.dense(call.rank > 0 && !call.drops && p.dy_border >= border);
+    if (dx != nullptr && !packed) dense = call.dense(call.rank > 0 && !call.drops && p.dy_border >= border);
     if (dense.bordered) call.fill_border({call.at(dense.data, w.rows * dense.row_stride), dense.row_stride, border, w.cols}, false, false);
     void* tail = dense.bordered ? call.open_border(dy, p.dy_row_stride, w.rows) : nullptr;
     int64_t done = 0;
@@ -261,22 +317,10 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
                                                   .dropout = call.dropout(s),
                                                   .partial = call.workspace.partial});
     }
-    if (dx != nullptr)
-        matmul(call.stream, {.m = p.rows,
-                             .n = w.cols,
-                             .k = w.rows + (dense.bordered ? border : 0),
-                             .a = dy,
-                             .a_row_stride = p.dy_row_stride,
-                             .a_transposed = false,
-                             .b = dense.data,
-                             .b_row_stride = dense.row_stride,
-                             .b_transposed = false,
-                             .d = dx,
-                             .d_row_stride = p.dx_row_stride,
-                             .dtype = p.dtype,
-                             .d_dtype = p.dtype,
-                             .alpha = 1.0f,
-                             .beta = p.accumulate != 0 ? 1.0f : 0.0f});
+    if (packed)
+        nf4_product_backward(call.stream, call.packed_product(dx, p.dx_row_stride, dy, p.dy_row_stride, nullptr));
+    else if (dx != nullptr)
+        multiply_backward(call, dense, dx, dy);
     for (int32_t i = 0; i < call.segment_count && dx != nullptr && !dense.bordered; ++i) {
         const ftc_lora_segment& s = call.segments[i];
         if (s.row_begin == s.row_end) continue;

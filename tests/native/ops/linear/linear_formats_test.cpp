@@ -22,6 +22,7 @@ TEST_P(LinearFormats, Nf4EqualsDequantizeThenMultiply) {
         for (const bool nested : {false, true}) {
             const Nf4Weight weight(device, random_floats(f.n * f.k, 3), f.n, f.k, nested);
             for (const int64_t m : kRows) {
+                if (is_simulated() && (m > 17 || m % 2 == 0 || f.n > 100)) continue;
                 SCOPED_TRACE(::testing::Message() << m << " x " << f.n << " x " << f.k << (nested ? " nested" : ""));
                 ReferenceLinear l = random_linear(m, f.n, f.k, true);
                 add_segment(l, 0, m, 4);
