@@ -16,7 +16,8 @@ internal static class CudaLibrary
         var variables = environment.ToDictionary(e => e.Name, e => e.Value);
         variables[Variable] = Path();
         FtcProcess.Result result = FtcProcess.Run(arguments, variables);
-        Assert.SkipWhen(result.Error.Contains("is not in the CUDA library yet", StringComparison.Ordinal), result.Error.Trim());
+        string said = result.Error + result.Output;
+        Assert.SkipWhen(said.Contains("is not in the CUDA library yet", StringComparison.Ordinal), said.Trim());
         return result;
     }
 
