@@ -80,10 +80,19 @@ internal interface IBackend : IDisposable
     /// <summary>Row strides and border this device likes for a linear layer.</summary>
     LinearStrides LinearStrides(DType dtype, long inFeatures, long outFeatures, long rank);
 
-    /// <summary>nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight.</summary>
+    /// <summary>
+    /// Up to how many rows NF4 weights are multiplied packed: takes over a value of an earlier measurement, or measures (negative), and gives what
+    /// holds now.
+    /// </summary>
+    long TunePackedRows(long packedRows);
+
+    /// <summary>
+    /// nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight. At most <paramref name="trainedRows"/> targets are
+    /// not ignored; 0 = not known.
+    /// </summary>
     void LinearCrossEntropy(
         Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, float gradientScale,
-        in Workspace workspace);
+        int trainedRows, in Workspace workspace);
 
     long LinearCrossEntropyWorkspaceBytes(DType dtype, WeightFormat format, long rows, long hiddenSize, long vocabSize);
 

@@ -56,15 +56,22 @@ internal sealed unsafe partial class NativeBackend
         return new LinearStrides(layout.Border, layout.XRowStride, layout.YRowStride, layout.WeightRowStride);
     }
 
+    public long TunePackedRows(long packedRows)
+    {
+        NativeMethods.ftc_linear_tune(_stream, ref packedRows).ThrowIfFailed();
+        return packedRows;
+    }
+
     public void LinearCrossEntropy(
         Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, float gradientScale,
-        in Workspace workspace)
+        int trainedRows, in Workspace workspace)
     {
         Weight native = Native(weight);
         var p = new CrossEntropyParams
         {
             StructSize = (uint)sizeof(CrossEntropyParams), Dtype = (int)x.DType, Rows = x.Rows, XRowStride = x.RowStride,
             DxRowStride = dx.RowStride, DweightRowStride = dweight.RowStride, GradientScale = gradientScale,
+            TrainedRows = trainedRows,
         };
         NativeMethods.ftc_linear_cross_entropy(
             _stream, Address(nll), Address(predictions), Address(dx), Address(dweight), Address(x), in native, Address(targets), in p,
