@@ -381,6 +381,12 @@ typedef struct ftc_linear_workspace_params {
 FTC_API ftc_status ftc_linear_workspace_bytes(ftc_context* context, const ftc_linear_workspace_params* params,
                                               int64_t* bytes);
 
+/* Up to how many rows an NF4 weight is multiplied packed, instead of being dequantised first: it depends on the device.
+ * *packed_rows [host] inout: negative measures it (a second at most; allocates and frees, waits for the stream), otherwise
+ * the value of an earlier measurement is taken over. The context keeps it; out: what it keeps. The CPU always multiplies
+ * packed and answers INT64_MAX. */
+FTC_API ftc_status ftc_linear_tune(ftc_stream* stream, int64_t* packed_rows);
+
 /* ---- Linear head + cross-entropy in chunks --------------------------------------------------------------------------------------------- */
 
 typedef struct ftc_cross_entropy_params {

@@ -58,7 +58,8 @@ std::string run_addr2line(const void* pc) {
     // Just before the return address lies the instruction that made the access (cp.async's second site is one byte on).
     const uintptr_t offset = reinterpret_cast<uintptr_t>(pc) - map->l_addr - 2;
     char command[5000];
-    std::snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%lx 2>/dev/null", file, static_cast<unsigned long>(offset));
+    std::snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%lx 2>/dev/null", file,
+                  static_cast<unsigned long>(offset));
     FILE* pipe = popen(command, "r");
     if (pipe == nullptr) return "";
     std::string output;
@@ -88,7 +89,8 @@ std::string place_of(const void* pc) {
         start = end + 1;
         if (line.empty() || line[0] == '?') continue;
         if (first.empty()) first = line;
-        const bool wrapper = line.find("/simt/") != std::string::npos || line.find("device.cuh") != std::string::npos || line.find("/include/c++/") != std::string::npos;
+        const bool wrapper = line.find("/simt/") != std::string::npos || line.find("device.cuh") != std::string::npos ||
+                             line.find("/include/c++/") != std::string::npos;
         if (wrapper) continue;
         return entry->second = line;
     }
@@ -113,7 +115,8 @@ std::string resolve_places(const std::string& text) {
 ThreadName thread_name(const Worker& worker, uint32_t thread) {
     const dim3 block = worker.launch->request.block;
     ThreadName name;
-    std::snprintf(name.text, sizeof name.text, "(%u,%u,%u)", thread % block.x, thread / block.x % block.y, thread / block.x / block.y);
+    std::snprintf(name.text, sizeof name.text, "(%u,%u,%u)", thread % block.x, thread / block.x % block.y,
+                  thread / block.x / block.y);
     return name;
 }
 

@@ -77,6 +77,8 @@ void linear_backward(ftc_stream& stream, void* dx, float* dweight, float* dbias,
                      const ftc_weight& weight, const ftc_lora_segment* segments, int32_t segment_count,
                      const ftc_linear_params& params, void* workspace);
 
+int64_t linear_tune(ftc_stream& stream, int64_t packed_rows);
+
 int64_t linear_cross_entropy_workspace_bytes(ftc_context& context, const ftc_cross_entropy_workspace_params& params);
 void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, void* dx, float* dweight, const void* x,
                           const ftc_weight& weight, const int32_t* targets, const ftc_cross_entropy_params& params,

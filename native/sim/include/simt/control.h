@@ -42,7 +42,7 @@ struct AccessSite {
 struct LaunchCounters {
     std::string kernel;
     dim3 grid, block;
-    uint64_t global_read_bytes = 0, global_written_bytes = 0;     // sums over sites
+    uint64_t global_read_bytes = 0, global_written_bytes = 0; // sums over sites
     uint64_t global_read_sectors = 0, global_written_sectors = 0;
     uint64_t read_footprint_bytes = 0, written_footprint_bytes = 0; // different 32-byte sectors of the launch, in bytes
     uint64_t shared_accesses = 0, shared_passes = 0;
