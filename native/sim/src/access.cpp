@@ -164,9 +164,11 @@ void on_thread_exit(Fiber& fiber) {
 namespace {
 
 // Another thread may be let in before an access: at random, or because the launch has been ended meanwhile.
-__attribute__((noinline)) void pause(Fiber& fiber) {
+__attribute__((noinline)) void pause(Fiber& fiber, const void* pc) {
     Worker& worker = *fiber.worker;
     if (worker.launch->aborted.load(std::memory_order_relaxed)) leave_launch(worker);
+    if (worker.launch->overdue.load(std::memory_order_relaxed))
+        fault_at_pc(pc, "has not ended in time; a thread still runs");
     if (worker.launch->schedule != Schedule::random) {
         worker.until_pause = 4096;
         return;
@@ -181,7 +183,7 @@ inline __attribute__((always_inline)) void touch(const void* p, uint32_t bytes, 
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) return; // host code beside the kernels
     if (static_cast<size_t>(static_cast<const char*>(p) - fiber->stack) < kStackBytes) return;
-    if (--fiber->worker->until_pause == 0) pause(*fiber);
+    if (--fiber->worker->until_pause == 0) pause(*fiber, pc);
     if (kAligned && (reinterpret_cast<uintptr_t>(p) & (bytes - 1)) != 0)
         fault_at_pc(pc, "misaligned %s of %u bytes at %p", access_name(kind), bytes, p);
     check_access(*fiber, p, bytes, kind, pc);

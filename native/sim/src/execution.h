@@ -97,6 +97,7 @@ struct Launch {
     uint64_t permutation_factor = 1, permutation_offset = 0;
     std::atomic<uint64_t> next_block{0};
     std::atomic<bool> aborted{false};
+    std::atomic<bool> overdue{false}; // runs for too long: the next thread to look says where
     std::string fault;                // written once, by whoever set aborted
     const StreamView* view = nullptr; // which earlier launches are ordered before this one; null: all
     std::atomic<bool> fences_used{false};
@@ -177,6 +178,8 @@ void complete_barrier_if_all_arrived(Worker& worker);
 [[noreturn]] void fault_at_pc(const void* pc, const char* format, ...) __attribute__((format(printf, 2, 3)));
 [[noreturn]] void leave_launch(Worker& worker);
 std::string resolve_places(const std::string& text);
+// The kernel with its template arguments, as far as the debug information says; else as it was launched.
+std::string kernel_name(const LaunchRequest& request);
 struct ThreadName {
     char text[48];
     const char* c_str() const { return text; }

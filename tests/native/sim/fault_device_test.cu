@@ -275,6 +275,28 @@ TEST(FaultDevice, CopyBesideAKernel) {
     everywhere([&] { run(true); });
 }
 
+// A block that waits for one that may not have begun.
+__global__ void spin_kernel(volatile int* flag, int setter) {
+    if (static_cast<int>(blockIdx.x) == setter) *flag = 1;
+    while (*flag == 0 && setter < 0) {
+    }
+}
+TEST(FaultDevice, ALaunchThatNeverEnds) {
+    simt::set_timeout(1);
+    Buffer<int> flag(1);
+    flag.fill(0);
+    simt::launch("spin_kernel", spin_kernel, 1, 32, 0, nullptr, flag, -1);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchFailure);
+    EXPECT_NE(simt::fault().find("has not ended in time; a thread still runs, at "), std::string::npos)
+        << simt::fault();
+    EXPECT_NE(simt::fault().find("fault_device_test.cu"), std::string::npos) << simt::fault();
+    simt::reset_device();
+    simt::set_timeout(600);
+    simt::launch("spin_kernel", spin_kernel, 1, 32, 0, nullptr, flag, 0);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchFailure); // 32 threads write one address
+    simt::reset_device();
+}
+
 TEST(FaultDevice, SharedMemoryNotAskedFor) {
     Buffer<float> x(4), y(4);
     x.fill(0);

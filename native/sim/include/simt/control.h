@@ -18,6 +18,9 @@ void set_schedule(Schedule schedule, uint64_t seed = 0);
 // OS threads that run blocks, from the next launch on (FTC_SIM_WORKERS; 2).
 void set_workers(int workers);
 
+// After so many seconds a launch counts as one that never ends (FTC_SIM_TIMEOUT; 600).
+void set_timeout(int seconds);
+
 // Launches run at once instead of at the next synchronisation (CUDA_LAUNCH_BLOCKING).
 void set_launch_blocking(bool on);
 
