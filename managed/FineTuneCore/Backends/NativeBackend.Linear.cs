@@ -63,8 +63,8 @@ internal sealed unsafe partial class NativeBackend
     }
 
     public void LinearCrossEntropy(
-        Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, float gradientScale,
-        int trainedRows, in Workspace workspace)
+        Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, int trainedRows,
+        float gradientScale, in Workspace workspace)
     {
         Weight native = Native(weight);
         var p = new CrossEntropyParams

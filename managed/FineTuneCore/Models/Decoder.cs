@@ -202,12 +202,11 @@ internal sealed class Decoder : IDisposable
 
     private void Loss(in TokenBatch batch, float gradientScale, bool wantGradient, bool wantPredictions)
     {
-        int trained = 0;
-        foreach (int target in batch.Targets[..batch.Rows]) trained += target >= 0 ? 1 : 0;
+        int trainedRows = batch.Rows - batch.Targets[..batch.Rows].Count(-100);
         Tensor dweight = wantGradient && _weights.HeadParameter is { } head ? _weights.Parameters.Gradient(head) : default;
         _backend.LinearCrossEntropy(
             _head.Nll, wantPredictions ? _head.Predictions : default, wantGradient ? _scratch.DNorm : default, dweight, _head.Norm,
-            _weights.Head, _batch.Targets, gradientScale, trained, in _workspace);
+            _weights.Head, _batch.Targets, trainedRows, gradientScale, in _workspace);
     }
 
     private void Backward(BlockInputs inputs)
