@@ -17,6 +17,7 @@ usage: ./build.sh VERB [options]
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
+  gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
   all               native, managed, test, pack
 
@@ -218,6 +219,14 @@ case $verb in
     managed) managed ;;
     quickstart) native; managed; ftc quickstart "$@" ;;
     test) run_tests "$@" ;;
+    gpu-bundle)
+        native
+        managed
+        need googletest "test -e /usr/src/googletest/googletest/src/gtest-all.cc" xz-utils "command -v xz"
+        say "GPU bundle"
+        benchmarks/gpu-bundle.sh
+        [ "${1:-}" != --dry-run ] || artifacts/gpu-bundle/gpu-run.sh --dry-run --seconds 3600
+        ;;
     kernel-report) native; kernel_report --write ;;
     bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
