@@ -23,6 +23,9 @@ internal static unsafe partial class NativeMethods
         ContextHandle context, in LinearWorkspaceParams parameters, out long bytes);
 
     [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_linear_tune(StreamHandle stream, ref long packedRows);
+
+    [LibraryImport(Library)]
     internal static partial FtcStatus ftc_linear_cross_entropy(
         StreamHandle stream, nint nll, nint predictions, nint dx, nint dweight, nint x, in Weight weight, nint targets,
         in CrossEntropyParams parameters, nint workspace, long workspaceBytes);

@@ -54,6 +54,11 @@ internal static partial class NativeMethods
         StreamHandle stream, nint parameter, nint m, nint v, nint gradient, in AdamwParams parameters);
 
     [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_adamw_8bit_step(
+        StreamHandle stream, nint parameter, nint mCodes, nint vCodes, nint mAbsmax, nint vAbsmax, nint gradient, nint mMap, nint vMap,
+        in AdamwParams parameters);
+
+    [LibraryImport(Library)]
     internal static partial FtcStatus ftc_sgd_step(
         StreamHandle stream, nint parameter, nint velocity, nint gradient, in SgdParams parameters);
 

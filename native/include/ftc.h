@@ -381,6 +381,12 @@ typedef struct ftc_linear_workspace_params {
 FTC_API ftc_status ftc_linear_workspace_bytes(ftc_context* context, const ftc_linear_workspace_params* params,
                                               int64_t* bytes);
 
+/* Up to how many rows an NF4 weight is multiplied packed, instead of being dequantised first: it depends on the device.
+ * *packed_rows [host] inout: negative measures it (a second at most; allocates and frees, waits for the stream), otherwise
+ * the value of an earlier measurement is taken over. The context keeps it; out: what it keeps. The CPU always multiplies
+ * packed and answers INT64_MAX. */
+FTC_API ftc_status ftc_linear_tune(ftc_stream* stream, int64_t* packed_rows);
+
 /* ---- Linear head + cross-entropy in chunks --------------------------------------------------------------------------------------------- */
 
 typedef struct ftc_cross_entropy_params {
@@ -437,6 +443,17 @@ typedef struct ftc_adamw_params {
  * Loshchilov & Hutter 2019, arXiv:1711.05101.   parameter, m, v [device] inout, gradient [device] in, all fp32 [count]. */
 FTC_API ftc_status ftc_adamw_step(ftc_stream* stream, float* parameter, float* m, float* v, const float* gradient,
                                   const ftc_adamw_params* params);
+
+/* The same update with m and v in 8 bits, a quarter of the memory. Dettmers et al. 2022, arXiv:2110.02861. Element i of m is
+ * m_map[m_codes[i]] * m_absmax[i / 256]; after the update in fp32 absmax is the block's largest |m|, and the code that of the
+ * map's value nearest to m / absmax (ties: the lower one). v alike. A zeroed state is m = v = 0.
+ *   parameter [device] inout fp32 [count]   m_codes, v_codes [device] inout uint8 [count]
+ *   m_absmax, v_absmax [device] inout fp32 [ceil(count / 256)]   gradient [device] in fp32 [count]
+ *   m_map [device] in fp32 [256], ascending from -1 to 1         v_map [device] in fp32 [256], ascending from 0 to 1
+ * Errors: INVALID_ARGUMENT (as above, or a map that does not ascend). */
+FTC_API ftc_status ftc_adamw_8bit_step(ftc_stream* stream, float* parameter, uint8_t* m_codes, uint8_t* v_codes,
+                                       float* m_absmax, float* v_absmax, const float* gradient, const float* m_map,
+                                       const float* v_map, const ftc_adamw_params* params);
 
 typedef struct ftc_sgd_params {
     uint32_t struct_size;

@@ -77,6 +77,8 @@ void linear_backward(ftc_stream& stream, void* dx, float* dweight, float* dbias,
                      const ftc_weight& weight, const ftc_lora_segment* segments, int32_t segment_count,
                      const ftc_linear_params& params, void* workspace);
 
+int64_t linear_tune(ftc_stream& stream, int64_t packed_rows);
+
 int64_t linear_cross_entropy_workspace_bytes(ftc_context& context, const ftc_cross_entropy_workspace_params& params);
 void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, void* dx, float* dweight, const void* x,
                           const ftc_weight& weight, const int32_t* targets, const ftc_cross_entropy_params& params,
@@ -85,6 +87,9 @@ void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, 
 // ---- Optimisers; count > 0
 void adamw_step(ftc_stream& stream, float* parameter, float* m, float* v, const float* gradient,
                 const ftc_adamw_params& params);
+void adamw_8bit_step(ftc_stream& stream, float* parameter, uint8_t* m_codes, uint8_t* v_codes, float* m_absmax,
+                     float* v_absmax, const float* gradient, const float* m_map, const float* v_map,
+                     const ftc_adamw_params& params);
 void sgd_step(ftc_stream& stream, float* parameter, float* velocity, const float* gradient, const ftc_sgd_params& params);
 void sum_of_squares(ftc_stream& stream, float* sum, const float* x, int64_t count); // count may be 0
 

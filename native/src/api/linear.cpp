@@ -156,3 +156,11 @@ ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, flo
                                  memory);
     });
 }
+
+ftc_status ftc_linear_tune(ftc_stream* stream, int64_t* packed_rows) {
+    return guard(__func__, [&] {
+        check_stream("ftc_linear_tune", stream);
+        check_pointer("ftc_linear_tune", "packed_rows", packed_rows);
+        *packed_rows = backend::linear_tune(*stream, *packed_rows);
+    });
+}

@@ -9,24 +9,48 @@ void check_fraction(const char* function, const char* name, float value) {
     fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %s is %g, expected it in [0, 1)", function, name, static_cast<double>(value));
 }
 
+void check_adamw(const char* function, const ftc_stream* stream, const ftc_adamw_params* params) {
+    check_stream(function, stream);
+    check_params(function, params);
+    check_at_least(function, "count", params->count, 0);
+    check_at_least(function, "step", params->step, 1);
+    check_fraction(function, "beta1", params->beta1);
+    check_fraction(function, "beta2", params->beta2);
+}
+
 } // namespace
 
 ftc_status ftc_adamw_step(ftc_stream* stream, float* parameter, float* m, float* v, const float* gradient,
                           const ftc_adamw_params* params) {
     return guard(__func__, [&] {
         const char* function = "ftc_adamw_step";
-        check_stream(function, stream);
-        check_params(function, params);
-        check_at_least(function, "count", params->count, 0);
-        check_at_least(function, "step", params->step, 1);
-        check_fraction(function, "beta1", params->beta1);
-        check_fraction(function, "beta2", params->beta2);
+        check_adamw(function, stream, params);
         if (params->count == 0) return;
         check_pointer(function, "parameter", parameter);
         check_pointer(function, "m", m);
         check_pointer(function, "v", v);
         check_pointer(function, "gradient", gradient);
         backend::adamw_step(*stream, parameter, m, v, gradient, *params);
+    });
+}
+
+ftc_status ftc_adamw_8bit_step(ftc_stream* stream, float* parameter, uint8_t* m_codes, uint8_t* v_codes,
+                               float* m_absmax, float* v_absmax, const float* gradient, const float* m_map,
+                               const float* v_map, const ftc_adamw_params* params) {
+    return guard(__func__, [&] {
+        const char* function = "ftc_adamw_8bit_step";
+        check_adamw(function, stream, params);
+        if (params->count == 0) return;
+        check_pointer(function, "parameter", parameter);
+        check_pointer(function, "m_codes", m_codes);
+        check_pointer(function, "v_codes", v_codes);
+        check_pointer(function, "m_absmax", m_absmax);
+        check_pointer(function, "v_absmax", v_absmax);
+        check_pointer(function, "gradient", gradient);
+        check_pointer(function, "m_map", m_map);
+        check_pointer(function, "v_map", v_map);
+        backend::adamw_8bit_step(*stream, parameter, m_codes, v_codes, m_absmax, v_absmax, gradient, m_map, v_map,
+                                 *params);
     });
 }
 

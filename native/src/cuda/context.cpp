@@ -51,6 +51,10 @@ int64_t available_bytes(const ftc_context& context, int64_t* total = nullptr) {
              ": key intervals begin at 0 or later and never go back",
              function, e.index, e.value, e.limit);
     };
+    const auto falls = [&](const char* function, const char* map) {
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %s[%" PRId64 "] is not above the value before it, expected ascending values",
+             function, map, e.index);
+    };
     switch (e.kind) {
     case cuda::kLateEmbeddingForwardId: outside("ftc_embedding_forward", "ids"); break;
     case cuda::kLateEmbeddingBackwardId: outside("ftc_embedding_backward", "ids"); break;
@@ -58,11 +62,9 @@ int64_t available_bytes(const ftc_context& context, int64_t* total = nullptr) {
     case cuda::kLateRopeBackwardPosition: outside("ftc_rope_backward", "positions"); break;
     case cuda::kLateAttentionForwardKeyBegin: backwards("ftc_attention_forward"); break;
     case cuda::kLateAttentionBackwardKeyBegin: backwards("ftc_attention_backward"); break;
-    case cuda::kLateNestedMap:
-        fail(FTC_ERROR_INVALID_ARGUMENT,
-             "ftc_nf4_quantize_absmax: nested_map[%" PRId64 "] is not above the value before it, expected ascending "
-             "values",
-             e.index);
+    case cuda::kLateNestedMap: falls("ftc_nf4_quantize_absmax", "nested_map"); break;
+    case cuda::kLateAdamwMeanMap: falls("ftc_adamw_8bit_step", "m_map"); break;
+    case cuda::kLateAdamwSquareMap: falls("ftc_adamw_8bit_step", "v_map"); break;
     case cuda::kLateCrossEntropyTarget:
         fail(FTC_ERROR_INVALID_ARGUMENT,
              "ftc_linear_cross_entropy: targets[%" PRId64 "] is %" PRId64 ", expected it in [0, %" PRId64

@@ -37,6 +37,8 @@ enum LateErrorKind : int32_t {
     kLateAttentionForwardKeyBegin, // key_begin[index] below limit: it goes back
     kLateAttentionBackwardKeyBegin,
     kLateNestedMap,                // nested_map[index] not above the value before it
+    kLateAdamwMeanMap,             // m_map[index], v_map[index] likewise
+    kLateAdamwSquareMap,
 };
 
 } // namespace ftc::cuda
@@ -51,7 +53,7 @@ struct ftc_context {
     ftc::cuda::LateError* late_error = nullptr; // [device]
     ftc::cuda::LateError* late_error_host = nullptr; // pinned
     ftc::cuda::CublasLt* cublaslt = nullptr;         // opened at the first matmul
-    int64_t fused_rows = 128; // up to so many rows NF4 weights are multiplied packed; more rows dequantise first
+    int64_t packed_rows = 128; // up to so many rows NF4 weights are multiplied packed: ftc_linear_tune
 };
 
 struct ftc_stream {

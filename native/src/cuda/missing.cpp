@@ -135,6 +135,10 @@ FTC_MISSING void linear_cross_entropy(ftc_stream&, float*, int32_t*, void*, floa
                                       const int32_t*, const ftc_cross_entropy_params&, void*) {
     missing(__func__);
 }
+FTC_MISSING void adamw_8bit_step(ftc_stream&, float*, uint8_t*, uint8_t*, float*, float*, const float*, const float*,
+                                 const float*, const ftc_adamw_params&) {
+    missing(__func__);
+}
 FTC_MISSING void adamw_step(ftc_stream&, float*, float*, float*, const float*, const ftc_adamw_params&) {
     missing(__func__);
 }

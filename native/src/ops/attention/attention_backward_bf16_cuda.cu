@@ -1,13 +1,14 @@
-// Attention backward in bf16 on tensor cores. With P = exp(scale q k^T - lse), D = dout . o (attention_statistics_cuda.cu):
+// Attention backward in bf16 on tensor cores. With P = exp(scale q k^T - lse), D = dout . o
+// (attention_statistics_cuda.cu):
 //   dv = P^T dout,   dS = P * (dout v^T - D),   dk = scale dS^T q,   dq = scale dS k.   Dao 2023, arXiv:2307.08691.
 //
-// Two kernels and no atomics, so bits depend on the shape alone: a block of the first owns keys and goes through the query
-// rows of all heads that share them, a block of the second owns query rows and goes through their keys. S and dout v^T
-// are computed in both: seven products instead of five, for determinism and for no fp32 dq in memory.
+// Two kernels and no atomics, so bits depend on the shape alone: a block of the first owns keys and goes through the
+// query rows of all heads that share them, a block of the second owns query rows and goes through their keys. S and
+// dout v^T are computed in both: seven products instead of five, for determinism and for no fp32 dq in memory.
 //
-// A warp owns the rows (keys, or queries) it sums for, and computes the transposed scores in the first kernel: then what
-// comes out of the first two products is, rounded to bf16, the left operand of the other two as it lies in registers,
-// and probabilities never visit shared memory. What is walked over comes through two buffers.
+// A warp owns the rows (keys, or queries) it sums for, and computes the transposed scores in the first kernel: then
+// what comes out of the first two products is, rounded to bf16, the left operand of the other two as it lies in
+// registers, and probabilities never visit shared memory. What is walked over comes through two buffers.
 #include <cmath>
 
 #include "ops/attention/attention_interval.cuh"
@@ -291,9 +292,12 @@ void launch(cudaStream_t stream, const AttentionBackward& c) {
     const AttentionShape& s = c.shape;
     const int64_t padded = statistics_rows(s.query_rows);
     static_assert(kStatisticsRows % kQueryBlock<kDim> == 0 && kStatisticsRows % kQueryStep == 0);
-    const BackwardInputs in{static_cast<const bf16*>(c.dout), static_cast<const bf16*>(c.q),
-                            static_cast<const bf16*>(c.k),    static_cast<const bf16*>(c.v),
-                            c.workspace,                      c.workspace + s.heads * padded,
+    const BackwardInputs in{static_cast<const bf16*>(c.dout),
+                            static_cast<const bf16*>(c.q),
+                            static_cast<const bf16*>(c.k),
+                            static_cast<const bf16*>(c.v),
+                            c.workspace,
+                            c.workspace + s.heads * padded,
                             padded};
     const auto blocks = [](int rows, int each) { return static_cast<unsigned>((rows + each - 1) / each); };
 

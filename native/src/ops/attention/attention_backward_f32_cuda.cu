@@ -32,7 +32,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
     const int kv_head = static_cast<int>(blockIdx.y), key = static_cast<int>(blockIdx.x) * kTile;
     const int64_t key_column = int64_t{kv_head} * s.head_dim;
     const Rows keys{in.k + key * s.k_row_stride + key_column, s.k_row_stride, s.key_rows - key, s.head_dim, in.aligned};
-    const Rows values{in.v + key * s.v_row_stride + key_column, s.v_row_stride, s.key_rows - key, s.head_dim, in.aligned};
+    const Rows values{in.v + key * s.v_row_stride + key_column, s.v_row_stride, s.key_rows - key, s.head_dim,
+                      in.aligned};
     float4 dk_sums[4][kDim / 64], dv_sums[4][kDim / 64];
     clear<kDim>(dk_sums);
     clear<kDim>(dv_sums);
@@ -50,7 +51,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int query = row + x + 16 * j;
-                const float lse = in.lse[head * in.padded_rows + query], delta = in.delta[head * in.padded_rows + query];
+                const float lse = in.lse[head * in.padded_rows + query],
+                            delta = in.delta[head * in.padded_rows + query];
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
                     p[i][j] = sees(s, query, key + y + 16 * i) ? expf(p[i][j] * s.scale - lse) : 0.0f;
@@ -77,7 +79,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
     const int thread = static_cast<int>(threadIdx.x), y = thread / 16, x = thread % 16;
     const int head = static_cast<int>(blockIdx.y), row = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kTile;
     const int64_t column = int64_t{head} * s.head_dim, key_column = int64_t{head / s.group} * s.head_dim;
-    const Rows queries{in.q + row * s.q_row_stride + column, s.q_row_stride, s.query_rows - row, s.head_dim, in.aligned};
+    const Rows queries{in.q + row * s.q_row_stride + column, s.q_row_stride, s.query_rows - row, s.head_dim,
+                       in.aligned};
     const Rows gradients{in.dout + row * s.do_row_stride + column, s.do_row_stride, s.query_rows - row, s.head_dim,
                          in.aligned};
     float4 sums[4][kDim / 64];

@@ -25,13 +25,14 @@ void check_supported(const char* function, const ftc_attention_params& p) {
         fail(FTC_ERROR_UNSUPPORTED, "%s: key_rows is %" PRId64 ", the CUDA library has attention for up to %" PRId64,
              function, p.key_rows, kRows);
     if (p.heads > 65535)
-        fail(FTC_ERROR_UNSUPPORTED, "%s: heads is %d, the CUDA library has attention for up to 65535", function, p.heads);
+        fail(FTC_ERROR_UNSUPPORTED, "%s: heads is %d, the CUDA library has attention for up to 65535", function,
+             p.heads);
 }
 
 void check_scale(const char* function, const ftc_attention_params& p) {
     if (p.dtype == FTC_BF16 && !(p.scale > 0.0f && std::isfinite(p.scale)))
-        fail(FTC_ERROR_UNSUPPORTED, "%s: scale is %g, the CUDA library has attention in FTC_BF16 for scale > 0", function,
-             static_cast<double>(p.scale));
+        fail(FTC_ERROR_UNSUPPORTED, "%s: scale is %g, the CUDA library has attention in FTC_BF16 for scale > 0",
+             function, static_cast<double>(p.scale));
 }
 
 AttentionShape shape_of(const ftc_stream& stream, const ftc_attention_params& p, const int32_t* key_begin) {

@@ -1,13 +1,13 @@
-// Attention of a few query rows over a long cache of keys: bound by reading k and v, so every element is read once for all
-// query heads that share it. A block takes kDecodeChunk keys of one key-value head and leaves, for every line (a query
-// head with a query row), its unnormalised o with the largest score and the sum of exp; a second kernel joins the chunks
-// in their order. Chunks are of fixed size: bits depend on the shape alone. Both dtypes compute in fp32.
+// Attention of a few query rows over a long cache of keys: bound by reading k and v, so every element is read once for
+// all query heads that share it. A block takes kDecodeChunk keys of one key-value head and leaves, for every line (a
+// query head with a query row), its unnormalised o with the largest score and the sum of exp; a second kernel joins the
+// chunks in their order. Chunks are of fixed size: bits depend on the shape alone. Both dtypes compute in fp32.
 //
-// A key's row is read by kLanes neighbouring threads, 16 bytes each, straight into registers: q, then o, of up to 8 lines
-// lie there in the same columns. More lines take another turn over the chunk, which then is in the cache.
+// A key's row is read by kLanes neighbouring threads, 16 bytes each, straight into registers: q, then o, of up to 8
+// lines lie there in the same columns. More lines take another turn over the chunk, which then is in the cache.
 //
-// Bytes: k and v once, q and o; and of partial results 8 (head_dim + 2) a line and chunk, which beside 2 * 256 * 2 head_dim
-// of k and v in bf16 are 0.8 % a line (3 % where four query heads share keys).
+// Bytes: k and v once, q and o; and of partial results 8 (head_dim + 2) a line and chunk, which beside 2 * 256 * 2
+// head_dim of k and v in bf16 are 0.8 % a line (3 % where four query heads share keys).
 #include <cmath>
 
 #include "cuda/vector.cuh"
@@ -64,12 +64,12 @@ __device__ __forceinline__ float warp_max(float x) {
 // One turn: kLines lines from `line` of the key-value head.
 template <class T, int kDim, int kLines, bool kVector>
 __device__ __forceinline__ void decode_lines(const AttentionShape& s, const Partial& partial, const T* q, const T* k,
-                                             const T* v, int kv_head, int line, int chunk, float (&scores)[kLines][kChunk],
-                                             float (&joined)[kWarps][kDim]) {
-    constexpr int kCount = kVectorOf<T>;                                           // elements of 16 bytes
-    constexpr int kLanes = kDim / kCount < 32 ? kDim / kCount : 32;                // threads of a key's row
-    constexpr int kParts = kDim / (kCount * kLanes);                               // 16-byte pieces of a thread
-    constexpr int kKeys = kThreads / kLanes;                                       // keys at a time
+                                             const T* v, int kv_head, int line, int chunk,
+                                             float (&scores)[kLines][kChunk], float (&joined)[kWarps][kDim]) {
+    constexpr int kCount = kVectorOf<T>;                            // elements of 16 bytes
+    constexpr int kLanes = kDim / kCount < 32 ? kDim / kCount : 32; // threads of a key's row
+    constexpr int kParts = kDim / (kCount * kLanes);                // 16-byte pieces of a thread
+    constexpr int kKeys = kThreads / kLanes;                        // keys at a time
     const int thread = static_cast<int>(threadIdx.x), lane = thread % kLanes, slot = thread / kLanes;
     const int warp = thread / 32;
     const int head_lines = s.group * s.query_rows, begin = chunk * kChunk;
@@ -94,7 +94,8 @@ __device__ __forceinline__ void decode_lines(const AttentionShape& s, const Part
 #pragma unroll
             for (int part = 0; part < kParts; ++part) {
                 float x[kCount];
-                load_columns<T, kCount, kVector>(x, k + key * s.k_row_stride, (part * kLanes + lane) * kCount, s.head_dim);
+                load_columns<T, kCount, kVector>(x, k + key * s.k_row_stride, (part * kLanes + lane) * kCount,
+                                                 s.head_dim);
 #pragma unroll
                 for (int l = 0; l < kLines; ++l)
 #pragma unroll
@@ -233,8 +234,7 @@ __global__ void __launch_bounds__(kThreads)
     const bool empty = top == -INFINITY && total == 0.0f;
     if (column < s.head_dim)
         o[row * s.o_row_stride + int64_t{head} * s.head_dim + column] = from_float<T>(empty ? 0.0f : sum / total);
-    if (lse != nullptr && column == 0)
-        lse[int64_t{row} * s.heads + head] = empty ? -INFINITY : top + logf(total);
+    if (lse != nullptr && column == 0) lse[int64_t{row} * s.heads + head] = empty ? -INFINITY : top + logf(total);
 }
 
 template <class T, int kDim, int kLines, bool kVector>

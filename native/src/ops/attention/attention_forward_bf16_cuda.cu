@@ -1,10 +1,11 @@
 // Attention forward in bf16 on tensor cores: o = softmax(scale q k^T) v over key intervals, lse kept for the backward.
 // Dao 2023, arXiv:2307.08691 (online softmax, query tile outermost).
 //
-// A block owns 128 query rows of one head, a warp 32 of them: every fragment of k and v that it takes out of shared memory
-// serves two 16-row products, so that shared memory feeds tensor cores at half its rate. The keys of a step come through
-// one buffer for k and one for v: while the scores of k are computed v is under way, while rows of v are weighed the next
-// k. That leaves room for two blocks on a multiprocessor of sm_86 and 89 at head_dim 128 (48 KiB each).
+// A block owns 128 query rows of one head, a warp 32 of them: every fragment of k and v that it takes out of shared
+// memory serves two 16-row products, so that shared memory feeds tensor cores at half its rate. The keys of a step come
+// through one buffer for k and one for v: while the scores of k are computed v is under way, while rows of v are
+// weighed the next k. That leaves room for two blocks on a multiprocessor of sm_86 and 89 at head_dim 128 (48 KiB
+// each).
 //
 // Scores are fp32; probabilities are rounded to bf16 for the product with v, their sum is not. exp is exp2 with log2(e)
 // folded into the scale. Rows see key tiles in ascending order whatever the query tile, so that bits of a row depend on
@@ -178,10 +179,9 @@ void launch(cudaStream_t stream, const AttentionForward& c) {
 
 void attention_forward_bf16(cudaStream_t stream, const AttentionForward& c) {
     const AttentionShape& s = c.shape;
-    const bool aligned = rows_are_aligned(c.o, s.o_row_stride, s.head_dim, 2) &&
-                         rows_are_aligned(c.q, s.q_row_stride, s.head_dim, 2) &&
-                         rows_are_aligned(c.k, s.k_row_stride, s.head_dim, 2) &&
-                         rows_are_aligned(c.v, s.v_row_stride, s.head_dim, 2);
+    const bool aligned =
+        rows_are_aligned(c.o, s.o_row_stride, s.head_dim, 2) && rows_are_aligned(c.q, s.q_row_stride, s.head_dim, 2) &&
+        rows_are_aligned(c.k, s.k_row_stride, s.head_dim, 2) && rows_are_aligned(c.v, s.v_row_stride, s.head_dim, 2);
     if (!aligned) return launch<128, false>(stream, c);
     for_head_dim(s.head_dim, [&]<int kDim>() { launch<kDim, true>(stream, c); });
 }

@@ -1,5 +1,5 @@
-// Attention forward in fp32, for runs whose numbers must be comparable with the CPU's: online softmax over key tiles of 64,
-// as in attention_forward_bf16_cuda.cu, with every product an fmaf.
+// Attention forward in fp32, for runs whose numbers must be comparable with the CPU's: online softmax over key tiles of
+// 64, as in attention_forward_bf16_cuda.cu, with every product an fmaf.
 #include <cmath>
 
 #include "ops/attention/attention_launch.cuh"
@@ -67,7 +67,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
     }
     const KeyTiles keys = key_tiles<kTile>(s, row, kTile);
     for (int key = keys.begin; key < keys.end; key += kTile) {
-        const Rows keys_here{k + key * s.k_row_stride + key_column, s.k_row_stride, s.key_rows - key, s.head_dim, aligned};
+        const Rows keys_here{k + key * s.k_row_stride + key_column, s.k_row_stride, s.key_rows - key, s.head_dim,
+                             aligned};
         const Rows values{v + key * s.v_row_stride + key_column, s.v_row_stride, s.key_rows - key, s.head_dim, aligned};
         float scores[4][4];
         score_tile(scores, shared, queries, keys_here);
@@ -92,15 +93,14 @@ __global__ void __launch_bounds__(kTileThreads, 1)
 
 void attention_forward_f32(cudaStream_t stream, const AttentionForward& c) {
     const AttentionShape& s = c.shape;
-    const bool aligned = rows_are_aligned(c.o, s.o_row_stride, s.head_dim, 4) &&
-                         rows_are_aligned(c.q, s.q_row_stride, s.head_dim, 4) &&
-                         rows_are_aligned(c.k, s.k_row_stride, s.head_dim, 4) &&
-                         rows_are_aligned(c.v, s.v_row_stride, s.head_dim, 4);
+    const bool aligned =
+        rows_are_aligned(c.o, s.o_row_stride, s.head_dim, 4) && rows_are_aligned(c.q, s.q_row_stride, s.head_dim, 4) &&
+        rows_are_aligned(c.k, s.k_row_stride, s.head_dim, 4) && rows_are_aligned(c.v, s.v_row_stride, s.head_dim, 4);
     const dim3 grid(static_cast<unsigned>((s.query_rows + kTile - 1) / kTile), static_cast<unsigned>(s.heads));
     for_f32_head_dim(s.head_dim, [&]<int kDim>() {
         FTC_LAUNCH((attention_forward_f32_kernel<kDim>), grid, kTileThreads, 0, stream, s, static_cast<float*>(c.o),
-                   c.lse, static_cast<const float*>(c.q), static_cast<const float*>(c.k), static_cast<const float*>(c.v),
-                   aligned);
+                   c.lse, static_cast<const float*>(c.q), static_cast<const float*>(c.k),
+                   static_cast<const float*>(c.v), aligned);
     });
 }
 

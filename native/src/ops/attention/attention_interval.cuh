@@ -40,8 +40,8 @@ __device__ __forceinline__ Cover cover(const AttentionShape& s, int row, int row
             bottom < s.query_rows && key >= first_key(s, bottom) && key + keys - 1 <= last_key(s, row)};
 }
 
-// Scores of 16 kM query rows from `row` with 8 kN keys from `key`, as mma.sync lays them out: -inf where the row does not see
-// the key.
+// Scores of 16 kM query rows from `row` with 8 kN keys from `key`, as mma.sync lays them out: -inf where the row does
+// not see the key.
 template <int kM, int kN>
 __device__ __forceinline__ void mask_rows(const AttentionShape& s, float (&scores)[kM][kN][4], int row, int key) {
     const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
@@ -59,8 +59,8 @@ __device__ __forceinline__ void mask_rows(const AttentionShape& s, float (&score
         }
 }
 
-// Tiles of kQueries query rows that see some of keys [key, key + keys): first index and number. The whole warp calls it;
-// 32 tiles are looked at at a time, so that the loads of key_begin do not wait for each other.
+// Tiles of kQueries query rows that see some of keys [key, key + keys): first index and number. The whole warp calls
+// it; 32 tiles are looked at at a time, so that the loads of key_begin do not wait for each other.
 struct QueryTiles {
     int first, count;
 };

@@ -1,6 +1,7 @@
 // What the backward of attention needs of every query row before it starts, per head and padded to whole tiles:
 //   delta = dout . o = sum_j p_j (dout . v_j),   Dao 2022, arXiv:2205.14135
-//   lse   as probabilities are rebuilt with it: bf16 times log2(e), as they come from exp2; +inf where a row sees no key
+//   lse   as probabilities are rebuilt with it: bf16 times log2(e), as they come from exp2; +inf where a row sees no
+//   key
 //         and in the padding, so that every probability there is 0 without a look at the row.
 // Bytes: dout and o once, 12 for a row and head beside.
 #include <cmath>

@@ -1,9 +1,9 @@
 // Tiles of bf16 rows in shared memory and the tensor-core products on them, as all bf16 attention kernels use them.
 //
 // A tile holds rows of kDim columns (head_dim filled up with zeros), in 16-byte chunks. Chunk c of row r lies at chunk
-// c ^ turn(r) of that row, so that the eight rows of one ldmatrix step, and the eight chunks of one 16-byte store step, meet
-// all 32 banks once: with rows of a multiple of 128 bytes the row number turns three bits of the chunk; otherwise two
-// neighbouring rows differ by 64 bytes already and every second row turns two bits.
+// c ^ turn(r) of that row, so that the eight rows of one ldmatrix step, and the eight chunks of one 16-byte store step,
+// meet all 32 banks once: with rows of a multiple of 128 bytes the row number turns three bits of the chunk; otherwise
+// two neighbouring rows differ by 64 bytes already and every second row turns two bits.
 #pragma once
 
 #include "cuda/device.cuh"
@@ -119,7 +119,8 @@ __device__ __forceinline__ void tile_scores(float (&scores)[kM][kN][4], const un
     }
 }
 
-// sums[m][n] += weights, 16 rows a block as tile_scores left them and rounded to bf16 here, times the 8 kN rows of `right`.
+// sums[m][n] += weights, 16 rows a block as tile_scores left them and rounded to bf16 here, times the 8 kN rows of
+// `right`.
 template <int kDim, int kM, int kN>
 __device__ __forceinline__ void tile_weighted_rows(float (&sums)[kM][kDim / 8][4], const float (&weights)[kM][kN][4],
                                                    const unsigned char* right) {
@@ -148,8 +149,8 @@ __device__ __forceinline__ void tile_weighted_rows(float (&sums)[kM][kDim / 8][4
     }
 }
 
-// Writes the warp's 16 kM rows of sums, rounded to bf16: tile row `row` on, of which those below `rows` exist, to y (tile
-// row 0). `tile` is shared memory that nobody but this warp uses at those rows.
+// Writes the warp's 16 kM rows of sums, rounded to bf16: tile row `row` on, of which those below `rows` exist, to y
+// (tile row 0). `tile` is shared memory that nobody but this warp uses at those rows.
 template <int kDim, int kM, bool kVector>
 __device__ __forceinline__ void store_rows(bf16* y, int64_t row_stride, int rows, int head_dim,
                                            const float (&sums)[kM][kDim / 8][4], unsigned char* tile, int row) {

@@ -1,9 +1,9 @@
 // The two products that attention in fp32 is made of, over tiles of 64 rows, for a block of 256 threads. Thread (y, x)
-// of 16 x 16 owns rows y + 16 i and columns x + 16 j of a 64x64 tile of scores, i and j in 0..3; of sums over kDim columns
-// it owns rows y + 16 i and columns 4 x + 64 j .. + 3.
+// of 16 x 16 owns rows y + 16 i and columns x + 16 j of a 64x64 tile of scores, i and j in 0..3; of sums over kDim
+// columns it owns rows y + 16 i and columns 4 x + 64 j .. + 3.
 //
-// Shared rows are read 16 bytes at a time along the sum. Their strides (36 and 80 floats) put what 8 neighbouring threads
-// read, or 32 write, into different banks.
+// Shared rows are read 16 bytes at a time along the sum. Their strides (36 and 80 floats) put what 8 neighbouring
+// threads read, or 32 write, into different banks.
 #pragma once
 
 #include "cuda/device.cuh"
@@ -43,8 +43,8 @@ __device__ __forceinline__ float fma_four(const float4& a, const float4& b, floa
     return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
 }
 
-// scores[i][j] = left row y + 16 i times right row x + 16 j, over their columns in order. Barriers inside; the shared tiles
-// are free again only after the caller's next barrier.
+// scores[i][j] = left row y + 16 i times right row x + 16 j, over their columns in order. Barriers inside; the shared
+// tiles are free again only after the caller's next barrier.
 __device__ __forceinline__ void score_tile(float (&scores)[4][4], TileShared& shared, const Rows& left,
                                            const Rows& right) {
     const int thread = static_cast<int>(threadIdx.x), y = thread / 16, x = thread % 16;
@@ -90,7 +90,8 @@ __device__ __forceinline__ void store_weights(TileShared& shared, const float (&
 // sums[i][j] += weights of row y + 16 i times the 64 rows of `right`, columns 4 x + 64 j .. + 3, in the rows' order.
 template <int kDim>
 __device__ __forceinline__ void add_weighted_rows(float4 (&sums)[4][kDim / 64], TileShared& shared, const Rows& right) {
-    constexpr int kRows = 4096 / kDim < kTile ? 4096 / kDim : kTile; // at a time: 16 KiB, in the place of left and right
+    constexpr int kRows =
+        4096 / kDim < kTile ? 4096 / kDim : kTile; // at a time: 16 KiB, in the place of left and right
     const int thread = static_cast<int>(threadIdx.x), y = thread / 16, x = thread % 16;
     float* panel = shared.left;
     static_assert(kRows * kDim <= 2 * kTile * kPanelStride);

@@ -56,8 +56,6 @@ bool needs_scratch(int32_t format, int32_t dtype) {
     return !(format == FTC_WEIGHT_F32 && dtype == FTC_F32) && !(format == FTC_WEIGHT_BF16 && dtype == FTC_BF16);
 }
 
-constexpr int64_t kMostFusedRows = 1024; // that a measurement of the device may choose
-
 // The workspace, cut up.
 struct Workspace {
     char* weight;  // scratch [out + border, in + border], or the partial sums of a packed product
@@ -73,9 +71,9 @@ struct Workspace {
             return p;
         };
         const int64_t border = padded_rank(rank);
-        const int64_t fused_rows = rows < kMostFusedRows ? rows : kMostFusedRows;
+        const int64_t packed_rows = rows < kMostPackedRows ? rows : kMostPackedRows;
         const int64_t scratch = needs_scratch(format, dtype) ? (out + border) * scratch_stride(in, rank) * bytes_of(dtype) : 0;
-        const int64_t partial_sums = format == FTC_WEIGHT_NF4 ? nf4_product_partial_bytes(fused_rows, in, out) : 0;
+        const int64_t partial_sums = format == FTC_WEIGHT_NF4 ? nf4_product_partial_bytes(packed_rows, in, out) : 0;
         weight = take(scratch > partial_sums ? scratch : partial_sums);
         ds = reinterpret_cast<float*>(take(rows * rank * 4));
         partial = take(lora_partial_bytes(rows, in > out ? in : out, rank > 0 ? rank : 1));
@@ -135,7 +133,7 @@ struct Call {
 
     // Whether the product takes the packed weight as it is.
     bool multiplies_packed() const {
-        return params.dtype == FTC_BF16 && params.rows <= stream.context->fused_rows && nf4_product_takes(weight);
+        return params.dtype == FTC_BF16 && params.rows <= stream.context->packed_rows && nf4_product_takes(weight);
     }
     Nf4Product packed_product(void* y, int64_t y_row_stride, const void* x, int64_t x_row_stride, const float* bias) const {
         return {y,    y_row_stride, x, x_row_stride, params.rows, weight, bias, params.accumulate != 0,

@@ -19,6 +19,8 @@ struct Nf4Product {
     float* partial;    // nf4_product_partial_bytes()
 };
 
+constexpr int64_t kMostPackedRows = 1024; // that a measurement of the device may choose
+
 // The kernels take weights whose blocks do not straddle rows.
 bool nf4_product_takes(const ftc_weight& weight);
 int64_t nf4_product_partial_bytes(int64_t rows, int64_t in_features, int64_t out_features);

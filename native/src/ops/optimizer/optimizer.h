@@ -20,6 +20,23 @@ struct AdamwArgs {
     AdamwScalars scalars;
 };
 
+// The same with m and v as codes on a map of 256 values, times an absmax per kStateBlock elements. Dettmers et al. 2022,
+// arXiv:2110.02861.
+constexpr int64_t kStateBlock = 256;
+
+struct Adamw8bitArgs {
+    float* parameter;
+    uint8_t* m_codes;
+    uint8_t* v_codes;
+    float* m_absmax; // [ceil(count / kStateBlock)]
+    float* v_absmax;
+    const float* gradient;
+    const float* m_map; // [256], ascending
+    const float* v_map;
+    int64_t count;
+    AdamwScalars scalars;
+};
+
 // g += weight_decay * p;  u = momentum * u + g;  p -= learning_rate * u.
 struct SgdArgs {
     float* parameter;
@@ -31,6 +48,7 @@ struct SgdArgs {
 
 struct OptimizerKernels {
     void (*adamw_step)(Pool& pool, const AdamwArgs& args);
+    void (*adamw_8bit_step)(Pool& pool, const Adamw8bitArgs& args);
     void (*sgd_step)(Pool& pool, const SgdArgs& args);
     // Sum of x[i]^2 in double, in an order that depends on count alone.
     double (*sum_of_squares)(Pool& pool, const float* x, int64_t count);

@@ -1,6 +1,7 @@
 #include "ops/optimizer/optimizer.h"
 
 #include "core/simd.h"
+#include "ops/quant/map_code.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -18,19 +19,52 @@ FTC_INLINE void for_each_element(Pool& pool, int64_t count, const Body& body) {
     });
 }
 
+// n elements, up to kLanes, of one step.
+FTC_INLINE void adamw_group(float* parameter, float* m_state, float* v_state, const float* gradient, int64_t n,
+                            const AdamwScalars& k) {
+    const f32x16 g = mul(load_group(gradient, n), set(k.gradient_scale));
+    const f32x16 m = fma(set(k.beta1), load_group(m_state, n), mul(set(k.one_minus_beta1), g));
+    const f32x16 v = fma(set(k.beta2), load_group(v_state, n), mul(mul(set(k.one_minus_beta2), g), g));
+    const f32x16 p = mul(load_group(parameter, n), set(k.decay));
+    const f32x16 width = add(div(sqrt(v), set(k.v_correction)), set(k.eps));
+    store_group(m, m_state, n);
+    store_group(v, v_state, n);
+    store_group(fnma(set(k.step_size), div(m, width), p), parameter, n);
+}
+
 void adamw_step(Pool& pool, const AdamwArgs& a) {
-    const AdamwScalars& k = a.scalars;
     for_each_element(
         pool, a.count, FTC_GROUP(int64_t i, int64_t n) {
-            const f32x16 g = mul(load_group(a.gradient + i, n), set(k.gradient_scale));
-            const f32x16 m = fma(set(k.beta1), load_group(a.m + i, n), mul(set(k.one_minus_beta1), g));
-            const f32x16 v = fma(set(k.beta2), load_group(a.v + i, n), mul(mul(set(k.one_minus_beta2), g), g));
-            const f32x16 p = mul(load_group(a.parameter + i, n), set(k.decay));
-            const f32x16 width = add(div(sqrt(v), set(k.v_correction)), set(k.eps));
-            store_group(m, a.m + i, n);
-            store_group(v, a.v + i, n);
-            store_group(fnma(set(k.step_size), div(m, width), p), a.parameter + i, n);
+            adamw_group(a.parameter + i, a.m + i, a.v + i, a.gradient + i, n, a.scalars);
         });
+}
+
+// Codes and absmax of a block of one state.
+void encode_state(uint8_t* codes, float* absmax, const float* state, int64_t count, const Midpoints& midpoints) {
+    *absmax = largest_magnitude(state, count);
+    const float scale = reciprocal(*absmax);
+    for (int64_t i = 0; i < count; ++i) codes[i] = nearest(midpoints, clamp_to_one(state[i] * scale));
+}
+
+void adamw_8bit_step(Pool& pool, const Adamw8bitArgs& a) {
+    Midpoints m_midpoints, v_midpoints;
+    midpoints_of(m_midpoints, a.m_map);
+    midpoints_of(v_midpoints, a.v_map);
+    parallel_for(pool, (a.count + kStateBlock - 1) / kStateBlock, [&](int64_t block, int32_t) {
+        const int64_t first = block * kStateBlock;
+        const int64_t count = a.count - first < kStateBlock ? a.count - first : kStateBlock;
+        alignas(64) float m[kStateBlock], v[kStateBlock];
+        for (int64_t i = 0; i < count; ++i) {
+            m[i] = a.m_map[a.m_codes[first + i]] * a.m_absmax[block];
+            v[i] = a.v_map[a.v_codes[first + i]] * a.v_absmax[block];
+        }
+        for_each_group(
+            count, FTC_GROUP(int64_t i, int64_t n) {
+                adamw_group(a.parameter + first + i, m + i, v + i, a.gradient + first + i, n, a.scalars);
+            });
+        encode_state(a.m_codes + first, a.m_absmax + block, m, count, m_midpoints);
+        encode_state(a.v_codes + first, a.v_absmax + block, v, count, v_midpoints);
+    });
 }
 
 void sgd_step(Pool& pool, const SgdArgs& a) {
@@ -76,7 +110,7 @@ double sum_of_squares(Pool& pool, const float* x, int64_t count) {
 } // namespace
 
 OptimizerKernels optimizer_kernels() {
-    return {adamw_step, sgd_step, sum_of_squares};
+    return {adamw_step, adamw_8bit_step, sgd_step, sum_of_squares};
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -1,6 +1,7 @@
 #include "ops/quant/nf4_quantize.h"
 
 #include "core/pool.h"
+#include "ops/quant/map_code.h"
 #include "ops/quant/torch_sum.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -18,26 +19,6 @@ constexpr float kThresholds[15] = {
 
 int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
-}
-
-// max |x|, compared as bits: NaN is the largest and stays visible.
-float largest_magnitude(const float* x, int64_t count) {
-    uint32_t largest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const uint32_t bits = __builtin_bit_cast(uint32_t, x[i]) & 0x7fffffffU;
-        largest = bits > largest ? bits : largest;
-    }
-    return __builtin_bit_cast(float, largest);
-}
-
-// bitsandbytes multiplies by the reciprocal and guards an empty block so.
-float reciprocal(float absmax) {
-    return 1.0f / (absmax < 1e-38f ? 1e-38f : absmax);
-}
-
-float clamp_to_one(float x) {
-    const float high = x > 1.0f ? 1.0f : x;
-    return high < -1.0f ? -1.0f : high;
 }
 
 void quantize_block(uint8_t* codes, float* absmax, const float* x, int64_t count) {
@@ -68,24 +49,11 @@ void quantize(Pool& pool, const Nf4QuantizeArgs& args) {
     });
 }
 
-// Number of midpoints below x: the nearest value of the ascending map, the lower one on a tie.
-uint8_t nearest(const float* midpoints, float x) {
-    int32_t low = 0, high = 255; // the answer lies in [low, high]
-    while (low < high) {
-        const int32_t middle = (low + high) / 2;
-        if (midpoints[middle] < x)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return static_cast<uint8_t>(low);
-}
-
 void quantize_absmax(Pool& pool, const Nf4QuantizeAbsmaxArgs& args) {
     const float offset = torch_sum(args.absmax, args.count) / static_cast<float>(args.count);
     *args.nested_offset = offset;
-    float midpoints[255];
-    for (int i = 0; i < 255; i++) midpoints[i] = (args.nested_map[i] + args.nested_map[i + 1]) / 2.0f;
+    Midpoints midpoints;
+    midpoints_of(midpoints, args.nested_map);
     parallel_for(pool, (args.count + kNestedBlock - 1) / kNestedBlock, [&](int64_t block, int32_t) {
         const int64_t first = block * kNestedBlock;
         const int64_t count = smaller(kNestedBlock, args.count - first);

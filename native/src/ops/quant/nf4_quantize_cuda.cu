@@ -12,6 +12,7 @@
 #include "cuda/reduce.cuh"
 #include "cuda/row_grid.h"
 #include "cuda/vector.cuh"
+#include "ops/quant/map_code.cuh"
 
 namespace ftc::cuda {
 namespace {
@@ -31,22 +32,6 @@ __device__ __forceinline__ uint32_t nf4_code_of(float scaled) {
 #pragma unroll
     for (int t = 0; t < 15; t++) above += scaled > kThresholds[t] ? 1u : 0u;
     return above;
-}
-
-// bitsandbytes multiplies by the reciprocal and guards an empty block so.
-__device__ __forceinline__ float reciprocal(float absmax) {
-    return 1.0f / (absmax < 1e-38f ? 1e-38f : absmax);
-}
-
-// NaN stays.
-__device__ __forceinline__ float clamp_to_one(float x) {
-    const float high = x > 1.0f ? 1.0f : x;
-    return high < -1.0f ? -1.0f : high;
-}
-
-// |x| as an integer: NaN is the largest and stays visible.
-__device__ __forceinline__ uint32_t magnitude(float x) {
-    return __float_as_uint(x) & 0x7fffffffu;
 }
 
 template <bool kVector>
@@ -158,19 +143,6 @@ __global__ void __launch_bounds__(kSumThreads) torch_mean_kernel(float* mean, co
     *mean = total / static_cast<float>(count);
 }
 
-// Number of midpoints below x: the nearest value of the ascending map, the lower one on a tie.
-__device__ __forceinline__ uint8_t nearest(const float* midpoints, float x) {
-    int low = 0, high = 255; // the answer lies in [low, high]
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (midpoints[middle] < x)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return static_cast<uint8_t>(low);
-}
-
 // A block of threads to a nested block at a time.
 __global__ void __launch_bounds__(kNestedBlock)
     quantize_absmax_kernel(uint8_t* codes, float* nested_absmax, const float* nested_offset, const float* absmax,
@@ -195,7 +167,9 @@ __global__ void __launch_bounds__(kNestedBlock)
         for (int w = 0; w < kNestedBlock / 32; w++)
             largest = largest > largest_of_warps[parity][w] ? largest : largest_of_warps[parity][w];
         if (threadIdx.x == 0) nested_absmax[block] = __uint_as_float(largest);
-        if (i < count) codes[i] = nearest(midpoints, clamp_to_one(centred * reciprocal(__uint_as_float(largest))));
+        if (i < count)
+            codes[i] =
+                static_cast<uint8_t>(nearest(midpoints, clamp_to_one(centred * reciprocal(__uint_as_float(largest)))));
     }
 }
 

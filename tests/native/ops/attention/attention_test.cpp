@@ -1,27 +1,10 @@
 #include "ops/attention/attention_reference.h"
 
 #include "everywhere.h"
+#include "ops/attention/attention_intervals.h"
 
 namespace ftc::testing {
 namespace {
-
-// Documents of the given lengths, packed one after the other.
-Vector<int32_t> documents(const Vector<int32_t>& lengths) {
-    Vector<int32_t> begin;
-    int32_t start = 0;
-    for (const int32_t length : lengths) {
-        begin.insert(begin.end(), size_t(length), start);
-        start += length;
-    }
-    return begin;
-}
-
-Vector<int32_t> window(int64_t rows, int64_t first_query, int64_t width) {
-    Vector<int32_t> begin;
-    for (int64_t i = 0; i < rows; ++i)
-        begin.push_back(static_cast<int32_t>(std::max<int64_t>(0, first_query + i - width + 1)));
-    return begin;
-}
 
 ftc_attention_params params_of(const AttentionShape& s) {
     ftc_attention_params p{};

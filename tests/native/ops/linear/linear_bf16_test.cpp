@@ -228,5 +228,18 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{33, 72, 320, 4, 0, true, true, true, 2}, Case{100, 136, 192, 8, 0, false, false, true},
                       Case{140, 64, 128, 16, 0.1f, false, true, true}));
 
+// Every rank with every number of rows, with and without dropout, bias and border.
+Vector<Case> ranks_and_rows() {
+    Vector<Case> cases;
+    for (const int64_t rank : {1, 5, 8, 16, 24, 64})
+        for (const int64_t m : {1, 3, 17, 64, 257}) {
+            const bool odd = (rank + m) % 2 != 0;
+            cases.push_back({m, 24, 40, rank, odd ? 0.25f : 0.0f, m % 3 != 0, rank % 3 != 0, false});
+        }
+    return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(RanksAndRows, LinearBf16, ::testing::ValuesIn(ranks_and_rows()));
+
 } // namespace
 } // namespace ftc::testing

@@ -183,4 +183,17 @@ TEST(LinearReference, PhiloxKnownAnswers) { // Random123, kat_vectors
               (std::array<uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
+TEST(LinearTune, MeasuresOrTakesOver) {
+    Device device;
+    int64_t rows = -1;
+    ASSERT_EQ(ftc_linear_tune(device, &rows), FTC_OK) << ftc_last_error_message();
+    EXPECT_GE(rows, 0);
+    const bool cpu = rows == INT64_MAX;
+    rows = 48;
+    ASSERT_EQ(ftc_linear_tune(device, &rows), FTC_OK) << ftc_last_error_message();
+    EXPECT_EQ(rows, cpu ? INT64_MAX : 48);
+    EXPECT_EQ(ftc_linear_tune(device, nullptr), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(), "ftc_linear_tune: packed_rows is NULL, expected a pointer");
+}
+
 } // namespace
