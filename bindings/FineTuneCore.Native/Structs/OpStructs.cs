@@ -85,7 +85,7 @@ internal struct CrossEntropyParams
     public long DxRowStride;
     public long DweightRowStride;
     public float GradientScale;
-    public int Reserved;
+    public int TrainedRows;
 }
 
 [StructLayout(LayoutKind.Sequential)]

@@ -80,10 +80,13 @@ internal interface IBackend : IDisposable
     /// <summary>Row strides and border this device likes for a linear layer.</summary>
     LinearStrides LinearStrides(DType dtype, long inFeatures, long outFeatures, long rank);
 
-    /// <summary>nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight.</summary>
+    /// <summary>
+    /// nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight. At most <paramref name="trainedRows"/> targets
+    /// are not ignored: a GPU cannot count them before it multiplies.
+    /// </summary>
     void LinearCrossEntropy(
-        Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, float gradientScale,
-        in Workspace workspace);
+        Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, int trainedRows,
+        float gradientScale, in Workspace workspace);
 
     long LinearCrossEntropyWorkspaceBytes(DType dtype, WeightFormat format, long rows, long hiddenSize, long vocabSize);
 

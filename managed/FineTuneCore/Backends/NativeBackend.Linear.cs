@@ -57,14 +57,15 @@ internal sealed unsafe partial class NativeBackend
     }
 
     public void LinearCrossEntropy(
-        Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, float gradientScale,
-        in Workspace workspace)
+        Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, int trainedRows,
+        float gradientScale, in Workspace workspace)
     {
         Weight native = Native(weight);
         var p = new CrossEntropyParams
         {
             StructSize = (uint)sizeof(CrossEntropyParams), Dtype = (int)x.DType, Rows = x.Rows, XRowStride = x.RowStride,
             DxRowStride = dx.RowStride, DweightRowStride = dweight.RowStride, GradientScale = gradientScale,
+            TrainedRows = trainedRows,
         };
         NativeMethods.ftc_linear_cross_entropy(
             _stream, Address(nll), Address(predictions), Address(dx), Address(dweight), Address(x), in native, Address(targets), in p,

@@ -87,7 +87,7 @@ internal sealed class Decoder : IDisposable
     internal void Evaluate(in TokenBatch batch, Span<float> nll, Span<int> predictions = default)
     {
         ForwardBlocks(in batch, training: false, NoDropout);
-        Loss(batch.Rows, gradientScale: 0, wantGradient: false, !predictions.IsEmpty);
+        Loss(in batch, gradientScale: 0, wantGradient: false, !predictions.IsEmpty);
         _backend.Download(nll[..batch.Rows], _head.Nll);
         if (!predictions.IsEmpty) _backend.Download(predictions[..batch.Rows], _head.Predictions);
         _backend.Synchronize(); // what only the device could see is reported here
@@ -100,7 +100,7 @@ internal sealed class Decoder : IDisposable
     {
         var dropout = new DropoutRows(_batch.Samples, _batch.Positions, dropoutStep);
         BlockInputs inputs = ForwardBlocks(in batch, training: true, dropout);
-        Loss(batch.Rows, gradientScale, wantGradient: true, wantPredictions: false);
+        Loss(in batch, gradientScale, wantGradient: true, wantPredictions: false);
         Backward(inputs);
         _backend.Download(nll[..batch.Rows], _head.Nll);
         _backend.Synchronize();
@@ -200,12 +200,13 @@ internal sealed class Decoder : IDisposable
             _head.Norm, _head.Sum, rstd, _layers[^1].Sum2, _scratch.Delta, _weights.FinalNorm.Weight, 1, Config.RmsNormEps);
     }
 
-    private void Loss(int rows, float gradientScale, bool wantGradient, bool wantPredictions)
+    private void Loss(in TokenBatch batch, float gradientScale, bool wantGradient, bool wantPredictions)
     {
+        int trainedRows = batch.Rows - batch.Targets[..batch.Rows].Count(-100);
         Tensor dweight = wantGradient && _weights.HeadParameter is { } head ? _weights.Parameters.Gradient(head) : default;
         _backend.LinearCrossEntropy(
             _head.Nll, wantPredictions ? _head.Predictions : default, wantGradient ? _scratch.DNorm : default, dweight, _head.Norm,
-            _weights.Head, _batch.Targets, gradientScale, in _workspace);
+            _weights.Head, _batch.Targets, trainedRows, gradientScale, in _workspace);
     }
 
     private void Backward(BlockInputs inputs)

@@ -53,7 +53,7 @@ int look_at_module(dl_phdr_info* info, size_t, void* data) {
     return 1;
 }
 
-// What is none of the usual: a thread-local segment not seen before, the module's constants, or a mistake.
+// What is none of the usual: another thread's stack, the module's constants, host memory.
 void check_unusual(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc) {
     Worker& worker = *fiber.worker;
     const char* address = static_cast<const char*>(p);
@@ -69,16 +69,7 @@ void check_unusual(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, c
         set_current_fiber(&fiber);
         fault_at_pc(pc, "%s of a constant or a variable of the program", access_name(kind));
     }
-    ModuleSearch search{address};
-    set_current_fiber(nullptr);
-    dl_iterate_phdr(look_at_module, &search);
-    const bool is_static_shared = search.tls_begin != nullptr;
-    if (is_static_shared) worker.static_regions.push_back({search.tls_begin, search.tls_bytes, search.tls_bytes, map_cells(search.tls_bytes), false});
-    set_current_fiber(&fiber);
-    if (is_static_shared)
-        check_shared(fiber, worker.static_regions.back(), p, bytes, kind, pc);
-    else
-        check_global(fiber, p, bytes, kind, pc);
+    check_global(fiber, p, bytes, kind, pc);
 }
 
 } // namespace
@@ -96,11 +87,21 @@ const void* whole_pc(uint32_t low, const void* near) {
 }
 
 SharedRegion* shared_region(Worker& worker, const void* p) {
-    const auto inside = [p](const SharedRegion& region) { return static_cast<size_t>(static_cast<const char*>(p) - region.begin) < region.bytes; };
+    const auto inside = [p](const SharedRegion& region) {
+        return static_cast<size_t>(static_cast<const char*>(p) - region.begin) < region.bytes;
+    };
     if (inside(worker.window_region)) return &worker.window_region;
     for (SharedRegion& region : worker.static_regions)
         if (inside(region)) return &region;
-    return nullptr;
+    if (in_arena(p)) return nullptr;
+    // A module's thread-local segment that this worker has not met yet.
+    const HostScope host;
+    ModuleSearch search{static_cast<const char*>(p)};
+    dl_iterate_phdr(look_at_module, &search);
+    if (search.tls_begin == nullptr) return nullptr;
+    worker.static_regions.push_back(
+        {search.tls_begin, search.tls_bytes, search.tls_bytes, map_cells(search.tls_bytes), false});
+    return &worker.static_regions.back();
 }
 
 void check_access(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc) {
@@ -122,7 +123,8 @@ void check_access(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, co
 void begin_launch_memory(Worker& worker) {
     ++worker.generation;
     worker.launch_generation = worker.generation;
-    if (worker.window_region.cells == nullptr) worker.window_region = {worker.window, kWindowBytes, 0, map_cells(kWindowBytes), true};
+    if (worker.window_region.cells == nullptr)
+        worker.window_region = {worker.window, kWindowBytes, 0, map_cells(kWindowBytes), true};
     worker.window_region.limit = worker.launch->request.shared_bytes;
     ModuleSearch search{static_cast<const char*>(worker.launch->request.kernel)};
     if (search.address < worker.module_begin || search.address >= worker.module_end) {
@@ -148,24 +150,31 @@ void begin_block_memory(Worker& worker) {
     worker.seen.acquired.clear();
     worker.seen.index.clear();
     worker.seen.indexed = false;
+    begin_block_async(worker);
 }
 
 void on_thread_exit(Fiber& fiber) {
-    if (!fiber.copies.empty()) fault_at_pc(fiber.copies[0].pc, "a thread returns with %zu asynchronous copies it never waited for; the first began", fiber.copies.size());
+    on_warp_exit_async(fiber);
+    if (!fiber.copies.empty())
+        fault_at_pc(fiber.copies[0].pc,
+                    "a thread returns with %zu asynchronous copies it never waited for; the first began",
+                    fiber.copies.size());
 }
-
 
 namespace {
 
 // Another thread may be let in before an access: at random, or because the launch has been ended meanwhile.
-__attribute__((noinline)) void pause(Fiber& fiber) {
+__attribute__((noinline)) void pause(Fiber& fiber, const void* pc) {
     Worker& worker = *fiber.worker;
     if (worker.launch->aborted.load(std::memory_order_relaxed)) leave_launch(worker);
+    if (worker.launch->overdue.load(std::memory_order_relaxed))
+        fault_at_pc(pc, "has not ended in time; a thread still runs");
     if (worker.launch->schedule != Schedule::random) {
         worker.until_pause = 4096;
         return;
     }
     worker.until_pause = 1 + static_cast<uint32_t>(next_random(worker) >> 58);
+    if ((next_random(worker) >> 60) == 0) run_async_work(worker);
     maybe_yield(fiber);
 }
 
@@ -174,8 +183,9 @@ inline __attribute__((always_inline)) void touch(const void* p, uint32_t bytes, 
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) return; // host code beside the kernels
     if (static_cast<size_t>(static_cast<const char*>(p) - fiber->stack) < kStackBytes) return;
-    if (--fiber->worker->until_pause == 0) pause(*fiber);
-    if (kAligned && (reinterpret_cast<uintptr_t>(p) & (bytes - 1)) != 0) fault_at_pc(pc, "misaligned %s of %u bytes at %p", access_name(kind), bytes, p);
+    if (--fiber->worker->until_pause == 0) pause(*fiber, pc);
+    if (kAligned && (reinterpret_cast<uintptr_t>(p) & (bytes - 1)) != 0)
+        fault_at_pc(pc, "misaligned %s of %u bytes at %p", access_name(kind), bytes, p);
     check_access(*fiber, p, bytes, kind, pc);
     if (fiber->worker->counters != nullptr) count_access(*fiber, p, bytes, kind != kRead, pc);
 }
@@ -186,19 +196,35 @@ inline __attribute__((always_inline)) void touch(const void* p, uint32_t bytes, 
 
 #define SIMT_HOOK extern "C" __attribute__((visibility("default"))) void
 #define SIMT_ACCESS_HOOKS(bytes)                                                                                       \
-    SIMT_HOOK __tsan_read##bytes(void* p) { simt::touch<true>(p, bytes, simt::kRead, __builtin_return_address(0)); }         \
-    SIMT_HOOK __tsan_write##bytes(void* p) { simt::touch<true>(p, bytes, simt::kWrite, __builtin_return_address(0)); }       \
-    SIMT_HOOK __tsan_unaligned_read##bytes(void* p) { simt::touch<false>(p, bytes, simt::kRead, __builtin_return_address(0)); } \
-    SIMT_HOOK __tsan_unaligned_write##bytes(void* p) { simt::touch<false>(p, bytes, simt::kWrite, __builtin_return_address(0)); } \
-    SIMT_HOOK __tsan_volatile_read##bytes(void* p) { simt::touch<true>(p, bytes, simt::kRead, __builtin_return_address(0)); } \
-    SIMT_HOOK __tsan_volatile_write##bytes(void* p) { simt::touch<true>(p, bytes, simt::kWrite, __builtin_return_address(0)); }
+    SIMT_HOOK __tsan_read##bytes(void* p) {                                                                            \
+        simt::touch<true>(p, bytes, simt::kRead, __builtin_return_address(0));                                         \
+    }                                                                                                                  \
+    SIMT_HOOK __tsan_write##bytes(void* p) {                                                                           \
+        simt::touch<true>(p, bytes, simt::kWrite, __builtin_return_address(0));                                        \
+    }                                                                                                                  \
+    SIMT_HOOK __tsan_unaligned_read##bytes(void* p) {                                                                  \
+        simt::touch<false>(p, bytes, simt::kRead, __builtin_return_address(0));                                        \
+    }                                                                                                                  \
+    SIMT_HOOK __tsan_unaligned_write##bytes(void* p) {                                                                 \
+        simt::touch<false>(p, bytes, simt::kWrite, __builtin_return_address(0));                                       \
+    }                                                                                                                  \
+    SIMT_HOOK __tsan_volatile_read##bytes(void* p) {                                                                   \
+        simt::touch<true>(p, bytes, simt::kRead, __builtin_return_address(0));                                         \
+    }                                                                                                                  \
+    SIMT_HOOK __tsan_volatile_write##bytes(void* p) {                                                                  \
+        simt::touch<true>(p, bytes, simt::kWrite, __builtin_return_address(0));                                        \
+    }
 SIMT_ACCESS_HOOKS(1)
 SIMT_ACCESS_HOOKS(2)
 SIMT_ACCESS_HOOKS(4)
 SIMT_ACCESS_HOOKS(8)
 SIMT_ACCESS_HOOKS(16)
-SIMT_HOOK __tsan_read_range(void* p, size_t bytes) { simt::touch<false>(p, static_cast<uint32_t>(bytes), simt::kRead, __builtin_return_address(0)); }
-SIMT_HOOK __tsan_write_range(void* p, size_t bytes) { simt::touch<false>(p, static_cast<uint32_t>(bytes), simt::kWrite, __builtin_return_address(0)); }
+SIMT_HOOK __tsan_read_range(void* p, size_t bytes) {
+    simt::touch<false>(p, static_cast<uint32_t>(bytes), simt::kRead, __builtin_return_address(0));
+}
+SIMT_HOOK __tsan_write_range(void* p, size_t bytes) {
+    simt::touch<false>(p, static_cast<uint32_t>(bytes), simt::kWrite, __builtin_return_address(0));
+}
 SIMT_HOOK __tsan_init() {}
 SIMT_HOOK __tsan_func_entry(void*) {}
 SIMT_HOOK __tsan_func_exit() {}
@@ -207,18 +233,36 @@ SIMT_HOOK __tsan_vptr_read(void*) {}
 
 // Host code beside the kernels may use atomics and guarded statics; they work as without the sanitizer.
 #define SIMT_ATOMIC_HOOKS(bits, type)                                                                                  \
-    extern "C" type __tsan_atomic##bits##_load(const volatile type* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); } \
-    SIMT_HOOK __tsan_atomic##bits##_store(volatile type* p, type value, int) { __atomic_store_n(p, value, __ATOMIC_SEQ_CST); } \
-    extern "C" type __tsan_atomic##bits##_exchange(volatile type* p, type value, int) { return __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST); } \
-    extern "C" type __tsan_atomic##bits##_fetch_add(volatile type* p, type value, int) { return __atomic_fetch_add(p, value, __ATOMIC_SEQ_CST); } \
-    extern "C" type __tsan_atomic##bits##_fetch_sub(volatile type* p, type value, int) { return __atomic_fetch_sub(p, value, __ATOMIC_SEQ_CST); } \
-    extern "C" type __tsan_atomic##bits##_fetch_and(volatile type* p, type value, int) { return __atomic_fetch_and(p, value, __ATOMIC_SEQ_CST); } \
-    extern "C" type __tsan_atomic##bits##_fetch_or(volatile type* p, type value, int) { return __atomic_fetch_or(p, value, __ATOMIC_SEQ_CST); } \
-    extern "C" type __tsan_atomic##bits##_fetch_xor(volatile type* p, type value, int) { return __atomic_fetch_xor(p, value, __ATOMIC_SEQ_CST); } \
-    extern "C" int __tsan_atomic##bits##_compare_exchange_strong(volatile type* p, type* expected, type value, int, int) { \
+    extern "C" type __tsan_atomic##bits##_load(const volatile type* p, int) {                                          \
+        return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                                   \
+    }                                                                                                                  \
+    SIMT_HOOK __tsan_atomic##bits##_store(volatile type* p, type value, int) {                                         \
+        __atomic_store_n(p, value, __ATOMIC_SEQ_CST);                                                                  \
+    }                                                                                                                  \
+    extern "C" type __tsan_atomic##bits##_exchange(volatile type* p, type value, int) {                                \
+        return __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST);                                                        \
+    }                                                                                                                  \
+    extern "C" type __tsan_atomic##bits##_fetch_add(volatile type* p, type value, int) {                               \
+        return __atomic_fetch_add(p, value, __ATOMIC_SEQ_CST);                                                         \
+    }                                                                                                                  \
+    extern "C" type __tsan_atomic##bits##_fetch_sub(volatile type* p, type value, int) {                               \
+        return __atomic_fetch_sub(p, value, __ATOMIC_SEQ_CST);                                                         \
+    }                                                                                                                  \
+    extern "C" type __tsan_atomic##bits##_fetch_and(volatile type* p, type value, int) {                               \
+        return __atomic_fetch_and(p, value, __ATOMIC_SEQ_CST);                                                         \
+    }                                                                                                                  \
+    extern "C" type __tsan_atomic##bits##_fetch_or(volatile type* p, type value, int) {                                \
+        return __atomic_fetch_or(p, value, __ATOMIC_SEQ_CST);                                                          \
+    }                                                                                                                  \
+    extern "C" type __tsan_atomic##bits##_fetch_xor(volatile type* p, type value, int) {                               \
+        return __atomic_fetch_xor(p, value, __ATOMIC_SEQ_CST);                                                         \
+    }                                                                                                                  \
+    extern "C" int __tsan_atomic##bits##_compare_exchange_strong(volatile type* p, type* expected, type value, int,    \
+                                                                 int) {                                                \
         return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);             \
     }                                                                                                                  \
-    extern "C" int __tsan_atomic##bits##_compare_exchange_weak(volatile type* p, type* expected, type value, int, int) { \
+    extern "C" int __tsan_atomic##bits##_compare_exchange_weak(volatile type* p, type* expected, type value, int,      \
+                                                               int) {                                                  \
         return __atomic_compare_exchange_n(p, expected, value, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);              \
     }
 SIMT_ATOMIC_HOOKS(8, uint8_t)

@@ -28,7 +28,8 @@ uint16_t* warp_view(Worker& worker, uint32_t warp) {
 void index_history(SeenBlocks& seen, const AtomicHistory& history, size_t count) {
     for (size_t i = 0; i < count; ++i) {
         const Published& published = history.published[i];
-        std::vector<const Published*>& known = seen.index[static_cast<uint64_t>(published.worker) << 32 | published.first_generation];
+        std::vector<const Published*>& known =
+            seen.index[static_cast<uint64_t>(published.worker) << 32 | published.first_generation];
         if (std::find(known.begin(), known.end(), &published) != known.end()) continue;
         known.push_back(&published);
         for (const auto& [other, size] : published.acquired)
@@ -113,7 +114,9 @@ bool block_was_seen(Worker& worker, const GlobalAccess& access) {
     for (const Published* published : known) {
         if (access.generation < published->before_generation) return true;
         for (const Published::Mark& mark : published->marks)
-            if (mark.thread == access.thread && (access.generation < mark.generation || (access.generation == mark.generation && access.clock <= mark.clock))) return true;
+            if (mark.thread == access.thread && (access.generation < mark.generation ||
+                                                 (access.generation == mark.generation && access.clock <= mark.clock)))
+                return true;
     }
     return false;
 }
@@ -146,7 +149,8 @@ void atomic_access(const void* p, unsigned size) {
         const std::lock_guard lock(launch.block_order.mutex);
         AtomicHistory& history = launch.block_order.histories[p];
         // Acquire: what others published at this address before.
-        auto known = std::find_if(worker.seen.acquired.begin(), worker.seen.acquired.end(), [&](const auto& entry) { return entry.first == &history; });
+        auto known = std::find_if(worker.seen.acquired.begin(), worker.seen.acquired.end(),
+                                  [&](const auto& entry) { return entry.first == &history; });
         if (known == worker.seen.acquired.end())
             worker.seen.acquired.emplace_back(&history, history.published.size());
         else
@@ -156,11 +160,18 @@ void atomic_access(const void* p, unsigned size) {
         // Release: what this block had done before the thread's fence, and other threads before theirs when a barrier
         // lies between their fence and this.
         if (fiber.fence_generation != 0) {
-            Published published{static_cast<uint32_t>(worker.number), relative_generation(worker, worker.block_generation), relative_generation(worker, fiber.fence_generation), {}, worker.seen.acquired};
-            published.marks.push_back({fiber.thread, relative_generation(worker, worker.generation), std::min<uint32_t>(fiber.clock, kClockLimit)});
+            Published published{static_cast<uint32_t>(worker.number),
+                                relative_generation(worker, worker.block_generation),
+                                relative_generation(worker, fiber.fence_generation),
+                                {},
+                                worker.seen.acquired};
+            published.marks.push_back({fiber.thread, relative_generation(worker, worker.generation),
+                                       std::min<uint32_t>(fiber.clock, kClockLimit)});
             for (const uint32_t thread : worker.fenced_threads) {
                 const Fiber& other = worker.fibers[thread];
-                if (thread != fiber.thread && other.fence_generation < worker.generation) published.marks.push_back({thread, relative_generation(worker, other.fence_generation), std::min<uint32_t>(other.fence_clock, kClockLimit)});
+                if (thread != fiber.thread && other.fence_generation < worker.generation)
+                    published.marks.push_back({thread, relative_generation(worker, other.fence_generation),
+                                               std::min<uint32_t>(other.fence_clock, kClockLimit)});
             }
             history.published.push_back(std::move(published));
         }

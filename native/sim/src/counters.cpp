@@ -1,6 +1,6 @@
-// Memory traffic and operations of a launch. On a GPU the lanes of a warp run an instruction together; here they run one
-// after the other. So accesses are gathered by instruction (pc) and by how often the lane has come to it since the warp
-// last did something together, and an access of the warp is what has the same of both.
+// Memory traffic and operations of a launch. On a GPU the lanes of a warp run an instruction together; here they run
+// one after the other. So accesses are gathered by instruction (pc) and by how often the lane has come to it since the
+// warp last did something together, and an access of the warp is what has the same of both.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -74,7 +74,8 @@ struct WorkerCounters {
     void finish_global(AccessSite& s, const WarpAccess& access) {
         uint64_t starts[32];
         uint32_t count = 0;
-        for (uint32_t rest = access.lanes; rest != 0; rest &= rest - 1) starts[count++] = access.address[__builtin_ctz(rest)];
+        for (uint32_t rest = access.lanes; rest != 0; rest &= rest - 1)
+            starts[count++] = access.address[__builtin_ctz(rest)];
         std::sort(starts, starts + count);
         uint64_t end = 0, last_sector = ~uint64_t{0};
         auto& footprint = access.write ? written_sectors : read_sectors;
@@ -137,7 +138,8 @@ void end_launch_counters(Worker& worker) {
         total.mma_flops += c.totals.mma_flops;
         total.special += c.totals.special;
         for (const auto& [pc, site] : c.sites) {
-            auto known = std::find_if(total.sites.begin(), total.sites.end(), [pc = pc](const AccessSite& s) { return s.pc == pc; });
+            auto known = std::find_if(total.sites.begin(), total.sites.end(),
+                                      [pc = pc](const AccessSite& s) { return s.pc == pc; });
             if (known == total.sites.end()) {
                 total.sites.push_back(site);
                 continue;
@@ -228,7 +230,15 @@ void append_to_file(const LaunchCounters& c) {
     if (path == nullptr) return;
     FILE* file = std::fopen(path, "a");
     if (file == nullptr) return;
-    std::fprintf(file, "%s\tgrid %u,%u,%u\tblock %u,%u,%u\tread %llu\twritten %llu\tsector efficiency %.3f\tread footprint %llu\twritten footprint %llu\tshared passes per access %.3f\tmma flops %llu\tspecial %llu\n", c.kernel.c_str(), c.grid.x, c.grid.y, c.grid.z, c.block.x, c.block.y, c.block.z, static_cast<unsigned long long>(c.global_read_bytes), static_cast<unsigned long long>(c.global_written_bytes), c.sector_efficiency(), static_cast<unsigned long long>(c.read_footprint_bytes), static_cast<unsigned long long>(c.written_footprint_bytes), c.passes_per_shared_access(), static_cast<unsigned long long>(c.mma_flops), static_cast<unsigned long long>(c.special));
+    std::fprintf(file,
+                 "%s\tgrid %u,%u,%u\tblock %u,%u,%u\tread %llu\twritten %llu\tsector efficiency %.3f\tread footprint "
+                 "%llu\twritten footprint %llu\tshared passes per access %.3f\tmma flops %llu\tspecial %llu\n",
+                 c.kernel.c_str(), c.grid.x, c.grid.y, c.grid.z, c.block.x, c.block.y, c.block.z,
+                 static_cast<unsigned long long>(c.global_read_bytes),
+                 static_cast<unsigned long long>(c.global_written_bytes), c.sector_efficiency(),
+                 static_cast<unsigned long long>(c.read_footprint_bytes),
+                 static_cast<unsigned long long>(c.written_footprint_bytes), c.passes_per_shared_access(),
+                 static_cast<unsigned long long>(c.mma_flops), static_cast<unsigned long long>(c.special));
     std::fclose(file);
 }
 
@@ -260,13 +270,16 @@ void count_stream_work(const char* name, uint64_t read_bytes, uint64_t written_b
     counters.written_footprint_bytes = written_bytes;
     counters.mma_flops = flops;
     if (read_bytes > 0) counters.sites.push_back({nullptr, false, false, 1, read_bytes, (read_bytes + 31) / 32, 0});
-    if (written_bytes > 0) counters.sites.push_back({nullptr, false, true, 1, written_bytes, (written_bytes + 31) / 32, 0});
+    if (written_bytes > 0)
+        counters.sites.push_back({nullptr, false, true, 1, written_bytes, (written_bytes + 31) / 32, 0});
     finish_counters(std::move(counters));
 }
 
 double LaunchCounters::sector_efficiency() const {
     const uint64_t sectors = global_read_sectors + global_written_sectors;
-    return sectors == 0 ? 1.0 : static_cast<double>(global_read_bytes + global_written_bytes) / (32.0 * static_cast<double>(sectors));
+    return sectors == 0
+               ? 1.0
+               : static_cast<double>(global_read_bytes + global_written_bytes) / (32.0 * static_cast<double>(sectors));
 }
 double LaunchCounters::passes_per_shared_access() const {
     return shared_accesses == 0 ? 1.0 : static_cast<double>(shared_passes) / static_cast<double>(shared_accesses);

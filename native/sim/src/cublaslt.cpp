@@ -74,15 +74,21 @@ std::vector<float> unpack(const char* p, const Layout& m, bool transposed) {
 }
 
 // Every column of every batch; false: the device has died.
-bool check_matrix(uint64_t launch, const StreamView& view, const char* p, const Layout& m, bool write, const char* name) {
+bool check_matrix(uint64_t launch, const StreamView& view, const char* p, const Layout& m, bool write,
+                  const char* name) {
     for (int64_t batch = 0; batch < m.batches; ++batch)
         for (uint64_t j = 0; j < m.cols; ++j) {
-            const char* column = p + (batch * m.batch_stride + static_cast<int64_t>(j) * m.ld) * static_cast<int64_t>(m.element());
+            const char* column =
+                p + (batch * m.batch_stride + static_cast<int64_t>(j) * m.ld) * static_cast<int64_t>(m.element());
             const size_t bytes = m.rows * m.element();
             const Allocation* allocation = find_allocation(column);
-            const std::string where = std::string("cublasLtMatmul: column ") + std::to_string(j) + " of " + name + " [" + std::to_string(m.rows) + ", " + std::to_string(m.cols) + "], leading dimension " + std::to_string(m.ld) + ",";
+            const std::string where = std::string("cublasLtMatmul: column ") + std::to_string(j) + " of " + name +
+                                      " [" + std::to_string(m.rows) + ", " + std::to_string(m.cols) +
+                                      "], leading dimension " + std::to_string(m.ld) + ",";
             if (!is_device_accessible(column, bytes)) {
-                die(where + (allocation == nullptr ? " is no device memory" : allocation->freed ? " has been freed" : " reaches outside its allocation"));
+                die(where + (allocation == nullptr ? " is no device memory"
+                             : allocation->freed   ? " has been freed"
+                                                   : " reaches outside its allocation"));
                 return false;
             }
             if (!write && allocation->kind == MemoryKind::device && !all_written(column, bytes)) {
@@ -103,10 +109,13 @@ void run(const Product& p, simt_stream& stream) {
     if (!check_matrix(serial, stream.view, p.pd, p.d, true, "D")) return;
     const uint64_t m = p.d.rows, n = p.d.cols, k = p.depth(), batches = static_cast<uint64_t>(p.d.batches);
     const uint64_t c_bytes = p.beta != 0.0f ? m * n * p.c.element() : 0;
-    count_stream_work("cublasLtMatmul", batches * ((m * k + k * n) * p.a.element() + c_bytes), batches * m * n * p.d.element(), batches * 2 * m * n * k);
+    count_stream_work("cublasLtMatmul", batches * ((m * k + k * n) * p.a.element() + c_bytes),
+                      batches * m * n * p.d.element(), batches * 2 * m * n * k);
     std::vector<float> sums(m);
     for (int64_t batch = 0; batch < p.d.batches; ++batch) {
-        const auto at = [batch](const char* base, const Layout& layout) { return base + batch * layout.batch_stride * static_cast<int64_t>(layout.element()); };
+        const auto at = [batch](const char* base, const Layout& layout) {
+            return base + batch * layout.batch_stride * static_cast<int64_t>(layout.element());
+        };
         const std::vector<float> a = unpack(at(p.pa, p.a), p.a, p.desc.transpose_a);
         const std::vector<float> b = unpack(at(p.pb, p.b), p.b, p.desc.transpose_b);
         for (uint64_t j = 0; j < n; ++j) {
@@ -118,8 +127,12 @@ void run(const Product& p, simt_stream& stream) {
             }
             for (uint64_t i = 0; i < m; ++i) {
                 float value = p.alpha * sums[i];
-                if (p.beta != 0.0f) value = std::fma(p.beta, load(at(p.pc, p.c) + (j * static_cast<uint64_t>(p.c.ld) + i) * p.c.element(), p.c.type), value);
-                store(const_cast<char*>(at(p.pd, p.d)) + (j * static_cast<uint64_t>(p.d.ld) + i) * p.d.element(), p.d.type, value);
+                if (p.beta != 0.0f)
+                    value = std::fma(
+                        p.beta, load(at(p.pc, p.c) + (j * static_cast<uint64_t>(p.c.ld) + i) * p.c.element(), p.c.type),
+                        value);
+                store(const_cast<char*>(at(p.pd, p.d)) + (j * static_cast<uint64_t>(p.d.ld) + i) * p.d.element(),
+                      p.d.type, value);
             }
         }
     }
@@ -129,7 +142,8 @@ bool fits(const Product& p) {
     const uint64_t m = p.desc.transpose_a ? p.a.cols : p.a.rows;
     const uint64_t n = p.desc.transpose_b ? p.b.rows : p.b.cols;
     const uint64_t k = p.desc.transpose_b ? p.b.cols : p.b.rows;
-    return m == p.d.rows && n == p.d.cols && k == p.depth() && p.c.rows == m && p.c.cols == n && p.a.type == p.b.type && p.a.batches == p.d.batches && p.b.batches == p.d.batches;
+    return m == p.d.rows && n == p.d.cols && k == p.depth() && p.c.rows == m && p.c.cols == n && p.a.type == p.b.type &&
+           p.a.batches == p.d.batches && p.b.batches == p.d.batches;
 }
 
 template <class T>
@@ -199,22 +213,47 @@ Status preference_set(void*, int, const void*, size_t) {
     return kSuccess;
 }
 
-Status heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, int requested, HeuristicResult* results, int* found) {
+Status heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, int requested, HeuristicResult* results,
+                 int* found) {
     *found = 0;
-    const Product p{*static_cast<Desc*>(desc), *static_cast<Layout*>(a), *static_cast<Layout*>(b), *static_cast<Layout*>(c), *static_cast<Layout*>(d), nullptr, nullptr, nullptr, nullptr, 0, 0};
+    const Product p{*static_cast<Desc*>(desc),
+                    *static_cast<Layout*>(a),
+                    *static_cast<Layout*>(b),
+                    *static_cast<Layout*>(c),
+                    *static_cast<Layout*>(d),
+                    nullptr,
+                    nullptr,
+                    nullptr,
+                    nullptr,
+                    0,
+                    0};
     if (requested < 1 || !fits(p)) return kInvalid;
     results[0] = {};
     *found = 1;
     return kSuccess;
 }
 
-Status matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout, const void*, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
+Status matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout,
+              const void* beta, const void* c, void* c_layout, void* d, void* d_layout, const void*, void* workspace,
+              size_t workspace_bytes, cudaStream_t stream) {
     const RuntimeLock lock;
-    Product p{*static_cast<Desc*>(desc), *static_cast<Layout*>(a_layout), *static_cast<Layout*>(b_layout), *static_cast<Layout*>(c_layout), *static_cast<Layout*>(d_layout), static_cast<const char*>(a), static_cast<const char*>(b), static_cast<const char*>(c), static_cast<char*>(d), 0, 0};
+    Product p{*static_cast<Desc*>(desc),
+              *static_cast<Layout*>(a_layout),
+              *static_cast<Layout*>(b_layout),
+              *static_cast<Layout*>(c_layout),
+              *static_cast<Layout*>(d_layout),
+              static_cast<const char*>(a),
+              static_cast<const char*>(b),
+              static_cast<const char*>(c),
+              static_cast<char*>(d),
+              0,
+              0};
     read_attribute(p.alpha, alpha);
     read_attribute(p.beta, beta);
     if (!fits(p)) return kInvalid;
-    const auto misaligned = [](const void* q, const Layout& layout) { return (reinterpret_cast<uintptr_t>(q) & (layout.element() - 1)) != 0; };
+    const auto misaligned = [](const void* q, const Layout& layout) {
+        return (reinterpret_cast<uintptr_t>(q) & (layout.element() - 1)) != 0;
+    };
     if (misaligned(a, p.a) || misaligned(b, p.b) || misaligned(c, p.c) || misaligned(d, p.d)) return kInvalid;
     if (workspace_bytes > 0 && !is_device_accessible(workspace, workspace_bytes)) return kInvalid;
     const cudaError_t error = enqueue(stream_or_default(stream), [p](simt_stream& on) { run(p, on); });

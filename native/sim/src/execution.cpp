@@ -79,22 +79,28 @@ Fiber* choose(Worker& worker, uint32_t warp, uint32_t lane) {
     for (uint32_t first = 0; first < worker.threads && listed < 4;) {
         const Fiber& fiber = worker.fibers[first];
         uint32_t last = first;
-        while (last + 1 < worker.threads && worker.fibers[last + 1].waiting == fiber.waiting && worker.fibers[last + 1].waits_at.line() == fiber.waits_at.line()) ++last;
+        while (last + 1 < worker.threads && worker.fibers[last + 1].waiting == fiber.waiting &&
+               worker.fibers[last + 1].waits_at.line() == fiber.waits_at.line())
+            ++last;
         if (fiber.waiting != Waiting::finished) {
             const char* what = fiber.waiting == Waiting::warp            ? "a warp-wide operation"
                                : fiber.waiting == Waiting::block_barrier ? "__syncthreads"
                                : fiber.waiting == Waiting::named_barrier ? "a named barrier"
                                                                          : "an mbarrier";
-            length += std::snprintf(text + length, room(), "%s threads %u to %u wait in %s at %.150s:%u", listed++ ? ";" : "", first, last, what, fiber.waits_at.file_name(), fiber.waits_at.line());
+            length +=
+                std::snprintf(text + length, room(), "%s threads %u to %u wait in %s at %.150s:%u", listed++ ? ";" : "",
+                              first, last, what, fiber.waits_at.file_name(), fiber.waits_at.line());
         }
         first = last + 1;
     }
-    if (worker.alive < worker.threads) std::snprintf(text + length, room(), "; %u threads have returned", worker.threads - worker.alive);
+    if (worker.alive < worker.threads)
+        std::snprintf(text + length, room(), "; %u threads have returned", worker.threads - worker.alive);
     fault_at(Where(), "%s", text);
 }
 
 void run_next(Worker& worker, Fiber& from) {
     Fiber* next = choose(worker, from.warp, from.lane);
+    while (next == nullptr && run_async_work(worker)) next = choose(worker, from.warp, from.lane);
     if (next == nullptr) deadlock(worker);
     if (next == &from) return;
     tls_current_fiber = next;
@@ -110,7 +116,10 @@ void finish_thread(Fiber& fiber) {
     if (worker.runnable[fiber.warp] == 0) worker.runnable_warps &= ~(1u << fiber.warp);
     worker.finished[fiber.warp] |= 1u << fiber.lane;
     --worker.alive;
-    if (worker.alive == 0) leave_launch(worker);
+    if (worker.alive == 0) {
+        check_block_async_at_end(worker);
+        leave_launch(worker);
+    }
     complete_warp_calls(worker, fiber.warp);
     complete_barrier_if_all_arrived(worker);
     run_next(worker, fiber);
@@ -128,7 +137,8 @@ void run_block(Worker& worker, uint64_t number) {
     Launch& launch = *worker.launch;
     const dim3 grid = launch.request.grid, block = launch.request.block;
     worker.block_number = number;
-    worker.block = {static_cast<uint32_t>(number % grid.x), static_cast<uint32_t>(number / grid.x % grid.y), static_cast<uint32_t>(number / grid.x / grid.y)};
+    worker.block = {static_cast<uint32_t>(number % grid.x), static_cast<uint32_t>(number / grid.x % grid.y),
+                    static_cast<uint32_t>(number / grid.x / grid.y)};
     worker.threads = worker.alive = launch.threads;
     worker.warps = (launch.threads + 31) / 32;
     worker.runnable_warps = worker.warps == 32 ? ~0u : (1u << worker.warps) - 1u;
@@ -209,7 +219,8 @@ void run_blocks(Worker& worker, Launch& launch) {
         if (turn >= launch.blocks) break;
         uint64_t number = turn;
         if (launch.schedule == Schedule::reversed) number = launch.blocks - 1 - turn;
-        if (launch.schedule == Schedule::random) number = (turn * launch.permutation_factor + launch.permutation_offset) % launch.blocks;
+        if (launch.schedule == Schedule::random)
+            number = (turn * launch.permutation_factor + launch.permutation_offset) % launch.blocks;
         run_block(worker, number);
     }
     end_launch_counters(worker);

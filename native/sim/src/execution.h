@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ constexpr size_t kSharedDefault = 48 * 1024;
 
 struct Worker;
 struct WorkerCounters;
+struct AsyncState;
 
 // Which launches have happened before a piece of work (stream.h).
 struct StreamView;
@@ -46,6 +48,7 @@ struct WarpCall {
     const void* a = nullptr;
     const void* b = nullptr;
     const void* pc = nullptr;
+    const detail::WgmmaCall* wgmma = nullptr;
     Where where;
 };
 
@@ -70,17 +73,17 @@ struct Fiber {
     WarpCall* call = nullptr;
     Where waits_at;
     int barrier_value = 0;
-    std::vector<PendingCopy> copies;       // in order of issue
+    std::vector<PendingCopy> copies;        // in order of issue
     std::vector<uint32_t> committed_groups; // copies in each committed group, oldest first
-    uint32_t uncommitted = 0;              // copies not yet in a group
+    uint32_t uncommitted = 0;               // copies not yet in a group
 
-    uint16_t clock = 1;              // see shadow.h
-    uint16_t* view = nullptr;        // null: of nobody; the warp's row or own_view
+    uint16_t clock = 1;       // see shadow.h
+    uint16_t* view = nullptr; // null: of nobody; the warp's row or own_view
     std::vector<uint16_t> own_view;
-    uint32_t fence_generation = 0;   // last __threadfence; 0 = none in this block
+    uint32_t fence_generation = 0; // last __threadfence; 0 = none in this block
     uint32_t fence_clock = 0;
-    uint32_t proxy_fence_time = 0;   // last fence.proxy.async
-    uint32_t count_epoch = 0;        // warp-wide operations and barriers passed, see counters.cpp
+    uint32_t proxy_fence_time = 0; // last fence.proxy.async
+    uint32_t count_epoch = 0;      // warp-wide operations and barriers passed, see counters.cpp
 };
 
 // The first fault of a launch. Places stand in the text as "{pc:0x...}" until the host resolves them.
@@ -94,7 +97,8 @@ struct Launch {
     uint64_t permutation_factor = 1, permutation_offset = 0;
     std::atomic<uint64_t> next_block{0};
     std::atomic<bool> aborted{false};
-    std::string fault; // written once, by whoever set aborted
+    std::atomic<bool> overdue{false}; // runs for too long: the next thread to look says where
+    std::string fault;                // written once, by whoever set aborted
     const StreamView* view = nullptr; // which earlier launches are ordered before this one; null: all
     std::atomic<bool> fences_used{false};
     BlockOrder block_order;
@@ -118,7 +122,7 @@ struct Worker {
     uint32_t threads = 0, warps = 0, alive = 0;
     uint32_t runnable[kMaxWarps] = {}; // lanes
     uint32_t runnable_warps = 0;
-    uint32_t in_call[kMaxWarps] = {}; // lanes waiting with a WarpCall
+    uint32_t in_call[kMaxWarps] = {};  // lanes waiting with a WarpCall
     uint32_t finished[kMaxWarps] = {}; // lanes that have returned, or never existed
     uint32_t at_barrier = 0;
     Where barrier_where;
@@ -133,13 +137,14 @@ struct Worker {
     std::vector<uint16_t> warp_views[kMaxWarps];
     uint32_t warp_view_generation[kMaxWarps] = {};
     SharedRegion window_region;
-    std::vector<SharedRegion> static_regions;
-    const char* module_begin = nullptr; // of the kernel's module: its constants may be read
+    std::deque<SharedRegion> static_regions; // entries stay where they are
+    const char* module_begin = nullptr;      // of the kernel's module: its constants may be read
     const char* module_end = nullptr;
     std::vector<uint32_t> fenced_threads;
     SeenBlocks seen;
     WorkerCounters* counters = nullptr; // null: not counted
     uint32_t proxy_fences = 1;
+    AsyncState* async = nullptr; // mbarriers, bulk copies, wgmma (async.h)
 };
 
 // The device thread that the calling OS thread runs; null outside of kernels.
@@ -163,7 +168,8 @@ uint64_t next_random(Worker& worker);
 void run_blocks(Worker& worker, Launch& launch);
 Worker* make_worker(int number);
 
-// Completes the warp-wide operations of `warp` that no longer wait for anybody. Returns true when `self`'s was among them.
+// Completes the warp-wide operations of `warp` that no longer wait for anybody. Returns true when `self`'s was among
+// them.
 bool complete_warp_calls(Worker& worker, uint32_t warp);
 void complete_barrier_if_all_arrived(Worker& worker);
 
@@ -172,14 +178,16 @@ void complete_barrier_if_all_arrived(Worker& worker);
 [[noreturn]] void fault_at_pc(const void* pc, const char* format, ...) __attribute__((format(printf, 2, 3)));
 [[noreturn]] void leave_launch(Worker& worker);
 std::string resolve_places(const std::string& text);
+// The kernel with its template arguments, as far as the debug information says; else as it was launched.
+std::string kernel_name(const LaunchRequest& request);
 struct ThreadName {
     char text[48];
     const char* c_str() const { return text; }
 };
 ThreadName thread_name(const Worker& worker, uint32_t thread);
 
-// While one lives, the OS thread counts as running host code: what it does (with whichever instrumented copy of a library
-// function the linker took) is not checked.
+// While one lives, the OS thread counts as running host code: what it does (with whichever instrumented copy of a
+// library function the linker took) is not checked.
 class HostScope {
 public:
     HostScope() : fiber_(current_fiber()) { set_current_fiber(nullptr); }
@@ -197,6 +205,10 @@ void check_access(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, co
 // The region of shared memory that holds p, if any.
 SharedRegion* shared_region(Worker& worker, const void* p);
 void check_shared(Fiber& fiber, SharedRegion& region, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
+// A write by the copy engine, checked when it was issued: takes the place of all that is known of the bytes.
+void record_engine_write(Worker& worker, const void* p, uint32_t bytes, uint16_t engine_clock, const void* pc);
+// Whether 16 bytes that an asynchronous instruction reads were made visible to it by a fence.
+bool visible_to_async(const Fiber& fiber, const void* p);
 void check_global(Fiber& fiber, const void* p, uint32_t bytes, uint32_t kind, const void* pc);
 // The target of a cp.async is pending from issue to completion.
 void mark_pending(Fiber& fiber, const void* p, uint32_t bytes, bool pending);
@@ -227,6 +239,13 @@ void begin_block_memory(Worker& worker);
 void on_thread_exit(Fiber& fiber);
 void on_block_barrier(Worker& worker);
 void on_warp_sync(Worker& worker, uint32_t warp, uint32_t lanes);
+void enter_warp_call(WarpCall& call);
+void begin_block_async(Worker& worker);
+void check_block_async_at_end(Worker& worker);
+// Lets one outstanding bulk copy happen; false when there is none.
+bool run_async_work(Worker& worker);
+void on_warp_exit_async(Fiber& fiber);
+void resolve_wgmma(Worker& worker, uint32_t warp, WarpCall** calls);
 void resolve_matrix(Worker& worker, uint32_t warp, WarpCall** calls);
 
 } // namespace simt

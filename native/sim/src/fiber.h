@@ -10,8 +10,9 @@ constexpr size_t kStackBytes = 64 * 1024;
 // Saves where the caller stands in *save and goes on where `load` was saved.
 extern "C" void simt_switch_stack(void** save, void* load);
 
-// A stack pointer which, when switched to, calls entry() on the stack [bottom, bottom + kStackBytes). entry never returns.
-// `colour` moves the top down, so that the hot ends of many stacks do not share one set of the first-level cache.
+// A stack pointer which, when switched to, calls entry() on the stack [bottom, bottom + kStackBytes). entry never
+// returns. `colour` moves the top down, so that the hot ends of many stacks do not share one set of the first-level
+// cache.
 void* prepare_stack(char* bottom, size_t colour, void (*entry)());
 
 // Maps `count` stacks, each with an unreadable page below it; returns the lowest, the next are stack_stride() apart.

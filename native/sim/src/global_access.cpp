@@ -22,22 +22,30 @@ bool is_ordered(Fiber& fiber, const GlobalAccess& other) {
 }
 
 bool same_block(const Worker& worker, const GlobalAccess& other) {
-    return other.worker == static_cast<uint32_t>(worker.number) && other.generation >= worker.block_generation - worker.launch_generation;
+    return other.worker == static_cast<uint32_t>(worker.number) &&
+           other.generation >= worker.block_generation - worker.launch_generation;
 }
 
-[[noreturn]] void report_race(Fiber& fiber, const Allocation& allocation, const char* p, uint32_t kind, const GlobalAccess& other, uint32_t other_pc, const void* pc) {
+[[noreturn]] void report_race(Fiber& fiber, const Allocation& allocation, const char* p, uint32_t kind,
+                              const GlobalAccess& other, uint32_t other_pc, const void* pc) {
     set_current_fiber(&fiber);
     const size_t offset = static_cast<size_t>(p - allocation.base);
     if (same_block(*fiber.worker, other))
-        fault_at_pc(pc, "race on device memory (byte %zu of %zu): %s against %s by thread %s of the same block at {pc:%p}, with no barrier between", offset, allocation.bytes, access_name(kind), access_name(other.kind), thread_name(*fiber.worker, other.thread).c_str(), whole_pc(other_pc, pc));
-    fault_at_pc(pc, "race on device memory (byte %zu of %zu): %s against %s by another block at {pc:%p}", offset, allocation.bytes, access_name(kind), access_name(other.kind), whole_pc(other_pc, pc));
+        fault_at_pc(pc,
+                    "race on device memory (byte %zu of %zu): %s against %s by thread %s of the same block at {pc:%p}, "
+                    "with no barrier between",
+                    offset, allocation.bytes, access_name(kind), access_name(other.kind),
+                    thread_name(*fiber.worker, other.thread).c_str(), whole_pc(other_pc, pc));
+    fault_at_pc(pc, "race on device memory (byte %zu of %zu): %s against %s by another block at {pc:%p}", offset,
+                allocation.bytes, access_name(kind), access_name(other.kind), whole_pc(other_pc, pc));
 }
 
 bool conflict(const GlobalAccess& other, uint32_t mask, uint32_t kind) {
     return (other.mask & mask) != 0 && (kind | other.kind) != kRead && (kind & other.kind & kAtomic) == 0;
 }
 
-void check_cell(Fiber& fiber, const Allocation& allocation, const char* p, uint32_t mask, uint32_t kind, const void* pc) {
+void check_cell(Fiber& fiber, const Allocation& allocation, const char* p, uint32_t mask, uint32_t kind,
+                const void* pc) {
     Worker& worker = *fiber.worker;
     Launch& launch = *worker.launch;
     GlobalCell& cell = *global_cell(p);
@@ -49,11 +57,20 @@ void check_cell(Fiber& fiber, const Allocation& allocation, const char* p, uint3
             for (uint32_t i = 0; i < count; ++i)
                 if (const GlobalAccess other = GlobalAccess::unpack(cell.accesses[i]); conflict(other, mask, kind)) {
                     set_current_fiber(&fiber);
-                    fault_at_pc(pc, "race on device memory (byte %zu of %zu): %s against %s by work of another stream, with no event or synchronisation between", static_cast<size_t>(p - allocation.base), allocation.bytes, access_name(kind), access_name(other.kind));
+                    fault_at_pc(pc,
+                                "race on device memory (byte %zu of %zu): %s against %s by work of another stream, "
+                                "with no event or synchronisation between",
+                                static_cast<size_t>(p - allocation.base), allocation.bytes, access_name(kind),
+                                access_name(other.kind));
                 }
         count = 0;
     }
-    const GlobalAccess mine{mask, fiber.thread, kind, static_cast<uint32_t>(worker.number), std::min<uint32_t>(fiber.clock, kClockLimit), std::min(worker.generation - worker.launch_generation, kGenerationLimit)};
+    const GlobalAccess mine{mask,
+                            fiber.thread,
+                            kind,
+                            static_cast<uint32_t>(worker.number),
+                            std::min<uint32_t>(fiber.clock, kClockLimit),
+                            std::min(worker.generation - worker.launch_generation, kGenerationLimit)};
     const uint64_t bits = mine.pack();
     bool any_write = count != 0 && (header & 0x100) != 0;
     uint32_t slot = count;
@@ -67,7 +84,8 @@ void check_cell(Fiber& fiber, const Allocation& allocation, const char* p, uint3
             if (!is_ordered(fiber, other)) report_race(fiber, allocation, p, kind, other, cell.pcs[i], pc);
             // What comes after a write of the same bytes is checked against that write.
             if (kind == kWrite && (other.mask & ~mask) == 0) slot = i;
-        } else if (other.thread == fiber.thread && other.kind == kind && other.clock == mine.clock && other.generation == mine.generation && other.worker == mine.worker) {
+        } else if (other.thread == fiber.thread && other.kind == kind && other.clock == mine.clock &&
+                   other.generation == mine.generation && other.worker == mine.worker) {
             __atomic_store_n(&cell.accesses[i], other_bits | mask, __ATOMIC_RELAXED);
             return;
         }
@@ -81,7 +99,9 @@ void check_cell(Fiber& fiber, const Allocation& allocation, const char* p, uint3
     cell.pcs[slot] = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(pc));
     const bool changed = kind != kRead && !any_write;
     any_write = any_write || kind != kRead;
-    if (slot >= count || serial != launch.serial || changed) __atomic_store_n(&cell.header, launch.serial << 32 | (any_write ? 0x100u : 0u) | std::max(count, slot + 1), __ATOMIC_RELEASE);
+    if (slot >= count || serial != launch.serial || changed)
+        __atomic_store_n(&cell.header, launch.serial << 32 | (any_write ? 0x100u : 0u) | std::max(count, slot + 1),
+                         __ATOMIC_RELEASE);
 }
 
 } // namespace
@@ -98,16 +118,19 @@ void check_global(Fiber& fiber, const void* address, uint32_t bytes, uint32_t ki
         const Allocation* next = find_allocation(p + 1024);
         if (next != nullptr && next != allocation && !next->freed && in_arena(next->base)) {
             set_current_fiber(&fiber);
-            fault_at_pc(pc, "%s of %u bytes, %zu before an allocation of %zu: out of bounds", access_name(kind), bytes, static_cast<size_t>(next->base - p), next->bytes);
+            fault_at_pc(pc, "%s of %u bytes, %zu before an allocation of %zu: out of bounds", access_name(kind), bytes,
+                        static_cast<size_t>(next->base - p), next->bytes);
         }
     }
     if (allocation->freed) {
         set_current_fiber(&fiber);
-        fault_at_pc(pc, "%s of %u bytes at byte %zu of an allocation of %zu that has been freed", access_name(kind), bytes, offset, allocation->bytes);
+        fault_at_pc(pc, "%s of %u bytes at byte %zu of an allocation of %zu that has been freed", access_name(kind),
+                    bytes, offset, allocation->bytes);
     }
     if (offset > allocation->bytes || bytes > allocation->bytes - offset) {
         set_current_fiber(&fiber);
-        fault_at_pc(pc, "%s of %u bytes at byte %zu of an allocation of %zu: out of bounds", access_name(kind), bytes, offset, allocation->bytes);
+        fault_at_pc(pc, "%s of %u bytes at byte %zu of an allocation of %zu: out of bounds", access_name(kind), bytes,
+                    offset, allocation->bytes);
     }
     if (allocation->kind == MemoryKind::registered) return; // has no cells
     const bool tracked = allocation->kind == MemoryKind::device;
@@ -124,7 +147,8 @@ void check_global(Fiber& fiber, const void* address, uint32_t bytes, uint32_t ki
     if (!known) {
         if (kind != kWrite) {
             set_current_fiber(&fiber);
-            fault_at_pc(pc, "%s of %u bytes at byte %zu of an allocation of %zu, which nobody has written", access_name(kind), bytes, offset, allocation->bytes);
+            fault_at_pc(pc, "%s of %u bytes at byte %zu of an allocation of %zu, which nobody has written",
+                        access_name(kind), bytes, offset, allocation->bytes);
         }
         mark_written(p, bytes);
     }

@@ -1,5 +1,6 @@
 #include "launch.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +25,8 @@ Settings settings_of_environment() {
     if (s.workers < 1 || s.workers > 8) s.workers = 2;
     const char* blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
     s.launch_blocking = blocking != nullptr && std::strcmp(blocking, "1") == 0;
+    if (const char* seconds = std::getenv("FTC_SIM_TIMEOUT")) s.timeout_seconds = std::atoi(seconds);
+    if (s.timeout_seconds < 1) s.timeout_seconds = 600;
     s.counting = std::getenv("FTC_SIM_COUNT") != nullptr;
     return s;
 }
@@ -43,7 +46,11 @@ public:
         wanted_ = running_ = workers;
         ++turn_;
         start_.notify_all();
-        done_.wait(lock, [this] { return running_ == 0; });
+        const std::chrono::seconds limit(settings().timeout_seconds);
+        if (!done_.wait_for(lock, limit, [this] { return running_ == 0; })) {
+            launch.overdue.store(true);
+            done_.wait(lock, [this] { return running_ == 0; });
+        }
         launch_ = nullptr;
     }
 
@@ -108,7 +115,7 @@ std::string run_launch(const LaunchRequest& request, uint64_t serial, const Stre
     const int workers = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(s.workers), launch.blocks));
     LaunchCounters counters;
     if (s.counting) {
-        counters.kernel = request.name;
+        counters.kernel = kernel_name(request);
         counters.grid = request.grid;
         counters.block = request.block;
         launch.counters = &counters;
@@ -119,7 +126,7 @@ std::string run_launch(const LaunchRequest& request, uint64_t serial, const Stre
         counters.written_footprint_bytes = launch.footprint.second.size() * 32;
         finish_counters(std::move(counters));
     }
-    return launch.fault.empty() ? std::string() : resolve_places(launch.fault);
+    return launch.fault.empty() ? std::string() : kernel_name(request) + ": " + resolve_places(launch.fault);
 }
 
 void set_schedule(Schedule schedule, uint64_t seed) {
@@ -128,6 +135,9 @@ void set_schedule(Schedule schedule, uint64_t seed) {
 }
 void set_workers(int workers) {
     settings().workers = workers < 1 ? 1 : workers > 8 ? 8 : workers;
+}
+void set_timeout(int seconds) {
+    settings().timeout_seconds = seconds < 1 ? 1 : seconds;
 }
 void set_launch_blocking(bool on) {
     settings().launch_blocking = on;

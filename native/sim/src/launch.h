@@ -13,6 +13,7 @@ struct Settings {
     int workers = 2;
     bool launch_blocking = false;
     bool counting = false;
+    int timeout_seconds = 600;
 };
 Settings& settings();
 

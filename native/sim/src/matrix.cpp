@@ -1,5 +1,5 @@
-// ldmatrix, stmatrix and mma.sync: who holds what is PTX's (ISA, "Matrix fragments for mma"); sums are fp32, k ascending.
-// The hardware sums in another order with other rounding, so results are compared with tolerances.
+// ldmatrix, stmatrix and mma.sync: who holds what is PTX's (ISA, "Matrix fragments for mma"); sums are fp32, k
+// ascending. The hardware sums in another order with other rounding, so results are compared with tolerances.
 #include <cstring>
 
 #include "execution.h"
@@ -113,7 +113,8 @@ void product_s8(WarpCall** calls) {
         const auto* ra = static_cast<const uint32_t*>(calls[lane]->a);
         const auto* rb = static_cast<const uint32_t*>(calls[lane]->b);
         for (int i = 0; i < 4; ++i)
-            for (int j = 0; j < 4; ++j) a[g + 8 * (i & 1)][t + j + 16 * (i >> 1)] = static_cast<int8_t>(ra[i] >> (8 * j));
+            for (int j = 0; j < 4; ++j)
+                a[g + 8 * (i & 1)][t + j + 16 * (i >> 1)] = static_cast<int8_t>(ra[i] >> (8 * j));
         for (int i = 0; i < 2; ++i)
             for (int j = 0; j < 4; ++j) b[t + j + 16 * i][g] = static_cast<int8_t>(rb[i] >> (8 * j));
     }
@@ -131,16 +132,24 @@ void product_s8(WarpCall** calls) {
 void resolve_matrix(Worker& worker, uint32_t warp, WarpCall** calls) {
     switch (calls[0]->op) {
     case WarpOp::mma_bf16:
-    case WarpOp::mma_f16: count_mma(worker, 2 * 16 * 8 * 16); break;
-    case WarpOp::mma_bf16_k8: count_mma(worker, 2 * 16 * 8 * 8); break;
-    case WarpOp::mma_s8: count_mma(worker, 2 * 16 * 8 * 32); break;
-    default: break;
+    case WarpOp::mma_f16:
+        count_mma(worker, 2 * 16 * 8 * 16);
+        break;
+    case WarpOp::mma_bf16_k8:
+        count_mma(worker, 2 * 16 * 8 * 8);
+        break;
+    case WarpOp::mma_s8:
+        count_mma(worker, 2 * 16 * 8 * 32);
+        break;
+    default:
+        break;
     }
     switch (calls[0]->op) {
     case WarpOp::load_matrix:
     case WarpOp::store_matrix:
         for (int lane = 1; lane < 32; ++lane)
-            if (calls[lane]->count != calls[0]->count || calls[lane]->transposed != calls[0]->transposed) fault_at(calls[lane]->where, "the lanes of one ldmatrix or stmatrix ask for different shapes");
+            if (calls[lane]->count != calls[0]->count || calls[lane]->transposed != calls[0]->transposed)
+                fault_at(calls[lane]->where, "the lanes of one ldmatrix or stmatrix ask for different shapes");
         {
             const void* rows[32];
             const uint32_t count = calls[0]->count * 8u;
@@ -152,10 +161,18 @@ void resolve_matrix(Worker& worker, uint32_t warp, WarpCall** calls) {
         else
             store_matrices(worker, warp, calls);
         break;
-    case WarpOp::mma_bf16: product(calls, 16, [](uint16_t bits) { return detail::bf16_value(bits); }); break;
-    case WarpOp::mma_bf16_k8: product(calls, 8, [](uint16_t bits) { return detail::bf16_value(bits); }); break;
-    case WarpOp::mma_f16: product(calls, 16, [](uint16_t bits) { return detail::f16_value(bits); }); break;
-    default: product_s8(calls); break;
+    case WarpOp::mma_bf16:
+        product(calls, 16, [](uint16_t bits) { return detail::bf16_value(bits); });
+        break;
+    case WarpOp::mma_bf16_k8:
+        product(calls, 8, [](uint16_t bits) { return detail::bf16_value(bits); });
+        break;
+    case WarpOp::mma_f16:
+        product(calls, 16, [](uint16_t bits) { return detail::f16_value(bits); });
+        break;
+    default:
+        product_s8(calls);
+        break;
     }
 }
 

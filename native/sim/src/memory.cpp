@@ -42,7 +42,8 @@ struct Arena : ArenaView {
         allocations = static_cast<Allocation*>(map(chunks * sizeof(Allocation)));
         cells = static_cast<GlobalCell*>(map(chunks * kChunkBytes / kGranule * sizeof(GlobalCell)));
         written = static_cast<uint64_t*>(map(chunks * kChunkBytes / 8));
-        if (base == nullptr || owner == nullptr || allocations == nullptr || cells == nullptr || written == nullptr) throw std::bad_alloc();
+        if (base == nullptr || owner == nullptr || allocations == nullptr || cells == nullptr || written == nullptr)
+            throw std::bad_alloc();
         arena_view = *this;
     }
 
@@ -115,7 +116,9 @@ bool release(void* p, bool pinned) {
     Arena& a = arena();
     const std::lock_guard lock(a.mutex);
     auto* allocation = const_cast<Allocation*>(find_allocation(p));
-    if (allocation == nullptr || allocation->base != p || allocation->freed || allocation->kind == MemoryKind::registered) return false;
+    if (allocation == nullptr || allocation->base != p || allocation->freed ||
+        allocation->kind == MemoryKind::registered)
+        return false;
     if ((allocation->kind == MemoryKind::pinned) != pinned) return false;
     allocation->freed = true;
     if (counts(allocation->kind)) a.used_bytes -= allocation->bytes;
@@ -129,7 +132,9 @@ bool release(void* p, bool pinned) {
 bool register_host(void* p, size_t bytes) {
     Arena& a = arena();
     const std::lock_guard lock(a.mutex);
-    return a.registered.try_emplace(static_cast<char*>(p), Allocation{static_cast<char*>(p), bytes, MemoryKind::registered, false}).second;
+    return a.registered
+        .try_emplace(static_cast<char*>(p), Allocation{static_cast<char*>(p), bytes, MemoryKind::registered, false})
+        .second;
 }
 
 bool unregister_host(void* p) {

@@ -46,7 +46,8 @@ const Allocation* find_registered(const void* p);
 // The allocation whose chunks hold p (p itself may lie outside its bytes), freed ones included; nullptr when none.
 inline const Allocation* find_allocation(const void* p) {
     if (!in_arena(p)) return find_registered(p);
-    const uint32_t owner = arena_view.owner[static_cast<size_t>(static_cast<const char*>(p) - arena_view.base) / kChunkBytes];
+    const uint32_t owner =
+        arena_view.owner[static_cast<size_t>(static_cast<const char*>(p) - arena_view.base) / kChunkBytes];
     return owner == 0 ? nullptr : &arena_view.allocations[owner - 1];
 }
 inline GlobalCell* global_cell(const void* p) {

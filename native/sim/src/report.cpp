@@ -1,4 +1,5 @@
 // Faults: what a launch did wrong, where, and by which thread.
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -34,19 +35,17 @@ std::string triple(uint3 v) {
 
 [[noreturn]] void end_with(Fiber& fiber, const std::string& place, const char* message) {
     Worker& worker = *fiber.worker;
-    std::string text = worker.launch->request.name;
-    text += ": ";
-    text += message;
+    std::string text = message;
     if (!place.empty()) text += ", at " + place;
     text += ", by thread " + triple(fiber.index) + " of block " + triple(worker.block);
     end_with(worker, std::move(text));
 }
 
-// The frames of one code address, innermost first, as addr2line prints them.
-std::string run_addr2line(const void* pc) {
+// What addr2line prints about one code address.
+std::string run_addr2line(const char* options, const void* address) {
     Dl_info info;
     link_map* map = nullptr;
-    if (dladdr1(pc, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 || map == nullptr) return "";
+    if (dladdr1(address, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 || map == nullptr) return "";
     char self[4096];
     const char* file = map->l_name;
     if (file == nullptr || *file == 0) { // the executable; /proc/self/exe would be the shell's
@@ -55,10 +54,9 @@ std::string run_addr2line(const void* pc) {
         self[length] = 0;
         file = self;
     }
-    // Just before the return address lies the instruction that made the access (cp.async's second site is one byte on).
-    const uintptr_t offset = reinterpret_cast<uintptr_t>(pc) - map->l_addr - 2;
     char command[5000];
-    std::snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%lx 2>/dev/null", file, static_cast<unsigned long>(offset));
+    std::snprintf(command, sizeof command, "addr2line %s -e '%s' 0x%lx 2>/dev/null", options, file,
+                  static_cast<unsigned long>(reinterpret_cast<uintptr_t>(address) - map->l_addr));
     FILE* pipe = popen(command, "r");
     if (pipe == nullptr) return "";
     std::string output;
@@ -68,33 +66,67 @@ std::string run_addr2line(const void* pc) {
     return output;
 }
 
+// The inlined frames of an address that are the kernel's, innermost first: not the simulator's, the library's, or those
+// of an adapter over the simulator's operations (named *_sim.*).
+std::string find_place(const void* pc) {
+    // Just before the return address lies the instruction that made the access (cp.async's second site is one byte on).
+    const std::string frames = run_addr2line("-i", static_cast<const char*>(pc) - 2);
+    std::string place;
+    int count = 0;
+    size_t start = 0;
+    while (start < frames.size() && count < 3) {
+        const size_t end = std::min(frames.find('\n', start), frames.size());
+        std::string frame = frames.substr(start, end - start);
+        frame = frame.substr(0, frame.find(" (discriminator"));
+        start = end + 1;
+        if (frame.empty() || frame[0] == '?') continue;
+        const auto has = [&frame](const char* part) { return frame.find(part) != std::string::npos; };
+        if (has("/simt/") || has("/include/c++/") || has("_sim.")) continue;
+        place += (count++ == 0 ? "" : ", called from ") + frame;
+    }
+    char address[32];
+    std::snprintf(address, sizeof address, "%p", pc);
+    return place.empty() ? address : place;
+}
+
+// "void a::(anonymous namespace)::kernel<float, 4>(float*)" as "kernel<float, 4>".
+std::string shortened(std::string name) {
+    for (const std::string part : {"(anonymous namespace)::", "void "})
+        for (size_t at = name.find(part); at != std::string::npos; at = name.find(part)) name.erase(at, part.size());
+    size_t begin = 0, depth = 0, end = name.size();
+    for (size_t i = 0; i < name.size(); ++i) {
+        if (name[i] == '<') ++depth;
+        if (name[i] == '>') --depth;
+        if (depth == 0 && name[i] == ':') begin = i + 1;
+        if (depth == 0 && name[i] == '(') {
+            end = i;
+            break;
+        }
+    }
+    return name.substr(begin, end - begin);
+}
+
 } // namespace
 
-// The innermost frame that is neither the simulator's nor a wrapper's around one of its operations.
 std::string place_of(const void* pc) {
     static std::mutex mutex;
     static std::unordered_map<const void*, std::string> known;
     const std::lock_guard lock(mutex);
-    auto [entry, fresh] = known.try_emplace(pc);
+    const auto [entry, fresh] = known.try_emplace(pc);
+    if (fresh) entry->second = find_place(pc);
+    return entry->second;
+}
+
+std::string kernel_name(const LaunchRequest& request) {
+    static std::mutex mutex;
+    static std::unordered_map<const void*, std::string> known;
+    const std::lock_guard lock(mutex);
+    const auto [entry, fresh] = known.try_emplace(request.kernel);
     if (!fresh) return entry->second;
-    const std::string frames = run_addr2line(pc);
-    std::string first;
-    size_t start = 0;
-    while (start < frames.size()) {
-        size_t end = frames.find('\n', start);
-        if (end == std::string::npos) end = frames.size();
-        std::string line = frames.substr(start, end - start);
-        line = line.substr(0, line.find(" (discriminator"));
-        start = end + 1;
-        if (line.empty() || line[0] == '?') continue;
-        if (first.empty()) first = line;
-        const bool wrapper = line.find("/simt/") != std::string::npos || line.find("device.cuh") != std::string::npos || line.find("/include/c++/") != std::string::npos;
-        if (wrapper) continue;
-        return entry->second = line;
-    }
-    char address[32];
-    std::snprintf(address, sizeof address, "%p", pc);
-    return entry->second = first.empty() ? address : first;
+    const std::string output = run_addr2line("-f -C", request.kernel);
+    const std::string function = output.substr(0, output.find('\n'));
+    entry->second = function.empty() || function[0] == '?' ? request.name : shortened(function);
+    return entry->second;
 }
 
 std::string resolve_places(const std::string& text) {
@@ -113,7 +145,8 @@ std::string resolve_places(const std::string& text) {
 ThreadName thread_name(const Worker& worker, uint32_t thread) {
     const dim3 block = worker.launch->request.block;
     ThreadName name;
-    std::snprintf(name.text, sizeof name.text, "(%u,%u,%u)", thread % block.x, thread / block.x % block.y, thread / block.x / block.y);
+    std::snprintf(name.text, sizeof name.text, "(%u,%u,%u)", thread % block.x, thread / block.x % block.y,
+                  thread / block.x / block.y);
     return name;
 }
 

@@ -96,45 +96,78 @@ cudaError_t simt::detail::set_function_attribute(const void* kernel, cudaFuncAtt
 
 const char* cudaGetErrorName(cudaError_t error) {
     switch (error) {
-    case cudaSuccess: return "cudaSuccess";
-    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
-    case cudaErrorInvalidDevicePointer: return "cudaErrorInvalidDevicePointer";
-    case cudaErrorInvalidMemcpyDirection: return "cudaErrorInvalidMemcpyDirection";
-    case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
-    case cudaErrorInvalidDeviceFunction: return "cudaErrorInvalidDeviceFunction";
-    case cudaErrorNoDevice: return "cudaErrorNoDevice";
-    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
-    case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
-    case cudaErrorNotReady: return "cudaErrorNotReady";
-    case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
-    case cudaErrorLaunchOutOfResources: return "cudaErrorLaunchOutOfResources";
-    case cudaErrorLaunchTimeout: return "cudaErrorLaunchTimeout";
-    case cudaErrorMisalignedAddress: return "cudaErrorMisalignedAddress";
-    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
-    case cudaErrorNotSupported: return "cudaErrorNotSupported";
-    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
-    case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
-    case cudaErrorStreamCaptureUnjoined: return "cudaErrorStreamCaptureUnjoined";
-    case cudaErrorUnknown: return "cudaErrorUnknown";
+    case cudaSuccess:
+        return "cudaSuccess";
+    case cudaErrorInvalidValue:
+        return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+        return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+        return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidDevicePointer:
+        return "cudaErrorInvalidDevicePointer";
+    case cudaErrorInvalidMemcpyDirection:
+        return "cudaErrorInvalidMemcpyDirection";
+    case cudaErrorInsufficientDriver:
+        return "cudaErrorInsufficientDriver";
+    case cudaErrorInvalidDeviceFunction:
+        return "cudaErrorInvalidDeviceFunction";
+    case cudaErrorNoDevice:
+        return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+        return "cudaErrorInvalidDevice";
+    case cudaErrorInvalidResourceHandle:
+        return "cudaErrorInvalidResourceHandle";
+    case cudaErrorNotReady:
+        return "cudaErrorNotReady";
+    case cudaErrorIllegalAddress:
+        return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchOutOfResources:
+        return "cudaErrorLaunchOutOfResources";
+    case cudaErrorLaunchTimeout:
+        return "cudaErrorLaunchTimeout";
+    case cudaErrorMisalignedAddress:
+        return "cudaErrorMisalignedAddress";
+    case cudaErrorLaunchFailure:
+        return "cudaErrorLaunchFailure";
+    case cudaErrorNotSupported:
+        return "cudaErrorNotSupported";
+    case cudaErrorStreamCaptureUnsupported:
+        return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+        return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureUnjoined:
+        return "cudaErrorStreamCaptureUnjoined";
+    case cudaErrorUnknown:
+        return "cudaErrorUnknown";
     }
     return "cudaErrorUnknown";
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
     switch (error) {
-    case cudaSuccess: return "no error";
-    case cudaErrorInvalidValue: return "invalid argument";
-    case cudaErrorMemoryAllocation: return "out of memory";
-    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
-    case cudaErrorInvalidDevicePointer: return "invalid device pointer";
-    case cudaErrorInvalidDevice: return "invalid device ordinal";
-    case cudaErrorNotReady: return "device not ready";
-    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
-    case cudaErrorLaunchFailure: return "unspecified launch failure";
-    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
-    default: return cudaGetErrorName(error);
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorInvalidValue:
+        return "invalid argument";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorInvalidDevicePointer:
+        return "invalid device pointer";
+    case cudaErrorInvalidDevice:
+        return "invalid device ordinal";
+    case cudaErrorNotReady:
+        return "device not ready";
+    case cudaErrorIllegalAddress:
+        return "an illegal memory access was encountered";
+    case cudaErrorLaunchFailure:
+        return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported:
+        return "operation not permitted when stream is capturing";
+    default:
+        return cudaGetErrorName(error);
     }
 }
 
@@ -164,22 +197,53 @@ cudaError_t cudaSetDevice(int number) {
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int number) {
     if (number != 0) return failed(cudaErrorInvalidDevice);
     switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = static_cast<int>(simt::kSharedDefault); break;
-    case cudaDevAttrWarpSize: *value = 32; break;
-    case cudaDevAttrMaxRegistersPerBlock: *value = 65536; break;
-    case cudaDevAttrMultiProcessorCount: *value = 4; break;
-    case cudaDevAttrIntegrated: *value = 0; break;
-    case cudaDevAttrL2CacheSize: *value = 50 << 20; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = 2048; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = static_cast<int>(simt::kWindowBytes); break;
-    case cudaDevAttrManagedMemory: *value = 1; break;
-    case cudaDevAttrConcurrentManagedAccess: *value = 1; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(simt::kSharedOptIn); break;
-    case cudaDevAttrMemoryPoolsSupported: *value = 1; break;
-    default: return failed(cudaErrorInvalidValue);
+    case cudaDevAttrMaxThreadsPerBlock:
+        *value = 1024;
+        break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+        *value = static_cast<int>(simt::kSharedDefault);
+        break;
+    case cudaDevAttrWarpSize:
+        *value = 32;
+        break;
+    case cudaDevAttrMaxRegistersPerBlock:
+        *value = 65536;
+        break;
+    case cudaDevAttrMultiProcessorCount:
+        *value = 4;
+        break;
+    case cudaDevAttrIntegrated:
+        *value = 0;
+        break;
+    case cudaDevAttrL2CacheSize:
+        *value = 50 << 20;
+        break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+        *value = 2048;
+        break;
+    case cudaDevAttrComputeCapabilityMajor:
+        *value = 9;
+        break;
+    case cudaDevAttrComputeCapabilityMinor:
+        *value = 0;
+        break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+        *value = static_cast<int>(simt::kWindowBytes);
+        break;
+    case cudaDevAttrManagedMemory:
+        *value = 1;
+        break;
+    case cudaDevAttrConcurrentManagedAccess:
+        *value = 1;
+        break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+        *value = static_cast<int>(simt::kSharedOptIn);
+        break;
+    case cudaDevAttrMemoryPoolsSupported:
+        *value = 1;
+        break;
+    default:
+        return failed(cudaErrorInvalidValue);
     }
     return cudaSuccess;
 }
@@ -275,8 +339,12 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
         attributes->type = cudaMemoryTypeDevice;
         attributes->hostPointer = nullptr;
         break;
-    case simt::MemoryKind::managed: attributes->type = cudaMemoryTypeManaged; break;
-    default: attributes->type = cudaMemoryTypeHost; break;
+    case simt::MemoryKind::managed:
+        attributes->type = cudaMemoryTypeManaged;
+        break;
+    default:
+        attributes->type = cudaMemoryTypeHost;
+        break;
     }
     return cudaSuccess;
 }
@@ -285,26 +353,32 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
 }
 
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width_bytes, size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width_bytes,
+                              size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
     const Lock lock;
     if (status() != cudaSuccess) return status();
     if (width_bytes == 0 || height == 0) return cudaSuccess;
     if (to_pitch < width_bytes || from_pitch < width_bytes) return failed(cudaErrorInvalidValue);
     const size_t to_bytes = to_pitch * (height - 1) + width_bytes, from_bytes = from_pitch * (height - 1) + width_bytes;
     if (const cudaError_t error = check_copy(to, from, to_bytes, kind); error != cudaSuccess) return failed(error);
-    if (const cudaError_t error = check_copy(to, from, from_bytes, kind); error != cudaSuccess && from_bytes > to_bytes) return failed(error);
+    if (const cudaError_t error = check_copy(to, from, from_bytes, kind); error != cudaSuccess && from_bytes > to_bytes)
+        return failed(error);
     // From ordinary memory the runtime copies before it returns (through a buffer of its own).
     std::shared_ptr<std::vector<char>> staged;
     simt_stream* target = simt::stream_or_default(stream);
     if (is_ordinary_memory(from) && target->capture == nullptr) {
-        staged = std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + from_bytes);
+        staged = std::make_shared<std::vector<char>>(static_cast<const char*>(from),
+                                                     static_cast<const char*>(from) + from_bytes);
         from = staged->data();
     }
     const cudaError_t error = simt::enqueue(target, [=](simt_stream& on) {
         const uint64_t serial = simt::begin_launch(on.view, on.slot, on.clock);
-        if (staged == nullptr && !simt::bulk_access(serial, on.view, from, from_bytes, false, "cudaMemcpyAsync")) return;
+        if (staged == nullptr && !simt::bulk_access(serial, on.view, from, from_bytes, false, "cudaMemcpyAsync"))
+            return;
         if (!simt::bulk_access(serial, on.view, to, to_bytes, true, "cudaMemcpyAsync")) return;
-        for (size_t row = 0; row < height; ++row) std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width_bytes);
+        for (size_t row = 0; row < height; ++row)
+            std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                         width_bytes);
         simt::mark_written(to, to_bytes);
         simt::count_stream_work("cudaMemcpyAsync", width_bytes * height, width_bytes * height, 0);
     });
@@ -322,7 +396,8 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
     return status();
 }
 
-cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width_bytes, size_t height, cudaMemcpyKind kind) {
+cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width_bytes,
+                         size_t height, cudaMemcpyKind kind) {
     const Lock lock;
     if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
     const cudaError_t error = cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width_bytes, height, kind, nullptr);

@@ -137,7 +137,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
     const Lock lock;
-    if (start == nullptr || end == nullptr || !start->state || !end->state) return failed(cudaErrorInvalidResourceHandle);
+    if (start == nullptr || end == nullptr || !start->state || !end->state)
+        return failed(cudaErrorInvalidResourceHandle);
     if (!start->state->done || !end->state->done) return failed(cudaErrorNotReady);
     *milliseconds = 0.0f;
     return cudaSuccess;
@@ -147,7 +148,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     const Lock lock;
     if (status() != cudaSuccess) return status();
-    if (stream == nullptr || !known(stream) || stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
+    if (stream == nullptr || !known(stream) || stream->capture != nullptr)
+        return failed(cudaErrorStreamCaptureUnsupported);
     stream->capture = new simt_graph;
     stream->capture_origin = true;
     ++device().captures;
@@ -156,7 +158,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     const Lock lock;
     *graph = nullptr;
-    if (stream == nullptr || !known(stream) || stream->capture == nullptr || !stream->capture_origin) return failed(cudaErrorInvalidValue);
+    if (stream == nullptr || !known(stream) || stream->capture == nullptr || !stream->capture_origin)
+        return failed(cudaErrorInvalidValue);
     simt_graph* captured = stream->capture;
     bool joined = true;
     for (simt_stream* other : device().streams) {
@@ -176,7 +179,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* capture_status) {
     const Lock lock;
-    *capture_status = simt::stream_or_default(stream)->capture != nullptr ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    *capture_status = simt::stream_or_default(stream)->capture != nullptr ? cudaStreamCaptureStatusActive
+                                                                          : cudaStreamCaptureStatusNone;
     return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {

@@ -2,8 +2,9 @@
 //
 // Time inside a block is a pair. The generation counts block-wide barriers: what happened in an earlier one is ordered
 // before everything in a later one. Within a generation each thread has a clock, which moves on whenever it releases
-// something (__syncwarp, an mbarrier, a fence), and a view: of each other thread, the last clock it has synchronised with.
-// (Vector clocks: Mattern 1989; their use for race detection with few records a location: Flanagan and Freund 2009.)
+// something (__syncwarp, an mbarrier, a fence), and a view: of each other thread, the last clock it has synchronised
+// with. (Vector clocks: Mattern 1989; their use for race detection with few records a location: Flanagan and Freund
+// 2009.)
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,7 @@ struct SharedCell {
     uint32_t block;      // serial of the block `written` and `pending` speak of
     uint32_t generation; // that the accesses belong to; older ones are ordered before whatever comes
     uint16_t written;
-    uint16_t pending;    // targets of cp.async on its way
+    uint16_t pending; // targets of cp.async on its way
     uint16_t last_writer;
     uint8_t count;
     uint8_t any_write;   // among the accesses
@@ -46,8 +47,8 @@ struct SharedCell {
 // A stretch of addresses that is one worker's shared memory: the dynamic window, or a module's thread-local segment.
 struct SharedRegion {
     const char* begin = nullptr;
-    size_t bytes = 0;        // addresses
-    size_t limit = 0;        // usable, from begin
+    size_t bytes = 0; // addresses
+    size_t limit = 0; // usable, from begin
     SharedCell* cells = nullptr;
     bool dynamic = false;
 };
@@ -73,10 +74,17 @@ struct GlobalAccess {
     uint32_t mask, thread, kind, worker, clock, generation;
 
     uint64_t pack() const {
-        return static_cast<uint64_t>(mask) | static_cast<uint64_t>(thread) << 16 | static_cast<uint64_t>(kind) << 27 | static_cast<uint64_t>(worker) << 29 | static_cast<uint64_t>(clock) << 32 | static_cast<uint64_t>(generation) << 42;
+        return static_cast<uint64_t>(mask) | static_cast<uint64_t>(thread) << 16 | static_cast<uint64_t>(kind) << 27 |
+               static_cast<uint64_t>(worker) << 29 | static_cast<uint64_t>(clock) << 32 |
+               static_cast<uint64_t>(generation) << 42;
     }
     static GlobalAccess unpack(uint64_t bits) {
-        return {static_cast<uint32_t>(bits & 0xffff), static_cast<uint32_t>(bits >> 16 & 0x7ff), static_cast<uint32_t>(bits >> 27 & 3), static_cast<uint32_t>(bits >> 29 & 7), static_cast<uint32_t>(bits >> 32 & kClockLimit), static_cast<uint32_t>(bits >> 42)};
+        return {static_cast<uint32_t>(bits & 0xffff),
+                static_cast<uint32_t>(bits >> 16 & 0x7ff),
+                static_cast<uint32_t>(bits >> 27 & 3),
+                static_cast<uint32_t>(bits >> 29 & 7),
+                static_cast<uint32_t>(bits >> 32 & kClockLimit),
+                static_cast<uint32_t>(bits >> 42)};
     }
 };
 
@@ -95,7 +103,7 @@ struct Published {
     struct Mark {
         uint32_t thread, generation, clock;
     };
-    std::vector<Mark> marks; // and single threads up to a clock
+    std::vector<Mark> marks;                                       // and single threads up to a clock
     std::vector<std::pair<const AtomicHistory*, size_t>> acquired; // what it had seen itself
 };
 

@@ -31,7 +31,9 @@ simt_stream* choose(Device& d, simt_stream* wanted) {
         case Schedule::ordered:
             if (chosen == nullptr || stream->queue.front().order < chosen->queue.front().order) chosen = stream;
             break;
-        case Schedule::reversed: chosen = stream; break;
+        case Schedule::reversed:
+            chosen = stream;
+            break;
         case Schedule::random:
             d.random = d.random * 6364136223846793005u + 1442695040888963407u;
             if ((d.random >> 33) % candidates == 0) chosen = stream;
@@ -167,14 +169,16 @@ bool bulk_access(uint64_t launch, const StreamView& view, const void* p, size_t 
     }
     const bool remember = !settings().launch_blocking;
     const char* end = static_cast<const char*>(p) + bytes;
-    for (const char* at = static_cast<const char*>(p); at < end; at += kGranule - reinterpret_cast<uintptr_t>(at) % kGranule) {
+    for (const char* at = static_cast<const char*>(p); at < end;
+         at += kGranule - reinterpret_cast<uintptr_t>(at) % kGranule) {
         GlobalCell& cell = *global_cell(at);
         const uint64_t serial = cell.header >> 32;
         if (serial != 0 && serial != launch && !happened_before(serial, view))
             for (uint32_t i = 0; i < (cell.header & 0xff); ++i) {
                 const GlobalAccess other = GlobalAccess::unpack(cell.accesses[i]);
                 if (!write && other.kind == kRead) continue;
-                die(std::string(what) + ": race on device memory with a " + access_name(other.kind) + " by work of another stream, with no event or synchronisation between");
+                die(std::string(what) + ": race on device memory with a " + access_name(other.kind) +
+                    " by work of another stream, with no event or synchronisation between");
                 return false;
             }
         if (!remember) continue;

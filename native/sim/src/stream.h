@@ -24,9 +24,9 @@ struct EventState {
 using Task = std::function<void(simt_stream&)>;
 
 struct Work {
-    Task run;                              // empty for a wait
-    std::shared_ptr<EventState> wait_for;  // null unless a wait
-    uint64_t order;                        // of enqueueing, over all streams
+    Task run;                                    // empty for a wait
+    std::shared_ptr<EventState> wait_for;        // null unless a wait
+    uint64_t order;                              // of enqueueing, over all streams
     std::shared_ptr<const StreamView> host_view; // what the host had waited for when it enqueued this
 };
 
@@ -40,14 +40,14 @@ struct simt_graph_exec {
 };
 
 struct simt_stream {
-    uint32_t slot = 0;      // in views
-    uint64_t clock = 0;     // launches and copies so far
-    simt::StreamView view;  // what happened before the next of them
+    uint32_t slot = 0;     // in views
+    uint64_t clock = 0;    // launches and copies so far
+    simt::StreamView view; // what happened before the next of them
     unsigned flags = 0;
     std::deque<simt::Work> queue;
-    simt_graph* capture = nullptr;  // the graph it is being captured into
+    simt_graph* capture = nullptr; // the graph it is being captured into
     bool capture_origin = false;
-    bool capture_joined = true;     // what it holds has been waited for by the origin
+    bool capture_joined = true; // what it holds has been waited for by the origin
 };
 
 struct simt_event {
@@ -72,8 +72,8 @@ struct Device {
 };
 Device& device();
 
-// Held during every call of the API. A thread knows that it is inside: what the simulator frees for itself, in a program
-// whose heap is device memory, must not wait for the device.
+// Held during every call of the API. A thread knows that it is inside: what the simulator frees for itself, in a
+// program whose heap is device memory, must not wait for the device.
 class RuntimeLock {
 public:
     RuntimeLock();

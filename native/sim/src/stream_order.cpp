@@ -54,7 +54,8 @@ uint64_t begin_launch(StreamView& view, uint32_t slot, uint64_t& stream_clock) {
 void advance_all_before(StreamView& view) {
     const uint64_t end = the_places.first_serial + the_places.places.size();
     view.all_before = std::max(view.all_before, the_places.first_serial);
-    while (view.all_before < end && covers(view, the_places.places[view.all_before - the_places.first_serial])) ++view.all_before;
+    while (view.all_before < end && covers(view, the_places.places[view.all_before - the_places.first_serial]))
+        ++view.all_before;
 }
 
 bool happened_before(uint64_t launch, const StreamView& view) {

@@ -8,8 +8,8 @@
 namespace simt {
 
 struct StreamView {
-    std::vector<uint64_t> clocks;     // by stream slot
-    uint64_t all_before = 0;          // every launch with a lower serial has happened before
+    std::vector<uint64_t> clocks; // by stream slot
+    uint64_t all_before = 0;      // every launch with a lower serial has happened before
 
     void join(const StreamView& other);
     void set(uint32_t slot, uint64_t clock);

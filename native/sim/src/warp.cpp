@@ -1,4 +1,5 @@
-// Warp-wide operations and the block's barrier: each lane leaves what it brings and waits; the last one computes for all.
+// Warp-wide operations and the block's barrier: each lane leaves what it brings and waits; the last one computes for
+// all.
 #include "execution.h"
 
 namespace simt {
@@ -7,23 +8,43 @@ namespace {
 
 const char* op_name(WarpOp op) {
     switch (op) {
-    case WarpOp::sync: return "__syncwarp";
-    case WarpOp::shfl_index: return "__shfl_sync";
-    case WarpOp::shfl_up: return "__shfl_up_sync";
-    case WarpOp::shfl_down: return "__shfl_down_sync";
-    case WarpOp::shfl_xor: return "__shfl_xor_sync";
-    case WarpOp::ballot: return "__ballot_sync";
-    case WarpOp::any: return "__any_sync";
-    case WarpOp::all: return "__all_sync";
-    case WarpOp::match_any: return "__match_any_sync";
-    case WarpOp::match_all: return "__match_all_sync";
-    case WarpOp::load_matrix: return "ldmatrix";
-    case WarpOp::store_matrix: return "stmatrix";
+    case WarpOp::sync:
+        return "__syncwarp";
+    case WarpOp::shfl_index:
+        return "__shfl_sync";
+    case WarpOp::shfl_up:
+        return "__shfl_up_sync";
+    case WarpOp::shfl_down:
+        return "__shfl_down_sync";
+    case WarpOp::shfl_xor:
+        return "__shfl_xor_sync";
+    case WarpOp::ballot:
+        return "__ballot_sync";
+    case WarpOp::any:
+        return "__any_sync";
+    case WarpOp::all:
+        return "__all_sync";
+    case WarpOp::match_any:
+        return "__match_any_sync";
+    case WarpOp::match_all:
+        return "__match_all_sync";
+    case WarpOp::load_matrix:
+        return "ldmatrix";
+    case WarpOp::store_matrix:
+        return "stmatrix";
     case WarpOp::mma_bf16:
     case WarpOp::mma_f16:
     case WarpOp::mma_s8:
-    case WarpOp::mma_bf16_k8: return "mma";
-    default: return "__reduce_sync";
+    case WarpOp::mma_bf16_k8:
+        return "mma";
+    case WarpOp::wgmma:
+        return "wgmma";
+    case WarpOp::wgmma_commit:
+        return "wgmma.commit_group";
+    case WarpOp::wgmma_wait:
+        return "wgmma.wait_group";
+    default:
+        return "__reduce_sync";
     }
 }
 
@@ -32,7 +53,8 @@ bool is_matrix(WarpOp op) {
 }
 
 bool same_place(const Where& a, const Where& b) {
-    return a.line() == b.line() && (a.file_name() == b.file_name() || __builtin_strcmp(a.file_name(), b.file_name()) == 0);
+    return a.line() == b.line() &&
+           (a.file_name() == b.file_name() || __builtin_strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 void resolve_shuffles(Worker& worker, WarpCall** calls, uint32_t lanes) {
@@ -40,14 +62,23 @@ void resolve_shuffles(Worker& worker, WarpCall** calls, uint32_t lanes) {
         const int lane = __builtin_ctz(rest);
         WarpCall& call = *calls[lane];
         const int width = call.width;
-        if (width < 1 || width > 32 || (width & (width - 1)) != 0) fault_at(call.where, "%s with width %d, expected a power of two up to 32", op_name(call.op), width);
+        if (width < 1 || width > 32 || (width & (width - 1)) != 0)
+            fault_at(call.where, "%s with width %d, expected a power of two up to 32", op_name(call.op), width);
         const int first = lane & ~(width - 1);
         int source = lane;
         switch (call.op) {
-        case WarpOp::shfl_index: source = first + (call.operand & (width - 1)); break;
-        case WarpOp::shfl_up: source = lane - call.operand < first ? lane : lane - call.operand; break;
-        case WarpOp::shfl_down: source = call.operand >= width || lane + call.operand >= first + width ? lane : lane + call.operand; break;
-        default: source = (lane ^ call.operand) >= first + width ? lane : lane ^ call.operand; break;
+        case WarpOp::shfl_index:
+            source = first + (call.operand & (width - 1));
+            break;
+        case WarpOp::shfl_up:
+            source = lane - call.operand < first ? lane : lane - call.operand;
+            break;
+        case WarpOp::shfl_down:
+            source = call.operand >= width || lane + call.operand >= first + width ? lane : lane + call.operand;
+            break;
+        default:
+            source = (lane ^ call.operand) >= first + width ? lane : lane ^ call.operand;
+            break;
         }
         if ((lanes >> source & 1u) == 0) {
             set_current_fiber(&worker.fibers[(current_fiber()->warp) * 32 + static_cast<uint32_t>(lane)]);
@@ -61,27 +92,41 @@ uint64_t combine(WarpOp op, uint64_t a, uint64_t b) {
     const auto x = static_cast<uint32_t>(a), y = static_cast<uint32_t>(b);
     const auto sx = static_cast<int32_t>(x), sy = static_cast<int32_t>(y);
     switch (op) {
-    case WarpOp::any: return a | b;
-    case WarpOp::all: return a & b;
-    case WarpOp::reduce_add: return static_cast<uint32_t>(x + y);
-    case WarpOp::reduce_min: return x < y ? x : y;
-    case WarpOp::reduce_max: return x > y ? x : y;
-    case WarpOp::reduce_min_signed: return sx < sy ? x : y;
-    case WarpOp::reduce_max_signed: return sx > sy ? x : y;
-    case WarpOp::reduce_and: return x & y;
-    case WarpOp::reduce_or: return x | y;
-    default: return x ^ y;
+    case WarpOp::any:
+        return a | b;
+    case WarpOp::all:
+        return a & b;
+    case WarpOp::reduce_add:
+        return static_cast<uint32_t>(x + y);
+    case WarpOp::reduce_min:
+        return x < y ? x : y;
+    case WarpOp::reduce_max:
+        return x > y ? x : y;
+    case WarpOp::reduce_min_signed:
+        return sx < sy ? x : y;
+    case WarpOp::reduce_max_signed:
+        return sx > sy ? x : y;
+    case WarpOp::reduce_and:
+        return x & y;
+    case WarpOp::reduce_or:
+        return x | y;
+    default:
+        return x ^ y;
     }
 }
 
 void resolve(Worker& worker, uint32_t warp, WarpCall** calls, uint32_t lanes) {
     const WarpOp op = calls[__builtin_ctz(lanes)]->op;
     switch (op) {
-    case WarpOp::sync: on_warp_sync(worker, warp, lanes); return;
+    case WarpOp::sync:
+        on_warp_sync(worker, warp, lanes);
+        return;
     case WarpOp::shfl_index:
     case WarpOp::shfl_up:
     case WarpOp::shfl_down:
-    case WarpOp::shfl_xor: resolve_shuffles(worker, calls, lanes); return;
+    case WarpOp::shfl_xor:
+        resolve_shuffles(worker, calls, lanes);
+        return;
     case WarpOp::ballot: {
         uint64_t bits = 0;
         for (uint32_t rest = lanes; rest != 0; rest &= rest - 1) {
@@ -103,14 +148,20 @@ void resolve(Worker& worker, uint32_t warp, WarpCall** calls, uint32_t lanes) {
             call.result = op == WarpOp::match_any ? equal : (equal == lanes ? lanes : 0u);
         }
         return;
-    default: break;
+    default:
+        break;
+    }
+    if (op >= WarpOp::wgmma) {
+        resolve_wgmma(worker, warp, calls);
+        return;
     }
     if (is_matrix(op)) {
         resolve_matrix(worker, warp, calls);
         return;
     }
     uint64_t total = calls[__builtin_ctz(lanes)]->value;
-    for (uint32_t rest = lanes & (lanes - 1); rest != 0; rest &= rest - 1) total = combine(op, total, calls[__builtin_ctz(rest)]->value);
+    for (uint32_t rest = lanes & (lanes - 1); rest != 0; rest &= rest - 1)
+        total = combine(op, total, calls[__builtin_ctz(rest)]->value);
     for (uint32_t rest = lanes; rest != 0; rest &= rest - 1) calls[__builtin_ctz(rest)]->result = total;
 }
 
@@ -136,18 +187,26 @@ void release(Worker& worker, uint32_t warp, uint32_t lanes) {
     }
 }
 
-void enter(WarpCall& call) {
+} // namespace
+
+void enter_warp_call(WarpCall& call) {
     Fiber& fiber = *current_fiber();
     Worker& worker = *fiber.worker;
     const uint32_t warp = fiber.warp, self = 1u << fiber.lane;
-    if ((call.mask & self) == 0) fault_at(call.where, "%s by lane %u, which is not in its mask 0x%08x", op_name(call.op), fiber.lane, call.mask);
-    if (is_matrix(call.op) && worker.finished[warp] != 0) fault_at(call.where, "%s needs the whole warp, but lanes 0x%08x have returned or do not exist", op_name(call.op), worker.finished[warp]);
+    if ((call.mask & self) == 0)
+        fault_at(call.where, "%s by lane %u, which is not in its mask 0x%08x", op_name(call.op), fiber.lane, call.mask);
+    if (is_matrix(call.op) && worker.finished[warp] != 0)
+        fault_at(call.where, "%s needs the whole warp, but lanes 0x%08x have returned or do not exist",
+                 op_name(call.op), worker.finished[warp]);
     for (uint32_t rest = worker.in_call[warp]; rest != 0; rest &= rest - 1) {
         const WarpCall& other = *worker.fibers[warp * 32 + static_cast<uint32_t>(__builtin_ctz(rest))].call;
         const uint32_t lane = 1u << __builtin_ctz(rest);
         if ((call.mask & lane) == 0 && (other.mask & self) == 0) continue;
-        if (other.op != call.op || other.mask != call.mask || (call.op != WarpOp::sync && !same_place(other.where, call.where)))
-            fault_at(call.where, "%s with mask 0x%08x, while lane %d waits in %s with mask 0x%08x at %s:%u", op_name(call.op), call.mask, __builtin_ctz(rest), op_name(other.op), other.mask, other.where.file_name(), other.where.line());
+        if (other.op != call.op || other.mask != call.mask ||
+            (call.op != WarpOp::sync && !same_place(other.where, call.where)))
+            fault_at(call.where, "%s with mask 0x%08x, while lane %d waits in %s with mask 0x%08x at %s:%u",
+                     op_name(call.op), call.mask, __builtin_ctz(rest), op_name(other.op), other.mask,
+                     other.where.file_name(), other.where.line());
         break; // the ones before agreed among themselves
     }
     fiber.call = &call;
@@ -162,6 +221,8 @@ void enter(WarpCall& call) {
     }
     fiber.call = nullptr;
 }
+
+namespace {
 
 int reduce_barrier(Worker& worker) {
     int total = worker.barrier_kind == 1 ? 1 : 0;
@@ -181,7 +242,8 @@ int barrier(int kind, int value, Where where) {
         worker.barrier_where = where;
         worker.barrier_kind = kind;
     } else if (worker.barrier_kind != kind || !same_place(worker.barrier_where, where)) {
-        fault_at(where, "divergent __syncthreads: other threads of the block wait in the one at %s:%u", worker.barrier_where.file_name(), worker.barrier_where.line());
+        fault_at(where, "divergent __syncthreads: other threads of the block wait in the one at %s:%u",
+                 worker.barrier_where.file_name(), worker.barrier_where.line());
     }
     fiber.barrier_value = value;
     ++worker.at_barrier;
@@ -201,7 +263,8 @@ bool complete_warp_calls(Worker& worker, uint32_t warp) {
     bool any = false;
     for (uint32_t rest = worker.in_call[warp]; rest != 0;) {
         const WarpCall& call = *worker.fibers[warp * 32 + static_cast<uint32_t>(__builtin_ctz(rest))].call;
-        if (is_matrix(call.op)) fault_at(call.where, "a lane returned while the rest of its warp waits in %s", op_name(call.op));
+        if (is_matrix(call.op))
+            fault_at(call.where, "a lane returned while the rest of its warp waits in %s", op_name(call.op));
         const uint32_t lanes = complete_lanes(worker, warp, call.mask);
         rest &= ~call.mask;
         if (lanes == 0) continue;
@@ -227,21 +290,28 @@ namespace detail {
 
 uint64_t warp_shuffle(WarpOp op, uint32_t mask, uint64_t value, int operand, int width, Where where) {
     WarpCall call{.op = op, .mask = mask, .value = value, .operand = operand, .width = width, .where = where};
-    enter(call);
+    enter_warp_call(call);
     return call.result;
 }
 uint64_t warp_collect(WarpOp op, uint32_t mask, uint64_t value, Where where) {
     WarpCall call{.op = op, .mask = mask, .value = value, .where = where};
-    enter(call);
+    enter_warp_call(call);
     return call.result;
 }
 void warp_matrix(WarpOp op, const void* row, void* registers, int count, bool transposed, Where where) {
-    WarpCall call{.op = op, .count = static_cast<uint8_t>(count), .transposed = transposed, .mask = ~0u, .row = row, .registers = registers, .pc = __builtin_return_address(0), .where = where};
-    enter(call);
+    WarpCall call{.op = op,
+                  .count = static_cast<uint8_t>(count),
+                  .transposed = transposed,
+                  .mask = ~0u,
+                  .row = row,
+                  .registers = registers,
+                  .pc = __builtin_return_address(0),
+                  .where = where};
+    enter_warp_call(call);
 }
 void warp_mma(WarpOp op, void* d, const void* a, const void* b, Where where) {
     WarpCall call{.op = op, .mask = ~0u, .registers = d, .a = a, .b = b, .where = where};
-    enter(call);
+    enter_warp_call(call);
 }
 void block_barrier(Where where) {
     barrier(-1, 0, where);

@@ -42,6 +42,9 @@ ftc_status ftc_linear_cross_entropy(ftc_stream* stream, float* nll, int32_t* pre
         if (dx != nullptr) check_at_least(function, "dx_row_stride", params->dx_row_stride, weight->cols);
         if (dweight != nullptr)
             check_at_least(function, "dweight_row_stride", params->dweight_row_stride, weight->cols);
+        if (params->trained_rows < 0 || params->trained_rows > params->rows)
+            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: trained_rows is %d, expected it in [0, rows %" PRId64 "]", function,
+                 static_cast<int>(params->trained_rows), params->rows);
         if (params->rows == 0) return;
         check_pointer(function, "nll", nll);
         check_pointer(function, "x", x);

@@ -102,12 +102,20 @@ int64_t linear_cross_entropy_workspace_bytes(ftc_context& context, const ftc_cro
 void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, void* dx, float* dweight, const void* x,
                           const ftc_weight& weight, const int32_t* targets, const ftc_cross_entropy_params& params,
                           void* workspace) {
-    for (int64_t row = 0; row < params.rows; ++row)
-        if (targets[row] != FTC_IGNORE_INDEX && (targets[row] < 0 || targets[row] >= weight.rows))
+    int64_t trained = 0;
+    for (int64_t row = 0; row < params.rows; ++row) {
+        if (targets[row] == FTC_IGNORE_INDEX) continue;
+        ++trained;
+        if (targets[row] < 0 || targets[row] >= weight.rows)
             fail(FTC_ERROR_INVALID_ARGUMENT,
                  "ftc_linear_cross_entropy: targets[%" PRId64 "] is %d, expected it in [0, %" PRId64
                  ") or FTC_IGNORE_INDEX (-100)",
                  row, static_cast<int>(targets[row]), weight.rows);
+    }
+    if (params.trained_rows > 0 && trained > params.trained_rows)
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "ftc_linear_cross_entropy: %" PRId64 " targets are not FTC_IGNORE_INDEX, expected at most trained_rows %d",
+             trained, static_cast<int>(params.trained_rows));
     ftc_context& context = *stream.context;
     ftc::linear_cross_entropy(*context.kernels, context.pool,
                               {.nll = nll,

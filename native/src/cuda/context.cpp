@@ -65,6 +65,10 @@ int64_t available_bytes(const ftc_context& context, int64_t* total = nullptr) {
     case cuda::kLateNestedMap: falls("ftc_nf4_quantize_absmax", "nested_map"); break;
     case cuda::kLateAdamwMeanMap: falls("ftc_adamw_8bit_step", "m_map"); break;
     case cuda::kLateAdamwSquareMap: falls("ftc_adamw_8bit_step", "v_map"); break;
+    case cuda::kLateCrossEntropyTrainedRows:
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "ftc_linear_cross_entropy: %" PRId64 " targets are not FTC_IGNORE_INDEX, expected at most trained_rows %" PRId64,
+             e.value, e.limit);
     case cuda::kLateCrossEntropyTarget:
         fail(FTC_ERROR_INVALID_ARGUMENT,
              "ftc_linear_cross_entropy: targets[%" PRId64 "] is %" PRId64 ", expected it in [0, %" PRId64

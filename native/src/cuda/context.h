@@ -34,6 +34,7 @@ enum LateErrorKind : int32_t {
     kLateRopeForwardPosition,      // positions[index] outside [0, limit)
     kLateRopeBackwardPosition,
     kLateCrossEntropyTarget,       // targets[index] neither FTC_IGNORE_INDEX nor in [0, limit)
+    kLateCrossEntropyTrainedRows,  // value targets are trained, trained_rows is limit
     kLateAttentionForwardKeyBegin, // key_begin[index] below limit: it goes back
     kLateAttentionBackwardKeyBegin,
     kLateNestedMap,                // nested_map[index] not above the value before it

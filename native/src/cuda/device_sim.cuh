@@ -96,4 +96,40 @@ inline float reciprocal_fast(float x) {
     return __fdividef(1.0f, x);
 }
 
+inline void mma_bf16(float (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1], SIMT_HERE) {
+    simt::mma_m16n8k8_bf16(d, a, b[0], where);
+}
+
+using simt::fence_barrier_init;
+using simt::fence_proxy_async;
+using simt::mbarrier_arrive;
+using simt::mbarrier_arrive_expect;
+using simt::mbarrier_init;
+using simt::mbarrier_test;
+using simt::mbarrier_wait;
+using simt::named_barrier_arrive;
+using simt::named_barrier_sync;
+using simt::tma_load_2d;
+using simt::wgmma_commit;
+using simt::wgmma_descriptor;
+using simt::wgmma_fence;
+using simt::wgmma_wait;
+
+inline void store_matrix_x4(void* row, const uint32_t (&r)[4], SIMT_HERE) {
+    simt::store_matrix<4>(row, r, false, where);
+}
+inline void store_matrix_x4_transposed(void* row, const uint32_t (&r)[4], SIMT_HERE) {
+    simt::store_matrix<4>(row, r, true, where);
+}
+template <int N, int TransposeA, int TransposeB>
+inline void wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate, SIMT_HERE) {
+    static_assert(N == 64 || N == 128 || N == 256);
+    simt::wgmma_bf16<N>(d, a, b, accumulate, TransposeA != 0, TransposeB != 0, where);
+}
+template <int N, int TransposeB>
+inline void wgmma_bf16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool accumulate, SIMT_HERE) {
+    static_assert(N == 64 || N == 128 || N == 256);
+    simt::wgmma_bf16<N>(d, a, b, accumulate, TransposeB != 0, where);
+}
+
 } // namespace ftc::cuda

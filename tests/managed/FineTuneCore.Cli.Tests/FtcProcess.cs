@@ -21,6 +21,8 @@ internal static class FtcProcess
         start.ArgumentList.Add("exec");
         start.ArgumentList.Add(Program);
         foreach (string argument in arguments) start.ArgumentList.Add(argument);
+        // On a machine with a GPU the tests of the CPU would otherwise take it; those of CUDA name their library.
+        if (environment?.ContainsKey("FTC_CUDA_LIBRARY_PATH") != true) start.Environment["FTC_CUDA_LIBRARY_PATH"] = "none, for tests of the CPU";
         foreach ((string name, string value) in environment ?? new Dictionary<string, string>()) start.Environment[name] = value;
         return Process.Start(start)!;
     }

@@ -38,13 +38,16 @@ LaunchCounters counted(Launch launch) {
 }
 
 __global__ void strided_kernel(float* y, const float* x, int stride, int n) {
-    for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < n; i += static_cast<int>(gridDim.x * blockDim.x)) y[i] = __expf(x[i * stride]);
+    for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < n;
+         i += static_cast<int>(gridDim.x * blockDim.x))
+        y[i] = __expf(x[i * stride]);
 }
 
 TEST(Counters, CoalescedAndStrided) {
     Buffer<float> x(1024 * 8), y(1024);
     x.fill(0);
-    const LaunchCounters one = counted([&] { simt::launch("strided", strided_kernel, 2, 128, 0, nullptr, y, x, 1, 1024); });
+    const LaunchCounters one =
+        counted([&] { simt::launch("strided", strided_kernel, 2, 128, 0, nullptr, y, x, 1, 1024); });
     EXPECT_EQ(one.global_read_bytes, 4096u);
     EXPECT_EQ(one.global_read_sectors, 128u);
     EXPECT_EQ(one.global_written_bytes, 4096u);
@@ -52,12 +55,14 @@ TEST(Counters, CoalescedAndStrided) {
     EXPECT_EQ(one.read_footprint_bytes, 4096u);
     EXPECT_EQ(one.sector_efficiency(), 1.0);
     EXPECT_EQ(one.special, 1024u);
-    const LaunchCounters eight = counted([&] { simt::launch("strided", strided_kernel, 2, 128, 0, nullptr, y, x, 8, 1024); });
+    const LaunchCounters eight =
+        counted([&] { simt::launch("strided", strided_kernel, 2, 128, 0, nullptr, y, x, 8, 1024); });
     EXPECT_EQ(eight.global_read_bytes, 4096u);
     EXPECT_EQ(eight.global_read_sectors, 1024u);
     EXPECT_EQ(eight.read_footprint_bytes, 32768u);
     // A tail that only some lanes run.
-    const LaunchCounters tail = counted([&] { simt::launch("strided", strided_kernel, 2, 128, 0, nullptr, y, x, 1, 1000); });
+    const LaunchCounters tail =
+        counted([&] { simt::launch("strided", strided_kernel, 2, 128, 0, nullptr, y, x, 1, 1000); });
     EXPECT_EQ(tail.global_read_bytes, 4000u);
     EXPECT_EQ(tail.global_read_sectors, 125u);
 }
@@ -104,7 +109,8 @@ TEST(Counters, BankConflicts) {
 
 __global__ void matrix_kernel(float* y, int row_bytes) {
     SIMT_DYNAMIC_SHARED(shared);
-    for (unsigned i = threadIdx.x; i < 16u * static_cast<unsigned>(row_bytes) / 4; i += 32) reinterpret_cast<uint32_t*>(shared)[i] = 0;
+    for (unsigned i = threadIdx.x; i < 16u * static_cast<unsigned>(row_bytes) / 4; i += 32)
+        reinterpret_cast<uint32_t*>(shared)[i] = 0;
     __syncthreads();
     uint32_t a[4], b[2];
     simt::load_matrix<4>(a, shared + static_cast<int>(threadIdx.x % 16) * row_bytes + threadIdx.x / 16 * 16, false);
@@ -115,7 +121,11 @@ __global__ void matrix_kernel(float* y, int row_bytes) {
 }
 TEST(Counters, MatrixRows) {
     Buffer<float> y(32);
-    const auto run = [&](int row_bytes) { return counted([&] { simt::launch("matrix", matrix_kernel, 1, 32, static_cast<size_t>(16 * row_bytes), nullptr, y, row_bytes); }); };
+    const auto run = [&](int row_bytes) {
+        return counted([&] {
+            simt::launch("matrix", matrix_kernel, 1, 32, static_cast<size_t>(16 * row_bytes), nullptr, y, row_bytes);
+        });
+    };
     const LaunchCounters padded = run(144), plain = run(128);
     const auto of_loads = [](const LaunchCounters& c) {
         uint64_t passes = 0;
@@ -126,7 +136,8 @@ TEST(Counters, MatrixRows) {
     EXPECT_EQ(of_loads(plain), 48u);
     EXPECT_EQ(plain.mma, 1u);
     EXPECT_EQ(plain.mma_flops, 4096u);
-    for (const auto& site : plain.sites) EXPECT_NE(simt::place_of(site.pc).find("counters_test.cu:"), std::string::npos) << simt::place_of(site.pc);
+    for (const auto& site : plain.sites)
+        EXPECT_NE(simt::place_of(site.pc).find("counters_test.cu:"), std::string::npos) << simt::place_of(site.pc);
 }
 
 __global__ void copy_async_kernel(float4* y, const float4* x) {

@@ -412,14 +412,17 @@ __global__ void matrix_row_kernel(uint32_t* y, int rows) {
 TEST(FaultBlock, MatrixRowOutOfBounds) {
     expect_fault({"offset 128 of dynamic shared memory", "fault_block_test.cu"}, [] {
         Buffer<uint32_t> y(32);
-        simt::launch("matrix_row_kernel", +[](uint32_t* p, int) {
-            SIMT_DYNAMIC_SHARED(shared);
-            reinterpret_cast<uint32_t*>(shared)[threadIdx.x] = 1;
-            __syncthreads();
-            uint32_t r[1];
-            simt::load_matrix<1>(r, shared + threadIdx.x * 16 + 16, false);
-            p[threadIdx.x] = r[0];
-        }, 1, 32, 128, nullptr, y, 0);
+        simt::launch(
+            "matrix_row_kernel",
+            +[](uint32_t* p, int) {
+                SIMT_DYNAMIC_SHARED(shared);
+                reinterpret_cast<uint32_t*>(shared)[threadIdx.x] = 1;
+                __syncthreads();
+                uint32_t r[1];
+                simt::load_matrix<1>(r, shared + threadIdx.x * 16 + 16, false);
+                p[threadIdx.x] = r[0];
+            },
+            1, 32, 128, nullptr, y, 0);
     });
     everywhere([] {
         Buffer<uint32_t> y(32);

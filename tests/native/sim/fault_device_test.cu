@@ -19,7 +19,9 @@ TEST(FaultDevice, OutOfBoundsByOne) {
         simt::launch("copy_kernel", copy_kernel, 2, 64, 0, nullptr, y, x, n);
         cudaDeviceSynchronize();
     };
-    expect_fault({"copy_kernel", "read of 4 bytes at byte 400 of an allocation of 400: out of bounds", "fault_device_test.cu:12"}, [&] { run(101); });
+    expect_fault({"copy_kernel", "read of 4 bytes at byte 400 of an allocation of 400: out of bounds",
+                  "fault_device_test.cu:12"},
+                 [&] { run(101); });
     everywhere([&] { run(100); });
 }
 
@@ -170,7 +172,8 @@ __global__ void last_block_kernel(float* y, float* partial, unsigned* counter, c
     partial[i] = x[i];
     if (kLast == Last::correct) __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) is_last = kLast == Last::no_counter ? blockIdx.x == 0 : atomicAdd(counter, 1u) == gridDim.x - 1;
+    if (threadIdx.x == 0)
+        is_last = kLast == Last::no_counter ? blockIdx.x == 0 : atomicAdd(counter, 1u) == gridDim.x - 1;
     __syncthreads();
     if (!is_last) return;
     if (kLast == Last::correct) __threadfence();
@@ -186,7 +189,8 @@ void run_last_block() {
     Buffer<unsigned> counter(1);
     counter.fill(0);
     if (kLast == Last::no_counter) partial.fill(0);
-    for (int turn = 0; turn < 2; ++turn) simt::launch("last_block_kernel", last_block_kernel<kLast>, 6, 64, 0, nullptr, y, partial, counter, x);
+    for (int turn = 0; turn < 2; ++turn)
+        simt::launch("last_block_kernel", last_block_kernel<kLast>, 6, 64, 0, nullptr, y, partial, counter, x);
     if (kLast == Last::correct) {
         EXPECT_EQ(y.get()[7], 6.0f) << simt::fault();
     }
@@ -219,7 +223,8 @@ TEST(FaultDevice, ThreadZeroCounts) {
         Buffer<float> y(1), partial(40);
         Buffer<unsigned> counter(1);
         counter.fill(0);
-        for (int turn = 0; turn < 3; ++turn) simt::launch("thread_zero_kernel", thread_zero_kernel, 40, 32, 0, nullptr, y, partial, counter);
+        for (int turn = 0; turn < 3; ++turn)
+            simt::launch("thread_zero_kernel", thread_zero_kernel, 40, 32, 0, nullptr, y, partial, counter);
         EXPECT_EQ(y.get()[0], 40.0f);
     });
 }
@@ -270,6 +275,28 @@ TEST(FaultDevice, CopyBesideAKernel) {
     everywhere([&] { run(true); });
 }
 
+// A block that waits for one that may not have begun.
+__global__ void spin_kernel(volatile int* flag, int setter) {
+    if (static_cast<int>(blockIdx.x) == setter) *flag = 1;
+    while (*flag == 0 && setter < 0) {
+    }
+}
+TEST(FaultDevice, ALaunchThatNeverEnds) {
+    simt::set_timeout(1);
+    Buffer<int> flag(1);
+    flag.fill(0);
+    simt::launch("spin_kernel", spin_kernel, 1, 32, 0, nullptr, flag, -1);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchFailure);
+    EXPECT_NE(simt::fault().find("has not ended in time; a thread still runs, at "), std::string::npos)
+        << simt::fault();
+    EXPECT_NE(simt::fault().find("fault_device_test.cu"), std::string::npos) << simt::fault();
+    simt::reset_device();
+    simt::set_timeout(600);
+    simt::launch("spin_kernel", spin_kernel, 1, 32, 0, nullptr, flag, 0);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchFailure); // 32 threads write one address
+    simt::reset_device();
+}
+
 TEST(FaultDevice, SharedMemoryNotAskedFor) {
     Buffer<float> x(4), y(4);
     x.fill(0);
@@ -278,7 +305,8 @@ TEST(FaultDevice, SharedMemoryNotAskedFor) {
     EXPECT_EQ(cudaFuncSetAttribute(copy_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 64 * 1024), cudaSuccess);
     simt::launch("copy_kernel", copy_kernel, 1, 32, 49 * 1024, nullptr, y, x, 4);
     EXPECT_EQ(cudaGetLastError(), cudaSuccess);
-    EXPECT_EQ(cudaFuncSetAttribute(copy_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 228 * 1024), cudaErrorInvalidValue);
+    EXPECT_EQ(cudaFuncSetAttribute(copy_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 228 * 1024),
+              cudaErrorInvalidValue);
     cudaGetLastError();
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
 }

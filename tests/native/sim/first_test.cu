@@ -51,8 +51,10 @@ __global__ void __launch_bounds__(128) matmul_kernel(float* c, const bf16* a, co
     auto load = [&](int stage, int step) {
         for (int i = thread; i < kTile * kDepth / 8; i += 128) {
             const int row = i / (kDepth / 8), column = i % (kDepth / 8) * 8;
-            simt::copy_async(tile(stage, 0) + row * kRow + column, a + static_cast<int64_t>(row0 + row) * k + step * kDepth + column, 16, 16);
-            simt::copy_async(tile(stage, 1) + row * kRow + column, b + static_cast<int64_t>(column0 + row) * k + step * kDepth + column, 16, 16);
+            simt::copy_async(tile(stage, 0) + row * kRow + column,
+                             a + static_cast<int64_t>(row0 + row) * k + step * kDepth + column, 16, 16);
+            simt::copy_async(tile(stage, 1) + row * kRow + column,
+                             b + static_cast<int64_t>(column0 + row) * k + step * kDepth + column, 16, 16);
         }
         simt::copy_async_commit();
     };
@@ -69,8 +71,12 @@ __global__ void __launch_bounds__(128) matmul_kernel(float* c, const bf16* a, co
         __syncthreads();
         for (int depth = 0; depth < kDepth; depth += 16) {
             uint32_t fa[2][4], fb[4][2];
-            for (int i = 0; i < 2; ++i) simt::load_matrix<4>(fa[i], tile(step % 2, 0) + (wm + i * 16 + lane % 16) * kRow + depth + lane / 16 * 8, false);
-            for (int j = 0; j < 4; ++j) simt::load_matrix<2>(fb[j], tile(step % 2, 1) + (wn + j * 8 + lane % 8) * kRow + depth + lane / 8 % 2 * 8, false);
+            for (int i = 0; i < 2; ++i)
+                simt::load_matrix<4>(
+                    fa[i], tile(step % 2, 0) + (wm + i * 16 + lane % 16) * kRow + depth + lane / 16 * 8, false);
+            for (int j = 0; j < 4; ++j)
+                simt::load_matrix<2>(
+                    fb[j], tile(step % 2, 1) + (wn + j * 8 + lane % 8) * kRow + depth + lane / 8 % 2 * 8, false);
             for (int i = 0; i < 2; ++i)
                 for (int j = 0; j < 4; ++j) simt::mma_m16n8k16_bf16(sums[i][j], fa[i], fb[j]);
         }
@@ -79,7 +85,8 @@ __global__ void __launch_bounds__(128) matmul_kernel(float* c, const bf16* a, co
     for (int i = 0; i < 2; ++i)
         for (int j = 0; j < 4; ++j)
             for (int e = 0; e < 4; ++e) {
-                const int row = row0 + wm + i * 16 + lane / 4 + e / 2 * 8, column = column0 + wn + j * 8 + lane % 4 * 2 + e % 2;
+                const int row = row0 + wm + i * 16 + lane / 4 + e / 2 * 8,
+                          column = column0 + wn + j * 8 + lane % 4 * 2 + e % 2;
                 c[static_cast<int64_t>(row) * n + column] = sums[i][j][e];
             }
 }
@@ -98,7 +105,9 @@ TEST(First, MatrixProduct) {
         for (int i = 0; i < m; ++i)
             for (int j = 0; j < n; ++j) {
                 float expected = 0.0f;
-                for (int l = 0; l < k; ++l) expected += static_cast<float>(av[static_cast<size_t>(i * k + l)]) * static_cast<float>(bv[static_cast<size_t>(j * k + l)]);
+                for (int l = 0; l < k; ++l)
+                    expected += static_cast<float>(av[static_cast<size_t>(i * k + l)]) *
+                                static_cast<float>(bv[static_cast<size_t>(j * k + l)]);
                 ASSERT_EQ(result[static_cast<size_t>(i * n + j)], expected) << i << ", " << j;
             }
     });

@@ -46,8 +46,10 @@ struct Order {
     uint64_t seed;
 };
 inline const std::vector<Order>& orders() {
-    static const std::vector<Order> all = {
-        {"ordered", Schedule::ordered, 0}, {"reversed", Schedule::reversed, 0}, {"random 1", Schedule::random, 1}, {"random 2", Schedule::random, 2}};
+    static const std::vector<Order> all = {{"ordered", Schedule::ordered, 0},
+                                           {"reversed", Schedule::reversed, 0},
+                                           {"random 1", Schedule::random, 1},
+                                           {"random 2", Schedule::random, 2}};
     return all;
 }
 
@@ -76,7 +78,8 @@ inline void expect_fault(const std::vector<std::string>& words, const std::funct
             body();
             EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
             const std::string text = fault();
-            for (const std::string& word : words) EXPECT_NE(text.find(word), std::string::npos) << "\"" << word << "\" is missing in: " << text;
+            for (const std::string& word : words)
+                EXPECT_NE(text.find(word), std::string::npos) << "\"" << word << "\" is missing in: " << text;
             reset_device();
         }
     set_schedule(Schedule::ordered);

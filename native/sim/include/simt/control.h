@@ -18,6 +18,9 @@ void set_schedule(Schedule schedule, uint64_t seed = 0);
 // OS threads that run blocks, from the next launch on (FTC_SIM_WORKERS; 2).
 void set_workers(int workers);
 
+// After so many seconds a launch counts as one that never ends (FTC_SIM_TIMEOUT; 600).
+void set_timeout(int seconds);
+
 // Launches run at once instead of at the next synchronisation (CUDA_LAUNCH_BLOCKING).
 void set_launch_blocking(bool on);
 
@@ -42,7 +45,7 @@ struct AccessSite {
 struct LaunchCounters {
     std::string kernel;
     dim3 grid, block;
-    uint64_t global_read_bytes = 0, global_written_bytes = 0;     // sums over sites
+    uint64_t global_read_bytes = 0, global_written_bytes = 0; // sums over sites
     uint64_t global_read_sectors = 0, global_written_sectors = 0;
     uint64_t read_footprint_bytes = 0, written_footprint_bytes = 0; // different 32-byte sectors of the launch, in bytes
     uint64_t shared_accesses = 0, shared_passes = 0;

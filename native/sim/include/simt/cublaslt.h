@@ -33,7 +33,7 @@ Status preference_set(void* preference, int attribute, const void* value, size_t
 Status heuristic(void* handle, void* desc, void* a, void* b, void* c, void* d, void* preference, int requested,
                  HeuristicResult* results, int* found);
 Status matmul(void* handle, void* desc, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout,
-              const void* beta, const void* c, void* c_layout, void* d, void* d_layout, const void* algo, void* workspace,
-              size_t workspace_bytes, cudaStream_t stream);
+              const void* beta, const void* c, void* c_layout, void* d, void* d_layout, const void* algo,
+              void* workspace, size_t workspace_bytes, cudaStream_t stream);
 
 } // namespace simt::lt

@@ -35,7 +35,8 @@ struct Invoker {
         call(request, std::index_sequence_for<Parameters...>());
     }
     template <size_t... I>
-    __attribute__((no_sanitize("thread"), always_inline)) static void call(const LaunchRequest& request, std::index_sequence<I...>) {
+    __attribute__((no_sanitize("thread"), always_inline)) static void call(const LaunchRequest& request,
+                                                                           std::index_sequence<I...>) {
         [[maybe_unused]] const Tuple& arguments = *static_cast<const Tuple*>(request.arguments.get());
         auto kernel = reinterpret_cast<void (*)(Parameters...)>(const_cast<void*>(request.kernel));
         kernel(std::get<I>(arguments)...);
@@ -50,10 +51,14 @@ struct Same {
 } // namespace detail
 
 template <class... Parameters, class... Arguments>
-void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
-    static_assert(sizeof...(Parameters) == sizeof...(Arguments), "a kernel is launched with as many arguments as it has parameters");
-    auto copies = std::make_shared<std::tuple<Parameters...>>(static_cast<Parameters>(std::forward<Arguments>(arguments))...);
-    detail::enqueue_launch({name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream, std::move(copies), &detail::Invoker<Parameters...>::invoke});
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+            cudaStream_t stream, Arguments&&... arguments) {
+    static_assert(sizeof...(Parameters) == sizeof...(Arguments),
+                  "a kernel is launched with as many arguments as it has parameters");
+    auto copies =
+        std::make_shared<std::tuple<Parameters...>>(static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+    detail::enqueue_launch({name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream,
+                            std::move(copies), &detail::Invoker<Parameters...>::invoke});
 }
 
 } // namespace simt

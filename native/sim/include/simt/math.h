@@ -14,16 +14,36 @@ namespace simt::detail {
 void count_special() noexcept; // one operation of the special-function unit by the current thread
 }
 
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsub_rn(float a, float b) { return a - b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline float __fdiv_rn(float a, float b) { return a / b; }
-inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-inline float __fsqrt_rn(float a) { return __builtin_sqrtf(a); }
-inline float __frcp_rn(float a) { return 1.0f / a; }
-inline float __frsqrt_rn(float a) { return static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(a))); }
-inline double __dadd_rn(double a, double b) { return a + b; }
-inline double __dmul_rn(double a, double b) { return a * b; }
+inline float __fadd_rn(float a, float b) {
+    return a + b;
+}
+inline float __fsub_rn(float a, float b) {
+    return a - b;
+}
+inline float __fmul_rn(float a, float b) {
+    return a * b;
+}
+inline float __fdiv_rn(float a, float b) {
+    return a / b;
+}
+inline float __fmaf_rn(float a, float b, float c) {
+    return __builtin_fmaf(a, b, c);
+}
+inline float __fsqrt_rn(float a) {
+    return __builtin_sqrtf(a);
+}
+inline float __frcp_rn(float a) {
+    return 1.0f / a;
+}
+inline float __frsqrt_rn(float a) {
+    return static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(a)));
+}
+inline double __dadd_rn(double a, double b) {
+    return a + b;
+}
+inline double __dmul_rn(double a, double b) {
+    return a * b;
+}
 
 inline float rsqrtf(float a) {
     simt::detail::count_special();
@@ -67,14 +87,28 @@ inline float __fdividef(float a, float b) {
     simt::detail::count_special();
     return a / b;
 }
-inline float __saturatef(float a) { return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f; }
+inline float __saturatef(float a) {
+    return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f;
+}
 
-inline unsigned int __float_as_uint(float a) { return __builtin_bit_cast(unsigned int, a); }
-inline int __float_as_int(float a) { return __builtin_bit_cast(int, a); }
-inline float __uint_as_float(unsigned int a) { return __builtin_bit_cast(float, a); }
-inline float __int_as_float(int a) { return __builtin_bit_cast(float, a); }
-inline long long __double_as_longlong(double a) { return __builtin_bit_cast(long long, a); }
-inline double __longlong_as_double(long long a) { return __builtin_bit_cast(double, a); }
+inline unsigned int __float_as_uint(float a) {
+    return __builtin_bit_cast(unsigned int, a);
+}
+inline int __float_as_int(float a) {
+    return __builtin_bit_cast(int, a);
+}
+inline float __uint_as_float(unsigned int a) {
+    return __builtin_bit_cast(float, a);
+}
+inline float __int_as_float(int a) {
+    return __builtin_bit_cast(float, a);
+}
+inline long long __double_as_longlong(double a) {
+    return __builtin_bit_cast(long long, a);
+}
+inline double __longlong_as_double(long long a) {
+    return __builtin_bit_cast(double, a);
+}
 
 // Conversions saturate, and NaN becomes 0, as on the device.
 inline int __float2int_rn(float a) {
@@ -89,8 +123,12 @@ inline int __float2int_rz(float a) {
     if (a <= -2147483648.0f) return INT_MIN;
     return static_cast<int>(a);
 }
-inline int __float2int_rd(float a) { return __float2int_rz(__builtin_floorf(a)); }
-inline int __float2int_ru(float a) { return __float2int_rz(__builtin_ceilf(a)); }
+inline int __float2int_rd(float a) {
+    return __float2int_rz(__builtin_floorf(a));
+}
+inline int __float2int_ru(float a) {
+    return __float2int_rz(__builtin_ceilf(a));
+}
 inline unsigned int __float2uint_rn(float a) {
     if (!(a > 0.0f)) return 0;
     if (a >= 4294967296.0f) return UINT_MAX;
@@ -101,22 +139,40 @@ inline unsigned int __float2uint_rz(float a) {
     if (a >= 4294967296.0f) return UINT_MAX;
     return static_cast<unsigned int>(a);
 }
-inline float __int2float_rn(int a) { return static_cast<float>(a); }
-inline float __uint2float_rn(unsigned int a) { return static_cast<float>(a); }
+inline float __int2float_rn(int a) {
+    return static_cast<float>(a);
+}
+inline float __uint2float_rn(unsigned int a) {
+    return static_cast<float>(a);
+}
 
 inline unsigned int __umulhi(unsigned int a, unsigned int b) {
     return static_cast<unsigned int>((static_cast<uint64_t>(a) * b) >> 32);
 }
-inline int __mulhi(int a, int b) { return static_cast<int>((static_cast<int64_t>(a) * b) >> 32); }
+inline int __mulhi(int a, int b) {
+    return static_cast<int>((static_cast<int64_t>(a) * b) >> 32);
+}
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
 }
-inline int __popc(unsigned int a) { return std::popcount(a); }
-inline int __popcll(unsigned long long a) { return std::popcount(a); }
-inline int __clz(int a) { return std::countl_zero(static_cast<unsigned int>(a)); }
-inline int __clzll(long long a) { return std::countl_zero(static_cast<unsigned long long>(a)); }
-inline int __ffs(int a) { return __builtin_ffs(a); }
-inline int __ffsll(long long a) { return __builtin_ffsll(a); }
+inline int __popc(unsigned int a) {
+    return std::popcount(a);
+}
+inline int __popcll(unsigned long long a) {
+    return std::popcount(a);
+}
+inline int __clz(int a) {
+    return std::countl_zero(static_cast<unsigned int>(a));
+}
+inline int __clzll(long long a) {
+    return std::countl_zero(static_cast<unsigned long long>(a));
+}
+inline int __ffs(int a) {
+    return __builtin_ffs(a);
+}
+inline int __ffsll(long long a) {
+    return __builtin_ffsll(a);
+}
 inline unsigned int __brev(unsigned int a) {
     unsigned int reversed = 0;
     for (int i = 0; i < 32; ++i) reversed |= ((a >> i) & 1u) << (31 - i);
@@ -148,8 +204,12 @@ inline int __dp4a(int a, int b, int c) {
 }
 
 #define SIMT_MIN_MAX(type)                                                                                             \
-    constexpr type min(type a, type b) { return b < a ? b : a; }                                                       \
-    constexpr type max(type a, type b) { return a < b ? b : a; }
+    constexpr type min(type a, type b) {                                                                               \
+        return b < a ? b : a;                                                                                          \
+    }                                                                                                                  \
+    constexpr type max(type a, type b) {                                                                               \
+        return a < b ? b : a;                                                                                          \
+    }
 SIMT_MIN_MAX(int)
 SIMT_MIN_MAX(unsigned int)
 SIMT_MIN_MAX(long)
@@ -157,7 +217,15 @@ SIMT_MIN_MAX(unsigned long)
 SIMT_MIN_MAX(long long)
 SIMT_MIN_MAX(unsigned long long)
 #undef SIMT_MIN_MAX
-inline float min(float a, float b) { return ::fminf(a, b); }
-inline float max(float a, float b) { return ::fmaxf(a, b); }
-inline double min(double a, double b) { return ::fmin(a, b); }
-inline double max(double a, double b) { return ::fmax(a, b); }
+inline float min(float a, float b) {
+    return ::fminf(a, b);
+}
+inline float max(float a, float b) {
+    return ::fmaxf(a, b);
+}
+inline double min(double a, double b) {
+    return ::fmin(a, b);
+}
+inline double max(double a, double b) {
+    return ::fmax(a, b);
+}

@@ -7,6 +7,7 @@
 
 #include "simt/cuda_runtime.h"
 #include "simt/half.h"
+#include "simt/hopper.h"
 #include "simt/launch.h"
 #include "simt/math.h"
 #include "simt/matrix.h"
@@ -41,7 +42,8 @@ void trap(const char* message);
 constexpr int warpSize = 32;
 
 // The block's dynamic shared memory, 1024-byte aligned.
-#define SIMT_DYNAMIC_SHARED(name) unsigned char* const name = static_cast<unsigned char*>(::simt::detail::dynamic_shared())
+#define SIMT_DYNAMIC_SHARED(name)                                                                                      \
+    unsigned char* const name = static_cast<unsigned char*>(::simt::detail::dynamic_shared())
 
 inline void __trap() {
     ::simt::detail::trap("__trap()");
@@ -51,18 +53,34 @@ inline void __nanosleep(unsigned) {}
 
 // Loads and stores with a cache hint are loads and stores.
 template <class T>
-__forceinline__ T __ldg(const T* p) { return *p; }
+__forceinline__ T __ldg(const T* p) {
+    return *p;
+}
 template <class T>
-__forceinline__ T __ldcs(const T* p) { return *p; }
+__forceinline__ T __ldcs(const T* p) {
+    return *p;
+}
 template <class T>
-__forceinline__ T __ldcg(const T* p) { return *p; }
+__forceinline__ T __ldcg(const T* p) {
+    return *p;
+}
 template <class T>
-__forceinline__ T __ldca(const T* p) { return *p; }
+__forceinline__ T __ldca(const T* p) {
+    return *p;
+}
 template <class T>
-__forceinline__ T __ldlu(const T* p) { return *p; }
+__forceinline__ T __ldlu(const T* p) {
+    return *p;
+}
 template <class T>
-__forceinline__ void __stcs(T* p, T value) { *p = value; }
+__forceinline__ void __stcs(T* p, T value) {
+    *p = value;
+}
 template <class T>
-__forceinline__ void __stcg(T* p, T value) { *p = value; }
+__forceinline__ void __stcg(T* p, T value) {
+    *p = value;
+}
 template <class T>
-__forceinline__ void __stwt(T* p, T value) { *p = value; }
+__forceinline__ void __stwt(T* p, T value) {
+    *p = value;
+}

@@ -13,9 +13,33 @@ namespace simt::detail {
 using Where = std::source_location;
 
 enum class WarpOp : uint8_t {
-    sync, shfl_index, shfl_up, shfl_down, shfl_xor, ballot, any, all,
-    reduce_add, reduce_min, reduce_max, reduce_and, reduce_or, reduce_xor, reduce_min_signed, reduce_max_signed,
-    match_any, match_all, load_matrix, store_matrix, mma_bf16, mma_f16, mma_s8, mma_bf16_k8
+    sync,
+    shfl_index,
+    shfl_up,
+    shfl_down,
+    shfl_xor,
+    ballot,
+    any,
+    all,
+    reduce_add,
+    reduce_min,
+    reduce_max,
+    reduce_and,
+    reduce_or,
+    reduce_xor,
+    reduce_min_signed,
+    reduce_max_signed,
+    match_any,
+    match_all,
+    load_matrix,
+    store_matrix,
+    mma_bf16,
+    mma_f16,
+    mma_s8,
+    mma_bf16_k8,
+    wgmma,
+    wgmma_commit,
+    wgmma_wait
 };
 
 // Each returns when every lane of the mask has come; the last one to arrive computes the results of all.
@@ -25,10 +49,11 @@ void warp_matrix(WarpOp op, const void* row, void* registers, int count, bool tr
 void warp_mma(WarpOp op, void* d, const void* a, const void* b, Where where);
 void block_barrier(Where where);
 int block_barrier_reduce(int predicate, int kind, Where where); // kind 0 count, 1 and, 2 or
-void thread_fence(int scope);                                    // 0 block, 1 device, 2 system
+void thread_fence(int scope);                                   // 0 block, 1 device, 2 system
 
 template <class T>
-inline __attribute__((always_inline)) T shuffle(WarpOp op, uint32_t mask, T value, int operand, int width, Where where) {
+inline __attribute__((always_inline)) T shuffle(WarpOp op, uint32_t mask, T value, int operand, int width,
+                                                Where where) {
     static_assert(sizeof(T) <= 8 && std::is_trivially_destructible_v<T>);
     uint64_t bits = 0;
     __builtin_memcpy(&bits, &value, sizeof(T));
@@ -49,16 +74,30 @@ void atomic_access(const void* p, unsigned size);
 
 #define SIMT_HERE ::simt::detail::Where where = ::simt::detail::Where::current()
 
-inline void __syncthreads(SIMT_HERE) { ::simt::detail::block_barrier(where); }
-inline int __syncthreads_count(int predicate, SIMT_HERE) { return ::simt::detail::block_barrier_reduce(predicate, 0, where); }
-inline int __syncthreads_and(int predicate, SIMT_HERE) { return ::simt::detail::block_barrier_reduce(predicate, 1, where); }
-inline int __syncthreads_or(int predicate, SIMT_HERE) { return ::simt::detail::block_barrier_reduce(predicate, 2, where); }
+inline void __syncthreads(SIMT_HERE) {
+    ::simt::detail::block_barrier(where);
+}
+inline int __syncthreads_count(int predicate, SIMT_HERE) {
+    return ::simt::detail::block_barrier_reduce(predicate, 0, where);
+}
+inline int __syncthreads_and(int predicate, SIMT_HERE) {
+    return ::simt::detail::block_barrier_reduce(predicate, 1, where);
+}
+inline int __syncthreads_or(int predicate, SIMT_HERE) {
+    return ::simt::detail::block_barrier_reduce(predicate, 2, where);
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu, SIMT_HERE) {
     ::simt::detail::collect(::simt::detail::WarpOp::sync, mask, 0, where);
 }
-inline void __threadfence_block() { ::simt::detail::thread_fence(0); }
-inline void __threadfence() { ::simt::detail::thread_fence(1); }
-inline void __threadfence_system() { ::simt::detail::thread_fence(2); }
+inline void __threadfence_block() {
+    ::simt::detail::thread_fence(0);
+}
+inline void __threadfence() {
+    ::simt::detail::thread_fence(1);
+}
+inline void __threadfence_system() {
+    ::simt::detail::thread_fence(2);
+}
 
 template <class T>
 inline T __shfl_sync(unsigned mask, T value, int lane, int width = 32, SIMT_HERE) {
@@ -70,7 +109,8 @@ inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, 
 }
 template <class T>
 inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, SIMT_HERE) {
-    return ::simt::detail::shuffle(::simt::detail::WarpOp::shfl_down, mask, value, static_cast<int>(delta), width, where);
+    return ::simt::detail::shuffle(::simt::detail::WarpOp::shfl_down, mask, value, static_cast<int>(delta), width,
+                                   where);
 }
 template <class T>
 inline T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, SIMT_HERE) {
@@ -151,8 +191,8 @@ SIMT_ATOMIC(atomicMax, int, old > value ? old : value)
 SIMT_ATOMIC(atomicMax, unsigned, old > value ? old : value)
 SIMT_ATOMIC(atomicMax, unsigned long long, old > value ? old : value)
 SIMT_ATOMIC(atomicMax, long long, old > value ? old : value)
-SIMT_ATOMIC(atomicAnd, unsigned, old & value)
-SIMT_ATOMIC(atomicAnd, int, old & value)
+SIMT_ATOMIC(atomicAnd, unsigned, old& value)
+SIMT_ATOMIC(atomicAnd, int, old& value)
 SIMT_ATOMIC(atomicOr, unsigned, old | value)
 SIMT_ATOMIC(atomicOr, int, old | value)
 SIMT_ATOMIC(atomicXor, unsigned, old ^ value)

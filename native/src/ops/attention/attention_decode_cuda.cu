@@ -47,6 +47,26 @@ __device__ __forceinline__ void load_columns(float (&v)[kCount], const T* x, int
     }
 }
 
+// A thread's columns to shared memory, next to those of its neighbours. Of two 16-byte pieces every second group of
+// four threads writes the later one first, so that eight threads meet all banks once.
+template <int kCount>
+__device__ __forceinline__ void store_spread(float* to, const float (&v)[kCount], int lane) {
+    if constexpr (kCount == 4) {
+        store_values<4>(to, v);
+    } else {
+        static_assert(kCount == 8);
+        const bool turned = lane / 4 % 2 == 1;
+        float early[4], late[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            early[i] = turned ? v[4 + i] : v[i];
+            late[i] = turned ? v[i] : v[4 + i];
+        }
+        store_values<4>(to + (turned ? 4 : 0), early);
+        store_values<4>(to + (turned ? 0 : 4), late);
+    }
+}
+
 // Over kLanes neighbouring lanes.
 template <int kLanes>
 __device__ __forceinline__ float lanes_sum(float x) {
@@ -175,7 +195,7 @@ __device__ __forceinline__ void decode_lines(const AttentionShape& s, const Part
         if (thread % 32 < kLanes) {
 #pragma unroll
             for (int part = 0; part < kParts; ++part)
-                store_values<kCount>(&joined[warp][(part * kLanes + lane) * kCount], columns[l][part]);
+                store_spread(&joined[warp][(part * kLanes + lane) * kCount], columns[l][part], lane);
         }
         __syncthreads();
         if (line + l < head_lines)

@@ -29,18 +29,21 @@ struct BackwardArgs {
     Dropout dropout;
 };
 
-// `Count` rows of a rank-wide fp32 matrix to bf16 in shared memory, zero beyond its ends.
+// `Count` rows of a rank-wide fp32 matrix to bf16 in shared memory, zero beyond its ends; a thread takes two ranks. The
+// rows of one warp are spread so that their padded lines fall into different banks.
 template <int Ranks, int Count>
 __device__ __forceinline__ void load_narrow(bf16* shared, const float* source, int64_t row0, int64_t rows, int32_t rank,
                                             int rank0, int thread) {
+    constexpr int kLanes = Ranks / 2, kApart = 32 / kLanes == 4 ? 2 : 4; // of a row; between two rows of a warp
+    constexpr int kWarps = kApart == 2 ? 2 : 4;                           // that share eight rows
+    const int lane = thread % 32;
 #pragma unroll
-    for (int i = 0; i < Count * Ranks / 2 / kThreads; ++i) {
-        const int e = (thread + i * kThreads) * 2, row = e / Ranks, j = e % Ranks;
-        const float* p = source + (row0 + row) * rank + rank0 + j;
-        const bool inside = row0 + row < rows;
-        const float low = inside && rank0 + j < rank ? p[0] : 0.0f;
-        const float high = inside && rank0 + j + 1 < rank ? p[1] : 0.0f;
-        *reinterpret_cast<uint32_t*>(shared + row * Narrow<Ranks>::kStride + j) = pack_bf16(low, high);
+    for (int i = 0; i < Count * kLanes / kThreads; ++i) {
+        const int warp = thread / 32 + i * (kThreads / 32);
+        const int row = warp / kWarps * 8 + warp % kWarps + lane / kLanes * kApart, j = lane % kLanes * 2;
+        float2 value = make_float2(0.0f, 0.0f);
+        if (row0 + row < rows) value = load_pair(source + (row0 + row) * rank, rank0 + j, rank);
+        *reinterpret_cast<uint32_t*>(shared + row * Narrow<Ranks>::kStride + j) = pack_bf16(value.x, value.y);
     }
 }
 
@@ -74,7 +77,9 @@ struct Shared {
     static constexpr int kB = kV + 2 * kSlab * Narrow<Ranks>::kStride;
     static constexpr int kSum = kB + kColumns * Narrow<Ranks>::kStride; // fp32 from here
     static constexpr int kBytesWithout = kB * 2;
-    static constexpr int kBytes = kSum * 2 + (kQuarters - 1) * kSlab * Ranks * 4;
+    static constexpr int kSumStride = Ranks + 8; // floats: the rows of a fragment lie in different banks
+    static constexpr int kSumFloats = kSlab * kSumStride;
+    static constexpr int kBytes = kSum * 2 + (kQuarters - 1) * kSumFloats * 4;
 };
 
 // Dropping is dA's, the dS product dB's: the two are never asked for together.
@@ -146,11 +151,11 @@ __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
                     mma_bf16(down[2 * pair + 1], left, right[1]);
                 }
             }
-            const auto place = [&](int n, int i) { // in a slab [32][Ranks]
-                return (half * 16 + lane / 4 + i / 2 * 8) * Ranks + n * 8 + lane % 4 * 2 + i % 2;
+            const auto place = [&](int n, int i) {
+                return (half * 16 + lane / 4 + i / 2 * 8) * Layout::kSumStride + n * 8 + lane % 4 * 2 + i % 2;
             };
             if (quarter > 0) {
-                float* own = sums + (quarter - 1) * (kSlab * Ranks);
+                float* own = sums + (quarter - 1) * Layout::kSumFloats;
 #pragma unroll
                 for (int n = 0; n < Ranks / 8; ++n)
 #pragma unroll
@@ -163,13 +168,17 @@ __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
 #pragma unroll
                 for (int n = 0; n < Ranks / 8; ++n)
 #pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        float sum = down[n][i];
+                    for (int i = 0; i < 4; i += 2) {
+                        float2 sum = make_float2(down[n][i], down[n][i + 1]);
 #pragma unroll
-                        for (int q = 0; q < kQuarters - 1; ++q) sum += sums[q * (kSlab * Ranks) + place(n, i)];
+                        for (int q = 0; q < kQuarters - 1; ++q) {
+                            const float2 other = *reinterpret_cast<const float2*>(sums + q * Layout::kSumFloats + place(n, i));
+                            sum.x += other.x;
+                            sum.y += other.y;
+                        }
                         const int64_t m = row + half * 16 + lane / 4 + i / 2 * 8;
-                        const int j = rank0 + n * 8 + lane % 4 * 2 + i % 2;
-                        if (m < end && j < args.rank) out[m * args.rank + j] = sum;
+                        const int j = rank0 + n * 8 + lane % 4 * 2;
+                        if (m < end && j < args.rank) store_pair(out + m * args.rank, j, args.rank, sum);
                     }
             }
         }
@@ -181,10 +190,12 @@ __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
 #pragma unroll
         for (int n = 0; n < Ranks / 8; ++n)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
+            for (int i = 0; i < 4; i += 2) {
                 const int64_t c = col0 + (warp * kGroups + group) * 16 + lane / 4 + i / 2 * 8;
-                const int j = rank0 + n * 8 + lane % 4 * 2 + i % 2;
-                if (c < args.z.cols && j < args.rank) out[c * args.rank + j] = product[group][n][i];
+                const int j = rank0 + n * 8 + lane % 4 * 2;
+                if (c < args.z.cols && j < args.rank)
+                    store_pair(out + c * args.rank, j, args.rank,
+                               make_float2(product[group][n][i], product[group][n][i + 1]));
             }
 }
 

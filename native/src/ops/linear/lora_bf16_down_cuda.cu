@@ -25,35 +25,43 @@ struct DownArgs {
     float scale; // 1 / keep
     TileSource x;
     const float* a; // [rank, k]
+    bool a_aligned; // rows begin at 16 bytes
     int32_t rank;
     int32_t splits;
     Dropout dropout;
 };
 
-// 64 features of `Ranks` rows of A, converted to bf16 on the way to a tile. Thread t takes chunks t, t + 128, ...
+// 64 features of `Ranks` rows of A, converted to bf16 on the way to a tile. Four features per thread, so that a warp reads
+// whole lines.
 template <int Ranks>
 struct NarrowLoader {
-    static constexpr int kChunks = Ranks * 8 / kThreads > 0 ? Ranks * 8 / kThreads : 1;
-    uint4 chunk[kChunks];
+    static constexpr int kQuads = Ranks * kTileColumns / 4 / kThreads;
+    uint2 quad[kQuads];
 
-    __device__ __forceinline__ void load(const float* a, int64_t k, int32_t rank, int rank0, int64_t col, int thread) {
+    __device__ __forceinline__ void load(const float* a, int64_t k, int32_t rank, int rank0, int64_t col, bool aligned,
+                                         int thread) {
 #pragma unroll
-        for (int i = 0; i < kChunks; ++i) {
-            const int c = thread + i * kThreads, row = rank0 + c / 8;
-            const int64_t first = col + c % 8 * 8;
-            float value[8];
+        for (int i = 0; i < kQuads; ++i) {
+            const int e = thread + i * kThreads, row = rank0 + e / 16;
+            const int64_t first = col + e % 16 * 4;
             const float* p = a + row * k + first;
-#pragma unroll
-            for (int e = 0; e < 8; ++e) value[e] = row < rank && first + e < k ? p[e] : 0.0f;
-            chunk[i] = make_uint4(pack_bf16(value[0], value[1]), pack_bf16(value[2], value[3]),
-                                  pack_bf16(value[4], value[5]), pack_bf16(value[6], value[7]));
+            float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            if (row < rank && aligned && first + 4 <= k) {
+                value = *reinterpret_cast<const float4*>(p);
+            } else if (row < rank) {
+                if (first < k) value.x = p[0];
+                if (first + 1 < k) value.y = p[1];
+                if (first + 2 < k) value.z = p[2];
+                if (first + 3 < k) value.w = p[3];
+            }
+            quad[i] = make_uint2(pack_bf16(value.x, value.y), pack_bf16(value.z, value.w));
         }
     }
     __device__ __forceinline__ void store(bf16* tile, int thread) const {
 #pragma unroll
-        for (int i = 0; i < kChunks; ++i) {
-            const int c = thread + i * kThreads;
-            store16(tile + tile_offset(c / 8, c % 8), chunk[i]);
+        for (int i = 0; i < kQuads; ++i) {
+            const int e = thread + i * kThreads;
+            *reinterpret_cast<uint2*>(tile + tile_offset(e / 16, e % 16 / 2) + e % 2 * 4) = quad[i];
         }
     }
 };
@@ -88,7 +96,7 @@ __global__ void __launch_bounds__(kThreads) down_bf16(DownArgs args) {
         copy_async_commit();
     }
     NarrowLoader<Ranks> narrow;
-    narrow.load(args.a, k, args.rank, rank0, col_of(0), thread);
+    narrow.load(args.a, k, args.rank, rank0, col_of(0), args.a_aligned, thread);
     narrow.store(a_tiles, thread);
 
     float sum[Ranks / 8][4] = {};
@@ -102,7 +110,7 @@ __global__ void __launch_bounds__(kThreads) down_bf16(DownArgs args) {
             load_tile_async<kRows, kThreads>(x_tiles + (t + kStages - 1) % kStages * kTile, args.x, row0,
                                              col_of(t + kStages - 1), thread);
         copy_async_commit();
-        if (t + 1 < count) narrow.load(args.a, k, args.rank, rank0, col_of(t + 1), thread);
+        if (t + 1 < count) narrow.load(args.a, k, args.rank, rank0, col_of(t + 1), args.a_aligned, thread);
 #pragma unroll
         for (int step = 0; step < kTileColumns / 16; ++step) {
             uint32_t rows[4];
@@ -120,17 +128,20 @@ __global__ void __launch_bounds__(kThreads) down_bf16(DownArgs args) {
     copy_async_wait<0>();
 
     float* s = args.s + int64_t{blockIdx.y} * args.x.rows * args.rank;
+    const float scale = args.splits == 1 ? args.scale : 1.0f;
 #pragma unroll
     for (int n = 0; n < Ranks / 8; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < 4; i += 2) {
             const int64_t row = row0 + warp * 16 + lane / 4 + i / 2 * 8;
-            const int j = rank0 + n * 8 + lane % 4 * 2 + i % 2;
+            const int j = rank0 + n * 8 + lane % 4 * 2;
             if (row >= args.x.rows || j >= args.rank) continue;
-            const float value = args.splits == 1 ? args.scale * sum[n][i] : sum[n][i];
-            s[row * args.rank + j] = value;
-            if (args.splits == 1 && args.tail != nullptr)
-                args.tail[row * args.tail_row_stride + j] = from_float<bf16>(args.tail_scale * value);
+            const float2 value = make_float2(scale * sum[n][i], scale * sum[n][i + 1]);
+            store_pair(s + row * args.rank, j, args.rank, value);
+            if (args.splits > 1 || args.tail == nullptr) continue;
+            bf16* tail = args.tail + row * args.tail_row_stride + j;
+            tail[0] = from_float<bf16>(args.tail_scale * value.x);
+            if (j + 1 < args.rank) tail[1] = from_float<bf16>(args.tail_scale * value.y);
         }
 }
 
@@ -153,6 +164,7 @@ void lora_down_bf16(ftc_stream& stream, const LoraDown& a) {
     args.scale = a.dropout.threshold > 0 ? 1.0f / a.dropout.keep : 1.0f;
     args.x = {static_cast<const bf16*>(a.x), a.x_row_stride, a.rows, a.k, is_aligned16(a.x, a.x_row_stride, 2)};
     args.a = a.a;
+    args.a_aligned = is_aligned16(a.a, a.k, 4);
     args.rank = a.rank;
     args.splits = down_splits(a.rows, a.k);
     args.dropout = a.dropout;

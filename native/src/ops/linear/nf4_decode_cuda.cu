@@ -25,6 +25,7 @@ template <int Rows>
 __global__ void __launch_bounds__(kThreads) nf4_decode_kernel(Nf4Decode args, Nf4Source weight, TileSource x) {
     __shared__ bf16 pieces[2][Rows][kPiece];
     __shared__ float table[kCodeTableFloats];
+    __shared__ float map[256];
     const Nf4Product& p = args.product;
     const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
     const int64_t n0 = int64_t{blockIdx.x} * kBlockFeatures + warp * kFeatures;
@@ -38,6 +39,8 @@ __global__ void __launch_bounds__(kThreads) nf4_decode_kernel(Nf4Decode args, Nf
     };
     load_piece(0);
     fill_code_table(table, p.weight.quant_map, thread, kThreads);
+    weight.copy_map(map, thread, kThreads);
+    __syncthreads();
 
     float sum[kFeatures][Rows] = {};
     for (int64_t piece = 0; piece < pieces_count; ++piece) {
@@ -51,7 +54,7 @@ __global__ void __launch_bounds__(kThreads) nf4_decode_kernel(Nf4Decode args, Nf
             const bool reads = inside && n0 + f < p.weight.rows;
             const int64_t element = (n0 + f) * k + k0;
             codes[f] = reads ? load16_streaming(weight.codes + element / 2) : make_uint4(0, 0, 0, 0);
-            absmax[f] = reads ? weight.absmax_of(element / 64) : 0.0f;
+            absmax[f] = reads ? weight.absmax_of(element / 64, map) : 0.0f;
         }
         copy_async_wait<1>();
         __syncthreads();

@@ -36,13 +36,13 @@ struct HalfRow {
     uint4 codes;
     float absmax;
 
-    __device__ __forceinline__ void load(const ProductArgs& a, int64_t row, int64_t col, int half) {
+    __device__ __forceinline__ void load(const ProductArgs& a, const float* map, int64_t row, int64_t col, int half) {
         codes = make_uint4(0, 0, 0, 0);
         absmax = 0.0f;
         if (row >= a.weight_rows) return;
         const int64_t element = row * a.weight_cols + col;
         codes = load16_streaming(a.weight.codes + element / 2 + half * 16);
-        absmax = a.weight.absmax_of(element / 64);
+        absmax = a.weight.absmax_of(element / 64, map);
     }
     __device__ __forceinline__ void store(bf16* tile, const float* table, int row, int half, int lane) const {
         const uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
@@ -61,6 +61,7 @@ __global__ void __launch_bounds__(kThreads) nf4_product(ProductArgs args) {
     bf16* x_tiles = reinterpret_cast<bf16*>(shared);
     bf16* w_tiles = x_tiles + kStages * Rows * kTileColumns;
     float* table = reinterpret_cast<float*>(w_tiles + 2 * kWeightTile);
+    float* map = table + kCodeTableFloats;
     const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
     const int down = warp % kWarpsDown, across = warp / kWarpsDown;
     const int64_t row0 = int64_t{blockIdx.y} * Rows, col0 = int64_t{blockIdx.x} * kTileColumns;
@@ -77,13 +78,14 @@ __global__ void __launch_bounds__(kThreads) nf4_product(ProductArgs args) {
     HalfRow next;
     const auto load_w = [&](int64_t t) {
         const int64_t along = (begin + t) * kTileColumns;
-        next.load(args, (Backward ? along : col0) + tile_row, Backward ? col0 : along, half);
+        next.load(args, map, (Backward ? along : col0) + tile_row, Backward ? col0 : along, half);
     };
 #pragma unroll
     for (int t = 0; t < kStages - 1; ++t) load_x(t);
-    load_w(0);
     fill_code_table(table, args.quant_map, thread, kThreads);
+    args.weight.copy_map(map, thread, kThreads);
     __syncthreads();
+    load_w(0);
 
     float sum[kRowGroups][kPairs * 2][4] = {};
     for (int64_t t = 0; t < count; ++t) {
@@ -160,7 +162,7 @@ int32_t splits_of(int64_t rows, int64_t columns, int64_t depth) {
 
 template <int Rows, bool Backward>
 void launch(ftc_stream& stream, const ProductArgs& args) {
-    constexpr int kBytes = (kStages * Rows * kTileColumns + 2 * kWeightTile) * 2 + kCodeTableFloats * 4;
+    constexpr int kBytes = (kStages * Rows * kTileColumns + 2 * kWeightTile) * 2 + (kCodeTableFloats + 256) * 4;
     const dim3 grid(static_cast<uint32_t>((args.columns + 63) / 64),
                     static_cast<uint32_t>((args.x.rows + Rows - 1) / Rows), static_cast<uint32_t>(args.splits));
     FTC_LAUNCH((nf4_product<Rows, Backward>), grid, dim3(kThreads), kBytes, stream.handle, args);

@@ -25,11 +25,16 @@ struct Nf4Source {
     const float* nested_map;
     float nested_offset;
 
-    __device__ __forceinline__ float absmax_of(int64_t block) const {
+    // map: nested_map, copied to shared memory.
+    __device__ __forceinline__ float absmax_of(int64_t block, const float* map) const {
         if (nested_absmax == nullptr) return static_cast<const float*>(absmax)[block];
         const uint8_t code = static_cast<const uint8_t*>(absmax)[block];
-        const float scaled = nested_map[code] * nested_absmax[block / 256];
+        const float scaled = map[code] * nested_absmax[block / 256];
         return scaled + nested_offset;
+    }
+    __device__ __forceinline__ void copy_map(float* map, int thread, int threads) const {
+        if (nested_absmax == nullptr) return;
+        for (int i = thread; i < 256; i += threads) map[i] = nested_map[i];
     }
 };
 

@@ -92,6 +92,24 @@ __device__ __forceinline__ void load_columns_pair_transposed(uint32_t (&b)[2][2]
     b[1][1] = r[3];
 }
 
+__device__ __forceinline__ bool is_aligned8(const float* p) {
+    return reinterpret_cast<uintptr_t>(p) % 8 == 0;
+}
+
+// Elements j and j + 1 of a line of `count` floats; one access where they lie together.
+__device__ __forceinline__ void store_pair(float* line, int j, int count, float2 value) {
+    if (j + 1 < count && is_aligned8(line + j)) {
+        *reinterpret_cast<float2*>(line + j) = value;
+        return;
+    }
+    line[j] = value.x;
+    if (j + 1 < count) line[j + 1] = value.y;
+}
+__device__ __forceinline__ float2 load_pair(const float* line, int j, int count) {
+    if (j + 1 < count && is_aligned8(line + j)) return *reinterpret_cast<const float2*>(line + j);
+    return make_float2(j < count ? line[j] : 0.0f, j + 1 < count ? line[j + 1] : 0.0f);
+}
+
 // A narrow operand [k, Rank] of bf16 in shared memory, rows padded so that ldmatrix meets no conflict.
 template <int Rank>
 struct Narrow {

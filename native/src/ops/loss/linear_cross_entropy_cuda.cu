@@ -7,8 +7,8 @@
 // chunks would starve the products (chunks of 128 rows cost other libraries a factor of two).
 //
 // Rows that are not trained are gathered away on the device. The host never learns how many are left, as an op may not
-// wait for the device: it enqueues products for as many chunks as there are rows, and those past the trained rows
-// multiply zeros. Softmax, gather and scatter leave such rows alone.
+// wait for the device: it enqueues products for as many rows as the caller says are trained (params.trained_rows), or
+// for all when it does not say; those past the trained rows multiply zeros. Softmax and scatter leave such rows alone.
 //
 // A weight that is not of the activations' dtype is converted, some vocabulary rows at a time, into scratch; dx adds up
 // over them in fp32.
@@ -182,6 +182,7 @@ void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, 
     const Layout l = layout_of(p.dtype, weight.format, p.rows, weight.cols, weight.rows);
     const Call c{stream, l, weight, p.dtype, static_cast<unsigned char*>(workspace)};
     const TrainedRows trained{static_cast<int32_t*>(c.at(l.trained)), static_cast<int32_t*>(c.at(l.count))};
+    const int64_t rows_to_do = p.trained_rows > 0 ? p.trained_rows : p.rows;
     select_rows(stream.handle, {.trained = trained,
                                 .nll = nll,
                                 .predictions = predictions,
@@ -192,12 +193,13 @@ void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, 
                                 .rows = p.rows,
                                 .hidden_size = weight.cols,
                                 .vocab_size = weight.rows,
+                                .most_trained = rows_to_do,
                                 .late_error = stream.context->late_error});
     // Chunks of even size: no thin last one.
-    const int64_t chunks = (p.rows + l.chunk_rows - 1) / l.chunk_rows;
-    const int64_t chunk_rows = std::min(rounded_up((p.rows + chunks - 1) / chunks, kRowStep), l.chunk_rows);
-    for (int64_t begin = 0; begin < p.rows; begin += chunk_rows) {
-        const int64_t rows = std::min(chunk_rows, p.rows - begin);
+    const int64_t chunks = (rows_to_do + l.chunk_rows - 1) / l.chunk_rows;
+    const int64_t chunk_rows = std::min(rounded_up((rows_to_do + chunks - 1) / chunks, kRowStep), l.chunk_rows);
+    for (int64_t begin = 0; begin < rows_to_do; begin += chunk_rows) {
+        const int64_t rows = std::min(chunk_rows, rows_to_do - begin);
         const LossChunk chunk{trained, begin, static_cast<int32_t>(rows)};
         gather_rows(stream.handle, c.at(l.x), l.hidden_stride, x, p.x_row_stride, p.dtype, weight.cols, chunk);
         multiply_logits(c, rows);

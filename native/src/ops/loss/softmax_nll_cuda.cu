@@ -36,7 +36,7 @@ __device__ __forceinline__ bool is_trained(int32_t target, int64_t vocab_size) {
 // One block: positions in the list are running counts.
 __global__ void __launch_bounds__(kListThreads)
     list_rows_kernel(TrainedRows trained, const int32_t* targets, int64_t rows, int64_t vocab_size,
-                     LateError* late_error) {
+                     int64_t most_trained, LateError* late_error) {
     __shared__ int32_t counts[kListWarps];
     const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
     int32_t before = 0;
@@ -59,7 +59,9 @@ __global__ void __launch_bounds__(kListThreads)
         before += total;
         __syncthreads();
     }
-    if (thread == 0) *trained.count = before;
+    if (thread != 0) return;
+    *trained.count = before;
+    if (before > most_trained) record_late_error(late_error, kLateCrossEntropyTrainedRows, 0, before, most_trained);
 }
 
 // What a row that is not trained gets. Grid: rows, strided.
@@ -270,9 +272,9 @@ template <class T>
 void launch_scatter(cudaStream_t stream, T* y, int64_t y_row_stride, const float* x, int64_t x_row_stride, int64_t cols,
                     const LossChunk& chunk) {
     const dim3 grid(static_cast<unsigned>(chunk.rows));
-    if (all_aligned({y, x}) && all_multiples({cols, y_row_stride, x_row_stride}, kVectorOf<T>))
-        FTC_LAUNCH((scatter_rows_kernel<T, kVectorOf<T>>), grid, copy_threads(cols, kVectorOf<T>), 0, stream, y,
-                   y_row_stride, x, x_row_stride, cols, chunk);
+    if (all_aligned({y, x}) && all_multiples({cols, y_row_stride, x_row_stride}, 4))
+        FTC_LAUNCH((scatter_rows_kernel<T, 4>), grid, copy_threads(cols, 4), 0, stream, y, y_row_stride, x,
+                   x_row_stride, cols, chunk);
     else
         FTC_LAUNCH((scatter_rows_kernel<T, 1>), grid, copy_threads(cols, 1), 0, stream, y, y_row_stride, x,
                    x_row_stride, cols, chunk);
@@ -282,7 +284,7 @@ void launch_scatter(cudaStream_t stream, T* y, int64_t y_row_stride, const float
 
 void select_rows(cudaStream_t stream, const SelectRows& a) {
     FTC_LAUNCH((list_rows_kernel), dim3(1), kListThreads, 0, stream, a.trained, a.targets, a.rows, a.vocab_size,
-               a.late_error);
+               a.most_trained, a.late_error);
     if (a.dtype == FTC_BF16)
         launch_clear<bf16>(stream, a);
     else

@@ -30,6 +30,7 @@ struct SelectRows {
     int64_t dx_row_stride;
     const int32_t* targets;
     int64_t rows, hidden_size, vocab_size;
+    int64_t most_trained; // more of them are a mistake
     LateError* late_error;
 };
 

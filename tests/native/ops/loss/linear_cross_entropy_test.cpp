@@ -34,7 +34,7 @@ struct Call {
     Matrix nll, dx, dweight, predictions;
 
     Call(Device& device, const Matrix& x, const Matrix& w, const Vector<int32_t>& targets, float scale,
-         const Matrix& dw_before, bool gradients = true)
+         const Matrix& dw_before, bool gradients = true, int32_t trained_rows = 0)
         : nll(x.rows, 1), dx(x.rows, x.cols, 3), dweight(dw_before), predictions(x.rows, 1) {
         const ftc_weight weight = weight_of(w);
         ftc_cross_entropy_params p{};
@@ -44,6 +44,7 @@ struct Call {
         p.dx_row_stride = dx.stride;
         p.dweight_row_stride = dweight.stride;
         p.gradient_scale = scale;
+        p.trained_rows = trained_rows;
         int64_t bytes = 0;
         const auto shape = workspace_shape(x.rows, x.cols, w.rows);
         EXPECT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
@@ -94,6 +95,21 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearCrossEntropy,
                          ::testing::Values(Shape{0, 4, 5, 0}, Shape{1, 1, 1, 0}, Shape{1, 8, 2, 0}, Shape{5, 16, 37, 2},
                                            Shape{7, 64, 512, 1}, Shape{67, 24, 257, 3}, Shape{33, 9, 2100, 2},
                                            Shape{600, 8, 64, 0}));
+
+TEST(LinearCrossEntropy, AKnownNumberOfTrainedRowsChangesNothing) {
+    const Matrix x = Matrix::random(300, 8, 0, 1), w = Matrix::random(40, 8, 0, 2), dw(40, 8);
+    Vector<int32_t> targets;
+    for (int32_t i = 0; i < 300; ++i) targets.push_back(i % 3 == 0 ? i % 40 : FTC_IGNORE_INDEX);
+    run_everywhere([&](Device& device) {
+        const Call unknown(device, x, w, targets, 1.0f, dw), exact(device, x, w, targets, 1.0f, dw, true, 100),
+            above(device, x, w, targets, 1.0f, dw, true, 131);
+        for (const Call* known : {&exact, &above}) {
+            expect_same_bits({unknown.nll, unknown.predictions}, {known->nll, known->predictions}, "known");
+            expect_same_bits({unknown.dx, unknown.dweight}, {known->dx, known->dweight}, "known, gradients");
+        }
+        return Outputs{exact.nll, exact.dx};
+    });
+}
 
 TEST(LinearCrossEntropy, LargeLogitsStayFinite) {
     Matrix x(2, 1), w(3, 1);
@@ -170,6 +186,15 @@ TEST(LinearCrossEntropy, ErrorsSayWhereAndWhat) {
     EXPECT_EQ(run(targets.data(), bytes), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(),
                  "ftc_linear_cross_entropy: targets[1] is 4, expected it in [0, 4) or FTC_IGNORE_INDEX (-100)");
+    p.trained_rows = 3;
+    EXPECT_EQ(run(targets.data(), bytes), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(), "ftc_linear_cross_entropy: trained_rows is 3, expected it in [0, rows 2]");
+    p.trained_rows = 1;
+    const Vector<int32_t> both = {1, 2};
+    EXPECT_EQ(run(both.data(), bytes), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(),
+                 "ftc_linear_cross_entropy: 2 targets are not FTC_IGNORE_INDEX, expected at most trained_rows 1");
+    p.trained_rows = 0;
     EXPECT_EQ(run(nullptr, bytes), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_linear_cross_entropy: targets is NULL, expected a pointer");
     EXPECT_EQ(run(targets.data(), 16), FTC_ERROR_INVALID_ARGUMENT);
