@@ -15,15 +15,17 @@ std::string shape_of(int64_t rows, int64_t features, int64_t rank) {
 
 // bytes_of(rows, features) at both shapes.
 template <class Bytes>
-TrafficCase lora_case(const std::string& op, const Bytes& bytes_of,
-                      std::function<void(Device&, int64_t, int64_t)> run) {
-    const int64_t rows = 1024, features = 2048, real_rows = 8192, real_features = 4096;
+TrafficCase lora_case(const std::string& op, const Bytes& bytes_of, std::function<void(Device&, int64_t, int64_t)> run,
+                      bool held) {
+    // As many rows as a real micro-batch has: how often partial sums are written follows from them.
+    const int64_t rows = 8192, features = 1024, real_rows = 8192, real_features = 4096;
     return {op,
             "",
             {shape_of(rows, features, kRank), bytes_of(double(rows), double(features))},
             {shape_of(real_rows, real_features, kRank), bytes_of(double(real_rows), double(real_features))},
             [=, run = std::move(run)](Device& device) { run(device, rows, features); },
-            false};
+            true,
+            held};
 }
 
 TrafficCase lora_down() {
@@ -44,7 +46,8 @@ TrafficCase lora_down() {
             args.partial = partial;
             cuda::lora_down(*static_cast<ftc_stream*>(device), FTC_BF16, args);
             ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
-        });
+        },
+        true);
 }
 
 TrafficCase lora_up_backward() {
@@ -69,7 +72,8 @@ TrafficCase lora_up_backward() {
             args.partial = partial;
             cuda::lora_up_backward(*static_cast<ftc_stream*>(device), FTC_BF16, args);
             ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
-        });
+        },
+        false);
 }
 
 TrafficCase lora_down_backward() {
@@ -90,7 +94,8 @@ TrafficCase lora_down_backward() {
             args.partial = partial;
             cuda::lora_down_backward(*static_cast<ftc_stream*>(device), FTC_BF16, args);
             ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
-        });
+        },
+        false);
 }
 
 TrafficCase decode(int64_t rows) {
@@ -130,7 +135,7 @@ TrafficCase decode(int64_t rows) {
                 cuda::nf4_decode(*static_cast<ftc_stream*>(device), args);
                 ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
             },
-            false};
+            true};
 }
 
 } // namespace

@@ -22,6 +22,9 @@ struct TrafficCase {
     Work counted;        // on the simulator, scaled down
     Work real;           // as models have it
     std::function<void(Device&)> run;
+    // Blocks read a small operand again (a few rows of X, an adapter), which the L2 cache holds: memory sees each byte
+    // once, and bytes are counted so.
+    bool cached = false;
     bool held = true; // to the budgets; a case that is not yet within them stands in the table all the same
 };
 

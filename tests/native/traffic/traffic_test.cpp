@@ -32,9 +32,11 @@ const std::vector<TrafficCase>& cases() {
 
 struct Counted {
     std::vector<simt::AccessSite> sites;
-    double read = 0, written = 0, sectors = 0, shared_accesses = 0, shared_passes = 0, mma_flops = 0, special = 0;
+    double read = 0, written = 0, sectors = 0, different = 0, shared_accesses = 0, shared_passes = 0, mma_flops = 0,
+           special = 0;
     int launches = 0;
     double bytes() const { return read + written; }
+    double moved(const TrafficCase& c) const { return c.cached ? different : bytes(); } // what the budget is about
     double sector_efficiency() const { return sectors == 0 ? 1.0 : bytes() / (32.0 * sectors); }
     double passes() const { return shared_accesses == 0 ? 1.0 : shared_passes / shared_accesses; }
 };
@@ -56,6 +58,7 @@ Counted count(const TrafficCase& c) {
         sum.read += double(launch.global_read_bytes);
         sum.written += double(launch.global_written_bytes);
         sum.sectors += double(launch.global_read_sectors + launch.global_written_sectors);
+        sum.different += double(launch.read_footprint_bytes + launch.written_footprint_bytes);
         sum.shared_accesses += double(launch.shared_accesses);
         sum.shared_passes += double(launch.shared_passes);
         sum.mma_flops += double(launch.mma_flops);
@@ -93,8 +96,8 @@ TEST_P(Traffic, StaysWithinItsBudget) {
     if (std::getenv("FTC_SHOW_TRAFFIC") != nullptr) std::fputs((c.op + sites_of(sum)).c_str(), stdout);
     if (!c.held) GTEST_SKIP() << "not yet within its budget: the table says by how much";
     SCOPED_TRACE(sites_of(sum));
-    EXPECT_LE(sum.bytes(), kBytesBudget * c.counted.bytes) << c.op << " at " << c.counted.shape;
-    EXPECT_GE(sum.bytes(), 0.95 * c.counted.bytes) << c.op << ": fewer bytes than the algorithm needs; is it right?";
+    EXPECT_LE(sum.moved(c), kBytesBudget * c.counted.bytes) << c.op << " at " << c.counted.shape;
+    EXPECT_GE(sum.moved(c), 0.95 * c.counted.bytes) << c.op << ": fewer bytes than the algorithm needs; is it right?";
     EXPECT_GE(sum.sector_efficiency(), kSectorBudget) << c.op << " at " << c.counted.shape;
     EXPECT_LE(sum.passes(), kSharedBudget) << c.op << " at " << c.counted.shape;
 }
@@ -118,30 +121,33 @@ std::string table() {
                        "\n"
                        "Written by `./build.sh traffic`, checked by `./build.sh test`; no GPU was involved. The "
                        "simulator counts the bytes\n"
-                       "that the lanes of each access to global memory ask for (a byte read twice counts twice, cache "
-                       "or not) and the\n"
-                       "32-byte sectors those lie in. `of minimum`: those bytes, of what any implementation has to "
-                       "read and write once;\n"
-                       "budget 1.05. Sector efficiency: bytes asked for, of the bytes of the sectors; budget 90 %. "
-                       "Passes: of an access to\n"
-                       "shared memory, 1 without bank conflicts; budget 1.10. Bold: over budget. The floor is the "
-                       "bytes at the real shape "
-                       "over 4.3 TB/s, what a\n"
-                       "copy reaches on an H200: no kernel that moves these bytes is faster, and one that is bound by "
-                       "memory is nearly as\n"
-                       "fast.\n"
+                       "that the lanes of each access to global memory ask for (read twice, counted twice) and the "
+                       "32-byte sectors those\n"
+                       "lie in. `asked` and `different`: those bytes, and the bytes of different sectors a launch "
+                       "touches, over what any\n"
+                       "implementation has to read and write once. Asked stays within 1.05; where blocks read a small "
+                       "operand again that\n"
+                       "the L2 cache holds (marked L2: a few rows of X, an adapter), different does. Sector "
+                       "efficiency: bytes asked for, of\n"
+                       "the bytes of the sectors; at least 90 %. Passes: of an access to shared memory, 1 without bank "
+                       "conflicts; at most\n"
+                       "1.10. Bold: over budget. The floor is what the real shape moves over 4.3 TB/s, what a copy "
+                       "reaches on an H200: no\n"
+                       "kernel that moves these bytes is faster, and one that is bound by memory is nearly as fast.\n"
                        "\n"
-                       "| op | counted at | launches | MB read | MB written | of minimum | sectors % | passes | real "
-                       "shape | MB | H200 floor "
-                       "µs |\n"
-                       "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+                       "| op | counted at | launches | MB read | MB written | asked | different | sectors % | passes | "
+                       "real shape | MB | "
+                       "H200 floor µs |\n"
+                       "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for (const TrafficCase& c : cases()) {
         const Counted sum = count(c);
-        const double ratio = sum.bytes() / c.counted.bytes, real = c.real.bytes * ratio;
+        const double ratio = sum.moved(c) / c.counted.bytes, real = c.real.bytes * ratio;
+        const std::string asked = figure("%.3f", sum.bytes() / c.counted.bytes, !c.cached && ratio > kBytesBudget);
+        const std::string different = figure("%.3f", sum.different / c.counted.bytes, c.cached && ratio > kBytesBudget);
         char line[512];
-        std::snprintf(line, sizeof(line), "| %s | %s | %d | %.2f | %.2f | %s | %s | %s | %s | %.1f | %.1f |\n",
+        std::snprintf(line, sizeof(line), "| %s | %s | %d | %.2f | %.2f | %s | %s | %s | %s | %s | %.1f | %.1f |\n",
                       c.op.c_str(), c.counted.shape.c_str(), sum.launches, sum.read / 1e6, sum.written / 1e6,
-                      figure("%.3f", ratio, ratio > kBytesBudget).c_str(),
+                      asked.c_str(), (different + (c.cached ? " L2" : "")).c_str(),
                       figure("%.1f", 100 * sum.sector_efficiency(), sum.sector_efficiency() < kSectorBudget).c_str(),
                       figure("%.2f", sum.passes(), sum.passes() > kSharedBudget).c_str(), c.real.shape.c_str(),
                       real / 1e6, real / kBytesPerSecond * 1e6);
