@@ -14,6 +14,7 @@ usage: ./build.sh VERB [options]
   test [--sanitize] builds and runs every test; --sanitize runs the native ones under ASan and UBSan as well
   native            builds native/build/release/libftc.so, and libftc_cuda.so where there is a CUDA compiler
   managed           builds the .NET solution
+  traffic           writes benchmarks/results/sim: bytes, sectors and bank conflicts of the CUDA kernels, counted on the simulator
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
@@ -184,6 +185,7 @@ run_tests() {
     google_tests "native tests" native/build/release/ftc_tests "$fp32"
     google_tests "the simulator's own tests" native/build/release/simt_tests
     google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
+    google_tests "memory traffic of the CUDA kernels" native/build/release/ftc_traffic_tests
     conformance
     check_kernels
     if [ $sanitize -eq 1 ]; then
@@ -223,6 +225,7 @@ case $verb in
     quickstart) native; managed; ftc quickstart "$@" ;;
     test) run_tests "$@" ;;
     kernel-report) native; kernel_report --write ;;
+    traffic) native; FTC_WRITE_TRAFFIC=1 native/build/release/ftc_traffic_tests --gtest_filter='TrafficTable.*' ;;
     bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
     pack) pack ;;

@@ -1,6 +1,7 @@
 # Tests and benchmark of the CUDA library, each twice where both can be built: for a GPU, and on the simulator.
 #
 #   ftc_cuda_tests        ftc_cuda_gpu_tests       the op tests
+#   ftc_traffic_tests                              bytes and bank conflicts counted, against budgets and the committed table
 #   ptx_conformance_sim   ptx_conformance          what each wrapper of device.cuh leaves in every lane's registers
 #   ftc_cuda_sim_bench    ftc_cuda_bench           the ops timed; on the simulator a rehearsal without times
 
@@ -34,6 +35,11 @@ if(FTC_BUILD_TESTS)
   set(conformance ${FTC_ROOT}/tests/native/cuda/ptx_conformance.cu)
   if(TARGET simt)
     ftc_add_cuda_tests(ftc_cuda_tests sim)
+    file(GLOB traffic_sources CONFIGURE_DEPENDS ${FTC_ROOT}/tests/native/traffic/*.cpp)
+    ftc_add_cuda_program(ftc_traffic_tests sim ${traffic_sources} ${FTC_ROOT}/tests/native/variants_sim.cpp)
+    target_compile_definitions(ftc_traffic_tests PRIVATE FTC_REPOSITORY_ROOT="${FTC_ROOT}")
+    target_link_libraries(ftc_traffic_tests PRIVATE GTest::gtest GTest::gtest_main)
+    add_test(NAME ftc_traffic_tests COMMAND ftc_traffic_tests)
     simt_add_kernels(ptx_conformance_sim_kernels ${conformance})
     target_include_directories(ptx_conformance_sim_kernels PRIVATE include src)
     ftc_add_cuda_program(ptx_conformance_sim sim $<TARGET_OBJECTS:ptx_conformance_sim_kernels>)

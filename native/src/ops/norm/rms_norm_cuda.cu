@@ -48,6 +48,31 @@ __device__ __forceinline__ void load_weight(float (&w)[kVectors][kCount], const 
     }
 }
 
+// Where the rows of one head lie.
+struct Unit {
+    int64_t row, column;
+};
+
+__device__ __forceinline__ Unit unit_of(int64_t unit, int64_t heads, int64_t hidden_size) {
+    if (heads == 1) return {unit, 0};
+    const int64_t row = unit / heads;
+    return {row, (unit - row * heads) * hidden_size};
+}
+
+template <int kCount, class T, int kVectors>
+__device__ __forceinline__ void load_row(Words<T, kCount> (&words)[kVectors], const T* from, int lane, int group,
+                                         int64_t hidden_size) {
+#pragma unroll
+    for (int j = 0; j < kVectors; j++) {
+        const int64_t i = int64_t{lane + j * group} * kCount;
+        if (i < hidden_size) load_words<true>(words[j], from + i);
+    }
+}
+
+// Rows that leave registers for it are read one ahead, while the one before them is summed up and written.
+template <int kVectors>
+inline constexpr bool kReadsAhead = kVectors <= 2;
+
 template <class T, int kGroup, int kVectors>
 __global__ void __launch_bounds__(kBlockOf<kGroup>) forward_kernel(RmsNormForward<T> a) {
     constexpr int kCount = kVectorOf<T>;
@@ -57,33 +82,34 @@ __global__ void __launch_bounds__(kBlockOf<kGroup>) forward_kernel(RmsNormForwar
     const int lane = static_cast<int>(threadIdx.x) % kGroup;
     float w[kVectors][kCount];
     load_weight(w, a.weight, lane, kGroup, a.hidden_size);
-    const int64_t units = a.rows * a.heads;
-    for (int64_t first = int64_t{blockIdx.x} * kGroups; first < units; first += int64_t{gridDim.x} * kGroups) {
-        const int64_t unit = first + threadIdx.x / kGroup;
+    const int64_t units = a.rows * a.heads, step = int64_t{gridDim.x} * kGroups;
+    Words<T, kCount> x[kVectors], residual[kVectors];
+    const auto load = [&](int64_t unit) {
+        if (unit >= units) return;
+        const auto [row, column] = unit_of(unit, a.heads, a.hidden_size);
+        load_row(x, a.x + row * a.x_row_stride + column, lane, kGroup, a.hidden_size);
+        if (a.residual != nullptr)
+            load_row(residual, a.residual + row * a.residual_row_stride + column, lane, kGroup, a.hidden_size);
+    };
+    int64_t unit = int64_t{blockIdx.x} * kGroups + threadIdx.x / kGroup;
+    if (kReadsAhead<kVectors>) load(unit);
+    // All threads of a block take as many turns as its first group.
+    for (int64_t first = int64_t{blockIdx.x} * kGroups; first < units; first += step, unit += step) {
+        if (!kReadsAhead<kVectors>) load(unit);
         const bool valid = unit < units;
-        const int64_t row = a.heads == 1 ? unit : unit / a.heads;
-        const int64_t column = a.heads == 1 ? 0 : (unit - row * a.heads) * a.hidden_size;
-        const T* x = a.x + row * a.x_row_stride + column;
-        const T* residual = a.residual + row * a.residual_row_stride + column;
+        const auto [row, column] = unit_of(unit, a.heads, a.hidden_size);
         Words<T, kCount> t[kVectors];
-        Words<T, kCount> r[kVectors];
-#pragma unroll
-        for (int j = 0; j < kVectors; j++) {
-            const int64_t i = int64_t{lane + j * kGroup} * kCount;
-            if (!valid || i >= a.hidden_size) continue;
-            load_words<true>(t[j], x + i);
-            if (a.residual != nullptr) load_words<true>(r[j], residual + i);
-        }
         float squares = 0.0f;
 #pragma unroll
         for (int j = 0; j < kVectors; j++) {
             const int64_t i = int64_t{lane + j * kGroup} * kCount;
             if (!valid || i >= a.hidden_size) continue;
+            t[j] = x[j];
             float v[kCount];
             unpack(v, t[j]);
             if (a.residual != nullptr) {
                 float past[kCount];
-                unpack(past, r[j]);
+                unpack(past, residual[j]);
 #pragma unroll
                 for (int k = 0; k < kCount; k++) v[k] += past[k];
                 pack(t[j], v);
@@ -93,6 +119,7 @@ __global__ void __launch_bounds__(kBlockOf<kGroup>) forward_kernel(RmsNormForwar
 #pragma unroll
             for (int k = 0; k < kCount; k++) squares = fmaf(v[k], v[k], squares);
         }
+        if (kReadsAhead<kVectors>) load(unit + step);
         squares = group_sum<kGroup>(squares, slots, parity);
         const float rstd = 1.0f / sqrtf(squares / static_cast<float>(a.hidden_size) + a.eps);
         if (!valid) continue;
@@ -120,74 +147,84 @@ __global__ void __launch_bounds__(kBlockOf<kGroup>) backward_kernel(RmsNormBackw
     const int lane = static_cast<int>(threadIdx.x) % kGroup;
     float w[kVectors][kCount];
     load_weight(w, a.weight, lane, kGroup, a.hidden_size);
-    const int64_t units = a.rows * a.heads;
-    for (int64_t first = int64_t{blockIdx.x} * kGroups; first < units; first += int64_t{gridDim.x} * kGroups) {
-        const int64_t unit = first + threadIdx.x / kGroup;
+    const int64_t units = a.rows * a.heads, step = int64_t{gridDim.x} * kGroups;
+    using Row = Words<T, kCount>[kVectors];
+    Row next_dy, next_x, next_dsum;
+    const auto load = [&](Row& dy, Row& x, Row& dsum, int64_t unit) {
+        if (unit >= units) return;
+        const auto [row, column] = unit_of(unit, a.heads, a.hidden_size);
+        load_row(dy, a.dy + row * a.dy_row_stride + column, lane, kGroup, a.hidden_size);
+        load_row(x, a.x + row * a.x_row_stride + column, lane, kGroup, a.hidden_size);
+        if (a.dsum != nullptr) load_row(dsum, a.dsum + row * a.dsum_row_stride + column, lane, kGroup, a.hidden_size);
+    };
+    int64_t unit = int64_t{blockIdx.x} * kGroups + threadIdx.x / kGroup;
+    if (kReadsAhead<kVectors>) load(next_dy, next_x, next_dsum, unit);
+    for (int64_t first = int64_t{blockIdx.x} * kGroups; first < units; first += step, unit += step) {
         const bool valid = unit < units;
-        const int64_t row = a.heads == 1 ? unit : unit / a.heads;
-        const int64_t column = a.heads == 1 ? 0 : (unit - row * a.heads) * a.hidden_size;
-        const T* dy = a.dy + row * a.dy_row_stride + column;
-        const T* x = a.x + row * a.x_row_stride + column;
-        const T* dsum = a.dsum + row * a.dsum_row_stride + column;
-        Words<T, kCount> d[kVectors], t[kVectors], past[kVectors];
+        Row dy, x, dsum;
+        if constexpr (kReadsAhead<kVectors>) {
 #pragma unroll
-        for (int j = 0; j < kVectors; j++) {
-            const int64_t i = int64_t{lane + j * kGroup} * kCount;
-            if (!valid || i >= a.hidden_size) continue;
-            load_words<true>(d[j], dy + i);
-            load_words<true>(t[j], x + i);
-            if (a.dsum != nullptr) load_words<true>(past[j], dsum + i);
+            for (int j = 0; j < kVectors; j++) {
+                if (!valid || int64_t{lane + j * kGroup} * kCount >= a.hidden_size) continue;
+                dy[j] = next_dy[j];
+                x[j] = next_x[j];
+                if (a.dsum != nullptr) dsum[j] = next_dsum[j];
+            }
+            load(next_dy, next_x, next_dsum, unit + step);
+        } else {
+            load(dy, x, dsum, unit);
         }
         float dot = 0.0f;
 #pragma unroll
         for (int j = 0; j < kVectors; j++) {
-            const int64_t i = int64_t{lane + j * kGroup} * kCount;
-            if (!valid || i >= a.hidden_size) continue;
-            float dv[kCount], tv[kCount];
-            unpack(dv, d[j]);
-            unpack(tv, t[j]);
+            if (!valid || int64_t{lane + j * kGroup} * kCount >= a.hidden_size) continue;
+            float d[kCount], t[kCount];
+            unpack(d, dy[j]);
+            unpack(t, x[j]);
 #pragma unroll
-            for (int k = 0; k < kCount; k++) dot = fmaf(dv[k] * w[j][k], tv[k], dot);
+            for (int k = 0; k < kCount; k++) dot = fmaf(d[k] * w[j][k], t[k], dot);
         }
         dot = group_sum<kGroup>(dot, slots, parity);
         if (!valid) continue;
         const float rstd = a.rstd[unit];
         const float shrink = dot / static_cast<float>(a.hidden_size) * rstd * rstd;
+        const auto [row, column] = unit_of(unit, a.heads, a.hidden_size);
         T* dx = a.dx + row * a.dx_row_stride + column;
 #pragma unroll
         for (int j = 0; j < kVectors; j++) {
             const int64_t i = int64_t{lane + j * kGroup} * kCount;
             if (i >= a.hidden_size) continue;
-            float dv[kCount], tv[kCount], out[kCount] = {};
-            unpack(dv, d[j]);
-            unpack(tv, t[j]);
-            if (a.dsum != nullptr) unpack(out, past[j]);
+            float d[kCount], t[kCount], out[kCount] = {};
+            unpack(d, dy[j]);
+            unpack(t, x[j]);
+            if (a.dsum != nullptr) unpack(out, dsum[j]);
 #pragma unroll
-            for (int k = 0; k < kCount; k++) out[k] = fmaf(fmaf(-tv[k], shrink, dv[k] * w[j][k]), rstd, out[k]);
+            for (int k = 0; k < kCount; k++) out[k] = fmaf(fmaf(-t[k], shrink, d[k] * w[j][k]), rstd, out[k]);
             store_values<kCount>(dx + i, out);
         }
     }
 }
 
-// Blocks enough to fill the device, each with as many rows as that leaves: the bits of a row do not depend on it.
+// As many blocks as registers let the device hold at once, each with the rows that leaves it, so that the weight is
+// read seldom. The bits of a row do not depend on it.
 template <int kGroup>
-unsigned blocks_for(const ftc_context& context, int64_t units) {
+unsigned blocks_for(const ftc_context& context, int64_t units, int resident_threads) {
     constexpr int kGroups = kBlockOf<kGroup> / kGroup;
     const int64_t needed = (units + kGroups - 1) / kGroups;
-    const int64_t resident = int64_t{context.multiprocessors} * (1024 / kBlockOf<kGroup>);
+    const int64_t resident = int64_t{context.multiprocessors} * (resident_threads / kBlockOf<kGroup>);
     return static_cast<unsigned>(needed < resident ? needed : resident);
 }
 
 template <int kGroup, int kVectors, class T>
 void launch(const ftc_stream& stream, const RmsNormForward<T>& a) {
-    FTC_LAUNCH((forward_kernel<T, kGroup, kVectors>), blocks_for<kGroup>(*stream.context, a.rows * a.heads),
-               kBlockOf<kGroup>, 0, stream.handle, a);
+    const unsigned blocks = blocks_for<kGroup>(*stream.context, a.rows * a.heads, kVectors <= 2 ? 768 : 512);
+    FTC_LAUNCH((forward_kernel<T, kGroup, kVectors>), blocks, kBlockOf<kGroup>, 0, stream.handle, a);
 }
 
 template <int kGroup, int kVectors, class T>
 void launch(const ftc_stream& stream, const RmsNormBackward<T>& a) {
-    FTC_LAUNCH((backward_kernel<T, kGroup, kVectors>), blocks_for<kGroup>(*stream.context, a.rows * a.heads),
-               kBlockOf<kGroup>, 0, stream.handle, a);
+    const unsigned blocks = blocks_for<kGroup>(*stream.context, a.rows * a.heads, 512);
+    FTC_LAUNCH((backward_kernel<T, kGroup, kVectors>), blocks, kBlockOf<kGroup>, 0, stream.handle, a);
 }
 
 // By the vectors of a row; false when it does not fit into registers.

@@ -69,10 +69,11 @@ template <class T, int kCount, bool kForward>
 void launch(ftc_stream& stream, void* x, const int32_t* positions, const float* cos, const float* sin,
             const ftc_rope_params& p) {
     auto [grid, block] = row_grid(p.rows, p.rope_dim / 2, kCount);
-    const int64_t blocks = int64_t{grid.x} * grid.y;
-    const int64_t splits = blocks >= stream.context->multiprocessors * int64_t{4}
-                               ? (p.heads + 63) / 64
-                               : (p.heads + kHeadsAtOnce - 1) / kHeadsAtOnce;
+    // Heads are split only where rows alone do not fill the device.
+    const int64_t blocks = int64_t{grid.x} * grid.y, wanted = int64_t{stream.context->multiprocessors} * 2;
+    const int64_t most = (p.heads + kHeadsAtOnce - 1) / kHeadsAtOnce;
+    int64_t splits = (wanted + blocks - 1) / blocks;
+    if (splits > most) splits = most;
     grid.z = static_cast<unsigned>(splits < 65535 ? splits : 65535);
     const int heads_each = static_cast<int>((p.heads + grid.z - 1) / grid.z);
     FTC_LAUNCH((rope_kernel<T, kCount, kForward>), grid, block, 0, stream.handle, static_cast<T*>(x), positions, cos,
