@@ -91,7 +91,7 @@ bool check_matrix(uint64_t launch, const StreamView& view, const char* p, const 
                                                    : " reaches outside its allocation"));
                 return false;
             }
-            if (!write && allocation->kind == MemoryKind::device && !all_written(column, bytes)) {
+            if (!write && allocation->tracked && !all_written(column, bytes)) {
                 die(where + " is read, but nobody has written it");
                 return false;
             }

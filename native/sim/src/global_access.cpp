@@ -133,8 +133,7 @@ void check_global(Fiber& fiber, const void* address, uint32_t bytes, uint32_t ki
                     offset, allocation->bytes);
     }
     if (allocation->kind == MemoryKind::registered) return; // has no cells
-    const bool tracked = allocation->kind == MemoryKind::device;
-    const bool known = !tracked || all_written(p, bytes);
+    const bool known = !allocation->tracked || all_written(p, bytes);
     const char* first = p;
     const char* end = p + bytes;
     while (first < end) {

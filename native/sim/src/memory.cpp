@@ -31,20 +31,31 @@ struct Arena : ArenaView {
     Arena() {
         const char* megabytes = std::getenv("FTC_SIM_MEMORY_MB");
         total_bytes = (megabytes != nullptr ? std::strtoull(megabytes, nullptr, 10) : 16384) << 20;
-        for (size_t size = size_t{256} << 30; size >= size_t{1} << 30 && base == nullptr; size /= 2) {
-            void* p = map(size);
-            if (p == nullptr) continue;
-            base = static_cast<char*>(p);
-            bytes = size;
-            chunks = size / kChunkBytes;
-        }
-        owner = static_cast<uint32_t*>(map(chunks * sizeof(uint32_t)));
-        allocations = static_cast<Allocation*>(map(chunks * sizeof(Allocation)));
-        cells = static_cast<GlobalCell*>(map(chunks * kChunkBytes / kGranule * sizeof(GlobalCell)));
-        written = static_cast<uint64_t*>(map(chunks * kChunkBytes / 8));
-        if (base == nullptr || owner == nullptr || allocations == nullptr || cells == nullptr || written == nullptr)
-            throw std::bad_alloc();
+        for (size_t size = size_t{256} << 30; size >= size_t{1} << 30 && base == nullptr; size /= 2) reserve(size);
+        if (base == nullptr) throw std::bad_alloc();
         arena_view = *this;
+    }
+
+    // All of it or nothing: memory, owners, cells and bits.
+    void reserve(size_t size) {
+        const size_t count = size / kChunkBytes;
+        const size_t sizes[] = {size, count * sizeof(uint32_t), count * sizeof(Allocation),
+                                size / kGranule * sizeof(GlobalCell), size / 8};
+        void* parts[5] = {};
+        bool complete = true;
+        for (int i = 0; i < 5; ++i) complete = (parts[i] = map(sizes[i])) != nullptr && complete;
+        if (!complete) {
+            for (int i = 0; i < 5; ++i)
+                if (parts[i] != nullptr) munmap(parts[i], sizes[i]);
+            return;
+        }
+        base = static_cast<char*>(parts[0]);
+        bytes = size;
+        chunks = count;
+        owner = static_cast<uint32_t*>(parts[1]);
+        allocations = static_cast<Allocation*>(parts[2]);
+        cells = static_cast<GlobalCell*>(parts[3]);
+        written = static_cast<uint64_t*>(parts[4]);
     }
 
     static void* map(size_t size) {
@@ -105,7 +116,7 @@ void* allocate(size_t bytes, MemoryKind kind) {
     }
     for (size_t i = 0; i < count; ++i) a.owner[first + i] = static_cast<uint32_t>(first + 1);
     Allocation& allocation = a.allocations[first];
-    allocation = {a.base + first * kChunkBytes, bytes, kind, false};
+    allocation = {a.base + first * kChunkBytes, bytes, kind, false, kind == MemoryKind::device};
     if (counts(kind)) a.used_bytes += bytes;
     // Memory nobody has written holds NaNs, not zeros.
     if (kind == MemoryKind::device && bytes <= (size_t{64} << 20)) std::memset(allocation.base, 0xff, bytes);
@@ -122,7 +133,8 @@ bool release(void* p, bool pinned) {
     if ((allocation->kind == MemoryKind::pinned) != pinned) return false;
     allocation->freed = true;
     if (counts(allocation->kind)) a.used_bytes -= allocation->bytes;
-    if (allocation->kind == MemoryKind::managed && allocation->bytes < kChunkBytes && a.spares < std::size(a.spare))
+    if (allocation->kind == MemoryKind::managed && !allocation->tracked && allocation->bytes < kChunkBytes &&
+        a.spares < std::size(a.spare))
         a.spare[a.spares++] = static_cast<size_t>(allocation->base - a.base) / kChunkBytes;
     else
         a.forget(*allocation);
@@ -133,7 +145,8 @@ bool register_host(void* p, size_t bytes) {
     Arena& a = arena();
     const std::lock_guard lock(a.mutex);
     return a.registered
-        .try_emplace(static_cast<char*>(p), Allocation{static_cast<char*>(p), bytes, MemoryKind::registered, false})
+        .try_emplace(static_cast<char*>(p),
+                     Allocation{static_cast<char*>(p), bytes, MemoryKind::registered, false, false})
         .second;
 }
 
@@ -167,6 +180,15 @@ size_t device_memory_free() {
     Arena& a = arena();
     const std::lock_guard lock(a.mutex);
     return a.total_bytes - a.used_bytes;
+}
+
+void set_unwritten(void* p, size_t bytes) {
+    if (bytes == 0 || !is_device_accessible(p, bytes) || !in_arena(p)) return;
+    auto* allocation = const_cast<Allocation*>(find_allocation(p));
+    if (!allocation->tracked) mark_written(allocation->base, allocation->bytes);
+    allocation->tracked = true;
+    const size_t begin = static_cast<size_t>(static_cast<char*>(p) - arena_view.base);
+    for (size_t at = begin; at < begin + bytes; ++at) arena_view.written[at / 64] &= ~(uint64_t{1} << at % 64);
 }
 
 bool all_written(const void* p, size_t bytes) {

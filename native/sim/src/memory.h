@@ -16,6 +16,7 @@ struct Allocation {
     size_t bytes;
     MemoryKind kind;
     bool freed;
+    bool tracked; // what has been written is known, bit by bit
 };
 
 constexpr size_t kChunkBytes = 64 * 1024;

@@ -1,6 +1,7 @@
 // The CUDA runtime's C API over the simulated device.
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <unordered_map>
 
 #include "counters.h"
@@ -38,7 +39,10 @@ cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
     if (kind != simt::MemoryKind::managed && status() != cudaSuccess) return status();
     if (kind != simt::MemoryKind::managed && capturing()) return failed(cudaErrorStreamCaptureUnsupported);
     if (bytes == 0) return cudaSuccess;
-    *p = simt::allocate(bytes, kind);
+    try {
+        *p = simt::allocate(bytes, kind);
+    } catch (const std::bad_alloc&) { // not even the addresses could be reserved
+    }
     return *p != nullptr ? cudaSuccess : failed(cudaErrorMemoryAllocation);
 }
 

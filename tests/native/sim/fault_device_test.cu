@@ -47,6 +47,24 @@ TEST(FaultDevice, MemoryNeverWritten) {
     everywhere([&] { run(100); });
 }
 
+TEST(FaultDevice, ManagedMemorySaidToBeUnwritten) {
+    const auto run = [](bool write_first) {
+        float* x;
+        cudaMallocManaged(&x, 200 * 4);
+        Buffer<float> y(100), zeros(100);
+        zeros.fill(0);
+        for (int i = 0; i < 100; ++i) x[i] = 1.0f;
+        simt::set_unwritten(x + 100, 400);
+        simt::launch("copy_kernel", copy_kernel, 2, 64, 0, nullptr, y, x, 100);
+        if (write_first) simt::launch("copy_kernel", copy_kernel, 2, 64, 0, nullptr, x + 100, zeros, 100);
+        simt::launch("copy_kernel", copy_kernel, 2, 64, 0, nullptr, y, x + 100, 100);
+        cudaDeviceSynchronize();
+        cudaFree(x);
+    };
+    expect_fault({"nobody has written"}, [&] { run(false); });
+    everywhere([&] { run(true); });
+}
+
 TEST(FaultDevice, UseAfterFree) {
     const auto run = [](bool early) {
         float *x, *y;

@@ -1,6 +1,7 @@
 // The test's side of the simulator: in which order threads run, what was found, what was counted.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -29,6 +30,10 @@ void set_launch_blocking(bool on);
 std::string fault();
 // Makes a dead device usable again: forgets the fault and queued work, keeps memory.
 void reset_device();
+
+// Managed or pinned memory counts as written, since the host may write it unseen. This says that these bytes are not:
+// a kernel that reads them before one has written them is at fault (a workspace, an output).
+void set_unwritten(void* p, size_t bytes);
 
 // ---- Counting. Off at start; slows launches down several times.
 
