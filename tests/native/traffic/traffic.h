@@ -31,6 +31,7 @@ struct TrafficCase {
 std::vector<TrafficCase> elementwise_traffic();
 std::vector<TrafficCase> quant_traffic();
 std::vector<TrafficCase> linear_traffic();
+std::vector<TrafficCase> attention_traffic();
 
 // Memory for a case, as much as one op of a real model takes: host memory of the machine, managed.
 template <class T>

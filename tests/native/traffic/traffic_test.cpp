@@ -23,7 +23,7 @@ constexpr double kBytesPerSecond = 4.3e12; // of an H200, as a copy measures it
 const std::vector<TrafficCase>& cases() {
     static const std::vector<TrafficCase> all = [] {
         std::vector<TrafficCase> list = quant_traffic();
-        for (const auto& more : {linear_traffic(), elementwise_traffic()})
+        for (const auto& more : {linear_traffic(), attention_traffic(), elementwise_traffic()})
             list.insert(list.end(), more.begin(), more.end());
         return list;
     }();

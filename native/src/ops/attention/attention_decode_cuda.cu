@@ -47,8 +47,8 @@ __device__ __forceinline__ void load_columns(float (&v)[kCount], const T* x, int
     }
 }
 
-// A thread's columns to shared memory, next to those of its neighbours. Of two 16-byte pieces every second group of
-// four threads writes the later one first, so that eight threads meet all banks once.
+// A thread's columns to shared memory and back, next to those of its neighbours. Of two 16-byte pieces every second
+// group of four threads treats the later one first, so that eight threads meet all banks once.
 template <int kCount>
 __device__ __forceinline__ void store_spread(float* to, const float (&v)[kCount], int lane) {
     if constexpr (kCount == 4) {
@@ -64,6 +64,24 @@ __device__ __forceinline__ void store_spread(float* to, const float (&v)[kCount]
         }
         store_values<4>(to + (turned ? 4 : 0), early);
         store_values<4>(to + (turned ? 0 : 4), late);
+    }
+}
+
+template <int kCount>
+__device__ __forceinline__ void load_spread(float (&v)[kCount], const float* from, int lane) {
+    if constexpr (kCount == 4) {
+        load_values<4>(v, from);
+    } else {
+        static_assert(kCount == 8);
+        const bool turned = lane / 4 % 2 == 1;
+        float early[4], late[4];
+        load_values<4>(early, from + (turned ? 4 : 0));
+        load_values<4>(late, from + (turned ? 0 : 4));
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            v[i] = turned ? late[i] : early[i];
+            v[4 + i] = turned ? early[i] : late[i];
+        }
     }
 }
 
@@ -95,17 +113,23 @@ __device__ __forceinline__ void decode_lines(const AttentionShape& s, const Part
     const int head_lines = s.group * s.query_rows, begin = chunk * kChunk;
     const int end = min(begin + kChunk, s.first_query + s.query_rows);
 
-    // Scores. A line is head * query_rows + row; lines past the last one repeat it and are not written.
+    // q of the lines, fp32, by way of shared memory: all slots want it. A line is head * query_rows + row; lines past
+    // the last one repeat it and are not written.
+    for (int i = thread; i < kLines * kDim / kCount; i += kThreads) {
+        const int l = i / (kDim / kCount), col = i % (kDim / kCount) * kCount, at = min(line + l, head_lines - 1);
+        const int head = kv_head * s.group + at / s.query_rows, row = at % s.query_rows;
+        float x[kCount];
+        load_columns<T, kCount, kVector>(x, q + row * s.q_row_stride + int64_t{head} * s.head_dim, col, s.head_dim);
+        store_spread(&joined[l][col], x, thread);
+    }
+    __syncthreads();
     float columns[kLines][kParts][kCount]; // q here, o below
 #pragma unroll
-    for (int l = 0; l < kLines; ++l) {
-        const int at = min(line + l, head_lines - 1);
-        const int head = kv_head * s.group + at / s.query_rows, row = at % s.query_rows;
-        const T* from = q + row * s.q_row_stride + int64_t{head} * s.head_dim;
+    for (int l = 0; l < kLines; ++l)
 #pragma unroll
         for (int part = 0; part < kParts; ++part)
-            load_columns<T, kCount, kVector>(columns[l][part], from, (part * kLanes + lane) * kCount, s.head_dim);
-    }
+            load_spread(columns[l][part], &joined[l][(part * kLanes + lane) * kCount], lane);
+
 #pragma unroll 4
     for (int i = 0; i < kChunk; i += kKeys) {
         const int key = begin + i + slot;
@@ -215,6 +239,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     attention_decode_kernel(AttentionShape s, Partial partial, const T* q, const T* k, const T* v) {
     __shared__ float scores[kLines][kChunk];
     __shared__ __align__(16) float joined[kWarps][kDim];
+    static_assert(kLines <= kWarps);
     const int chunk = static_cast<int>(blockIdx.x), kv_head = static_cast<int>(blockIdx.y);
     const int head_lines = s.group * s.query_rows;
     if (chunk == 0 && kv_head == 0 && static_cast<int>(threadIdx.x) < s.query_rows)
