@@ -18,6 +18,7 @@ usage: ./build.sh VERB [options]
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
+  gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
   all               native, managed, test, pack
 
@@ -224,6 +225,14 @@ case $verb in
     managed) managed ;;
     quickstart) native; managed; ftc quickstart "$@" ;;
     test) run_tests "$@" ;;
+    gpu-bundle)
+        native
+        managed
+        need googletest "test -e /usr/src/googletest/googletest/src/gtest-all.cc" xz-utils "command -v xz"
+        say "GPU bundle"
+        benchmarks/gpu-bundle.sh
+        [ "${1:-}" != --dry-run ] || artifacts/gpu-bundle/gpu-run.sh --dry-run --seconds 3600
+        ;;
     kernel-report) native; kernel_report --write ;;
     traffic) native; FTC_WRITE_TRAFFIC=1 native/build/release/ftc_traffic_tests --gtest_filter='TrafficTable.*' ;;
     bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;

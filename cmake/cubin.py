@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,23 +37,32 @@ def read(file, cuobjdump):
     """All kernels of `file`, sorted by source file, name and architecture."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        run = lambda *arguments: subprocess.run([cuobjdump, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
-        run("-xelf", "all", str(Path(file).resolve()))
-        for cubin in sorted(Path(folder).glob("*.cubin")):
-            stem, arch = re.match(r"(.*?)(?:\.\d+)?\.(sm_\d+a?)\.cubin", cubin.name).groups()
-            kernels = _resource_usage(run("-res-usage", cubin.name), stem, arch)
-            for symbol, threads in _launch_bounds(cubin.read_bytes()).items():
-                if symbol in kernels:
-                    kernels[symbol].max_threads = threads
-            for symbol, instructions in _disassembly(run("-sass", cubin.name)).items():
-                if symbol in kernels:
-                    kernels[symbol].instructions = instructions
-                    kernels[symbol].loops, kernels[symbol].inner_loops = _loops(instructions)
-            for symbol, name in zip(kernels, _readable(kernels)):
-                kernel = kernels[symbol]
-                kernel.name = name
-                found[stem, name, arch] = kernel
+        _run(folder, cuobjdump, "-xelf", "all", str(Path(file).resolve()))
+        cubins = sorted(path.name for path in Path(folder).glob("*.cubin"))
+        with ProcessPoolExecutor() as pool:
+            for kernels in pool.map(_read_cubin, [folder] * len(cubins), [cuobjdump] * len(cubins), cubins):
+                for kernel in kernels:
+                    found[kernel.file, kernel.name, kernel.arch] = kernel
     return [found[key] for key in sorted(found)]
+
+
+def _run(folder, *command):
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def _read_cubin(folder, cuobjdump, cubin):
+    stem, arch = re.match(r"(.*?)(?:\.\d+)?\.(sm_\d+a?)\.cubin", cubin).groups()
+    kernels = _resource_usage(_run(folder, cuobjdump, "-res-usage", cubin), stem, arch)
+    for symbol, threads in _launch_bounds((Path(folder) / cubin).read_bytes()).items():
+        if symbol in kernels:
+            kernels[symbol].max_threads = threads
+    for symbol, instructions in _disassembly(_run(folder, cuobjdump, "-sass", cubin)).items():
+        if symbol in kernels:
+            kernels[symbol].instructions = instructions
+            kernels[symbol].loops, kernels[symbol].inner_loops = _loops(instructions)
+    for kernel, name in zip(kernels.values(), _readable(kernels)):
+        kernel.name = name
+    return list(kernels.values())
 
 
 def _resource_usage(text, file, arch):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 import ftc_library as ftc
-from measure import DEVICE, DTYPE, FTC_DTYPE, Absent, compare, emit, environment, error_against, random, tiny
+from measure import DEVICE, DTYPE, FTC_DTYPE, Absent, compare, emit, environment, error_against, finish, random, tiny
 
 
 class BestTorchLora(torch.autograd.Function):
@@ -165,3 +165,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    finish()

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 import ftc_library as ftc
-from measure import CUDA, DEVICE, DTYPE, FTC_DTYPE, Absent, compare, emit, environment, error_against, random, tiny
+from measure import CUDA, DEVICE, DTYPE, FTC_DTYPE, Absent, compare, emit, environment, error_against, finish, random, tiny
 
 # The 16 values of NF4 (Dettmers et al. 2023, arXiv:2305.14314, appendix E).
 NF4 = [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
@@ -142,3 +142,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    finish()
