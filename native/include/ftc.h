@@ -273,7 +273,8 @@ typedef struct ftc_attention_params {
  *
  *   o    [device] out [query_rows, heads * head_dim]      lse [device] out fp32 [query_rows, heads]: log sum exp; NULL when not training
  *   q    [device] in  [query_rows, heads * head_dim]      k, v [device] in [key_rows, key_value_heads * head_dim]
- *   key_begin [device] in int32 [query_rows], not decreasing; NULL = 0. A row whose interval is empty gives o = 0, lse = -inf. */
+ *   key_begin [device] in int32 [query_rows], not decreasing; NULL = 0. A row whose interval is empty gives o = 0, lse = -inf.
+ * UNSUPPORTED on CUDA in FTC_BF16: head_dim > 128, scale <= 0. */
 FTC_API ftc_status ftc_attention_forward(ftc_stream* stream, void* o, float* lse, const void* q, const void* k,
                                          const void* v, const int32_t* key_begin, const ftc_attention_params* params,
                                          void* workspace, int64_t workspace_bytes);

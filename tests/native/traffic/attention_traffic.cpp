@@ -57,9 +57,10 @@ struct Call {
             << ftc_last_error_message();
     }
     void backward(Device& device) {
-        Memory<Bf16> dq(int64_t(q.values.size())), dk(int64_t(k.values.size())), dv(int64_t(v.values.size()));
+        Memory<Bf16> dout(int64_t(o.values.size()), kBf16One), dq(int64_t(q.values.size())),
+            dk(int64_t(k.values.size())), dv(int64_t(v.values.size()));
         Memory<uint8_t> work = workspace(device, 1);
-        ASSERT_EQ(device.wait(ftc_attention_backward(device, dq, dk, dv, o, q, k, v, o, lse, nullptr, &p, work,
+        ASSERT_EQ(device.wait(ftc_attention_backward(device, dq, dk, dv, dout, q, k, v, o, lse, nullptr, &p, work,
                                                      int64_t(work.values.size()))),
                   FTC_OK)
             << ftc_last_error_message();
