@@ -17,6 +17,7 @@ internal static class Program
         EvalCommand.Create(),
         MergeCommand.Create(),
         QuantizeCommand.Create(),
+        TuneCommand.Create(),
         DoctorCommand.Create(),
     };
 

@@ -46,6 +46,22 @@ internal sealed record Device(DeviceName Name, NativeBackend Backend, Precision 
         }
     }
 
+    /// <summary>
+    /// Sets where the device changes from multiplying NF4 weights packed to dequantising them first: as <paramref name="packedRows"/> says (a run
+    /// that goes on), as an earlier process measured, or as measured now.
+    /// </summary>
+    /// <returns>The number of rows; null on the CPU, which always multiplies packed.</returns>
+    internal long? Tune(long? packedRows = null, bool again = false)
+    {
+        if (Name.Kind != NativeLibraryKind.Cuda) return null;
+        DeviceInfo info = Backend.Info;
+        string key = $"{info.Name}, {info.Isa}, library {NativeLibraryLoader.Version}";
+        if ((packedRows ?? (again ? null : TuneCache.Read(key))) is { } known) return Backend.TunePackedRows(known);
+        long measured = Backend.TunePackedRows(-1);
+        TuneCache.Write(key, measured);
+        return measured;
+    }
+
     /// <summary>Makes the library of the wanted device, or for auto the best there is, the one of this process.</summary>
     private static void Choose(DeviceName wanted, List<string> choices)
     {

@@ -81,6 +81,12 @@ internal interface IBackend : IDisposable
     LinearStrides LinearStrides(DType dtype, long inFeatures, long outFeatures, long rank);
 
     /// <summary>
+    /// Up to how many rows NF4 weights are multiplied packed: takes over a value of an earlier measurement, or measures (negative), and gives what
+    /// holds now.
+    /// </summary>
+    long TunePackedRows(long packedRows);
+
+    /// <summary>
     /// nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight. At most <paramref name="trainedRows"/> targets
     /// are not ignored: a GPU cannot count them before it multiplies.
     /// </summary>

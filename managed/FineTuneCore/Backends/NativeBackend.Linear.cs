@@ -56,6 +56,12 @@ internal sealed unsafe partial class NativeBackend
         return new LinearStrides(layout.Border, layout.XRowStride, layout.YRowStride, layout.WeightRowStride);
     }
 
+    public long TunePackedRows(long packedRows)
+    {
+        NativeMethods.ftc_linear_tune(_stream, ref packedRows).ThrowIfFailed();
+        return packedRows;
+    }
+
     public void LinearCrossEntropy(
         Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, int trainedRows,
         float gradientScale, in Workspace workspace)

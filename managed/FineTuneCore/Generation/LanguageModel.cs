@@ -71,6 +71,7 @@ public sealed class LanguageModel : IDisposable
         {
             weights = DecoderWeights.Load(reference.Base, config, opened.Backend, new WeightOptions { Format = reference.Format, Precision = opened.Precision, Lora = lora });
             if (reference.Adapter is not null) AdapterFiles.Read(reference.Adapter, weights);
+            if (weights.HasNf4) opened.Tune();
             return new LanguageModel(opened, reference, weights, tokenizer, template);
         }
         catch

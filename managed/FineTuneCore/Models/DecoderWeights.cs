@@ -70,6 +70,9 @@ internal sealed class DecoderWeights : IDisposable
     /// <summary>Frozen and trained matrices (their fp32 masters) with their modules, for memory reports, merging and saving.</summary>
     internal IReadOnlyList<(ModuleSpec Module, WeightMatrix Weight)> Matrices => _matrices;
 
+    /// <summary>Whether any matrix is NF4.</summary>
+    internal bool HasNf4 => _matrices.Any(m => m.Weight.Format == WeightFormat.Nf4);
+
     internal long AllocatedBytes => _loader.AllocatedBytes;
 
     /// <summary>Loads a model directory's weights onto the backend.</summary>

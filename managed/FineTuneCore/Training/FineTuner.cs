@@ -110,6 +110,7 @@ public sealed class FineTuner
             Seed = _options.Seed,
             Device = device.Name,
             Precision = preparation.Device.Precision.Name(),
+            PackedRows = preparation.PackedRows,
             Isa = device.Isa,
             Threads = device.Threads,
             OperatingSystem = RuntimeInformation.OSDescription,

@@ -53,6 +53,11 @@ internal sealed record RunManifest
     [JsonPropertyName("precision")]
     public string? Precision { get; init; }
 
+    /// <summary>Up to how many rows the GPU multiplied NF4 weights packed; a part of the run that goes on takes it over.</summary>
+    [JsonPropertyName("packed_rows")]
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public long? PackedRows { get; init; }
+
     [JsonPropertyName("isa")]
     public required string Isa { get; init; }
 

@@ -64,6 +64,9 @@ internal sealed class RunPreparation : IDisposable
 
     internal NativeBackend Backend => Device.Backend;
 
+    /// <summary>Where the GPU stops multiplying NF4 weights packed; null on the CPU and without NF4.</summary>
+    internal long? PackedRows { get; private set; }
+
     internal LoraOptions? Lora { get; private set; }
 
     internal BatchSource Training { get; private set; } = null!;
@@ -111,6 +114,8 @@ internal sealed class RunPreparation : IDisposable
         CheckMemory();
         _weights = DecoderWeights.Load(Base, Config, Backend, WeightOptions);
         if (Options.Method == FineTuneMethod.QLora) _choices.Add(BaseText(_weights));
+        if (_weights.HasNf4) PackedRows = Device.Tune(Options.Resume ? RunManifest.Find(Options.Output!)?.PackedRows : null);
+        if (PackedRows is { } rows) _choices.Add($"NF4 weights multiplied packed up to {rows} rows");
         if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);
         if (Options.InitAdapter is { } adapter) AdapterFiles.Read(AdapterFiles.Resolve(adapter), _weights);
         _decoder = new Decoder(_weights, Mode, MaxRows, Options.SequenceLength!.Value);

@@ -10,11 +10,20 @@ internal static class CudaLibrary
 {
     private const string Variable = "FTC_CUDA_LIBRARY_PATH";
 
+    /// <summary>What these tests measure is not what the user's runs should take over.</summary>
+    private static readonly Lazy<TemporaryDirectory> Cache = new(() =>
+    {
+        var directory = new TemporaryDirectory();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => directory.Dispose();
+        return directory;
+    });
+
     /// <summary>Runs ftc with the CUDA library at hand; skips the test where there is none.</summary>
     internal static FtcProcess.Result Run(IEnumerable<string> arguments, params (string Name, string Value)[] environment)
     {
         var variables = environment.ToDictionary(e => e.Name, e => e.Value);
         variables[Variable] = Path();
+        variables.TryAdd("XDG_CACHE_HOME", Cache.Value.Path);
         FtcProcess.Result result = FtcProcess.Run(arguments, variables);
         string said = result.Error + result.Output;
         Assert.SkipWhen(said.Contains("is not in the CUDA library yet", StringComparison.Ordinal), said.Trim());

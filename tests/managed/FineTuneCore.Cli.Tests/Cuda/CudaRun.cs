@@ -24,11 +24,11 @@ internal sealed class CudaRun : IDisposable
     internal string Place(string name) => _temporary.File(name);
 
     /// <summary>Trains on CUDA.</summary>
-    internal FtcProcess.Result Cuda(string name, string precision, params string[] more) => CudaScheduled(name, "ordered", precision, more);
+    internal FtcProcess.Result Cuda(string name, string precision, params string[] more) => Cuda(name, precision, [], more);
 
-    /// <summary>The same with the simulator's threads in another order.</summary>
-    internal FtcProcess.Result CudaScheduled(string name, string schedule, string precision, params string[] more) => CudaLibrary.Run(
-        Arguments(name, [.. more, "--device", "cuda:0", "--precision", precision]), ("FTC_SIM_SCHEDULE", schedule));
+    /// <summary>The same in an environment of its own.</summary>
+    internal FtcProcess.Result Cuda(string name, string precision, (string Name, string Value)[] environment, params string[] more) =>
+        CudaLibrary.Run(Arguments(name, [.. more, "--device", "cuda:0", "--precision", precision]), environment);
 
     /// <summary>Trains on the CPU.</summary>
     internal FtcProcess.Result Cpu(string name, params string[] more) => FtcProcess.Run([.. Arguments(name, [.. more, "--device", "cpu"])]);

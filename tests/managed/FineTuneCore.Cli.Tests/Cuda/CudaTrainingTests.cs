@@ -38,13 +38,31 @@ public sealed class CudaTrainingTests
     }
 
     [Fact]
+    public void AMeasurementIsKeptForTheNextProcess()
+    {
+        using var temporary = new TemporaryDirectory();
+        FtcProcess.Result tuned = CudaLibrary.Run(["tune", "--device", "cuda"], ("XDG_CACHE_HOME", temporary.Path));
+        tuned.ExitCode.Should().Be(0, tuned.Error);
+        string kept = temporary.File("finetunecore/tune.json");
+        tuned.Output.Should().MatchRegex("cuda:0 .*: NF4 weights are multiplied packed up to [0-9]+ rows").And.Contain(kept);
+        File.WriteAllText(kept, System.Text.RegularExpressions.Regex.Replace(File.ReadAllText(kept), ": [0-9]+", ": 0"));
+        using var run = new CudaRun();
+        // 0 rows: every product goes through dequantised weights, which the first measurement's many rows keep short ones from.
+        run.Cuda("run", "bf16", [("XDG_CACHE_HOME", temporary.Path)], "--method", "qlora").Output.Should().Contain("packed up to 0 rows");
+        run.Cpu("cpu", "--method", "qlora").ExitCode.Should().Be(0);
+        run.LossesAgree("run", "cpu", 0, Bf16Tolerance);
+        File.ReadAllText(run.Place("run/manifest.json")).Should().Contain("\"packed_rows\": 0");
+        FtcProcess.Run("tune", "--device", "cpu").Output.Should().Contain("nothing to measure");
+    }
+
+    [Fact]
     public void TheOrderOfThreadsChangesNoBit()
     {
         Assert.SkipUnless(CudaLibrary.IsSimulator, "only the simulator's schedule can be chosen");
         using var run = new CudaRun();
         byte[] Adapter(string schedule)
         {
-            FtcProcess.Result result = run.CudaScheduled(schedule, schedule, "bf16", "--max-steps", "2", "--dropout", "0.1");
+            FtcProcess.Result result = run.Cuda(schedule, "bf16", [("FTC_SIM_SCHEDULE", schedule)], "--max-steps", "2", "--dropout", "0.1");
             result.ExitCode.Should().Be(0, result.Error);
             return File.ReadAllBytes(run.Place($"{schedule}/adapter/adapter_model.safetensors"));
         }
