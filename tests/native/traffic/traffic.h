@@ -25,7 +25,7 @@ struct TrafficCase {
     // Blocks read a small operand again (a few rows of X, an adapter), which the L2 cache holds: memory sees each byte
     // once, and bytes are counted so.
     bool cached = false;
-    bool held = true; // to the budgets; a case that is not yet within them stands in the table all the same
+    double budget = 1.05; // bytes moved over what the algorithm cannot do without
 };
 
 std::vector<TrafficCase> elementwise_traffic();

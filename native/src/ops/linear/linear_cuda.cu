@@ -21,7 +21,7 @@ namespace ftc::cuda {
 // Bytes of partial sums: what the products over rows, the split products and the sums over column blocks need.
 int64_t lora_partial_bytes(int64_t rows, int64_t width, int64_t rank) {
     const int64_t transposed = transposed_parts_up_to(rows) * width * rank;
-    const int64_t blocks = (width + transposed_columns(32) - 1) / transposed_columns(32);
+    const int64_t blocks = (width + up_columns(32) - 1) / up_columns(32);
     const int64_t splits = 128 < (width + 511) / 512 ? 128 : (width + 511) / 512;
     const int64_t down = (blocks > splits ? blocks : splits) * rows * rank;
     return (transposed + down + 64) * static_cast<int64_t>(sizeof(float));

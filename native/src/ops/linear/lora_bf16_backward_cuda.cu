@@ -1,9 +1,9 @@
 // The gradients of LoRA in bf16 with tensor cores. One kernel reads the long matrix Z (dY, or X) once:
 //   P[c, j] = sum over rows m of Z[m, c] V[m, j]           (dB with Z = dY, V = S; dA with Z = drop(X), V = dS)
 //   and for dY also  dS[m, j] = sum over columns c of dY[m, c] B[c, j].
-// A block of eight warps owns up to 512 rows by 512 columns (256 above rank 16) and walks down in slabs of 32 rows: its
-// part of P stays in registers, dS of a slab is summed over the warps and written per block of columns. Parts are added
-// in order afterwards: no atomics, the same bits every time.
+// A block of eight warps owns up to 512 rows by 512 columns (256 above rank 16; for dA 2048 by 128) and walks down in
+// slabs of 32 rows: its part of P stays in registers, dS of a slab is summed over the warps and written per block of
+// columns. Parts are added in order afterwards: no atomics, the same bits every time.
 #include "cuda/device.cuh"
 #include "ops/linear/dropout.cuh"
 #include "ops/linear/lora_cuda.h"
@@ -69,9 +69,9 @@ __device__ __forceinline__ void drop_own(bf16* slab, const Dropout& dropout, int
     }
 }
 
-template <int Ranks>
+template <int Ranks, bool WithDown>
 struct Shared {
-    static constexpr int kColumns = static_cast<int>(transposed_columns(Ranks));
+    static constexpr int kColumns = static_cast<int>(WithDown ? up_columns(Ranks) : kDownColumns);
     static constexpr int kSlabElements = kSlab * kColumns;
     static constexpr int kV = 2 * kSlabElements;                      // offsets in elements of bf16
     static constexpr int kB = kV + 2 * kSlab * Narrow<Ranks>::kStride;
@@ -86,7 +86,7 @@ struct Shared {
 template <int Ranks, bool WithDown, bool Drops>
 __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
     FTC_DYNAMIC_SHARED(shared);
-    using Layout = Shared<Ranks>;
+    using Layout = Shared<Ranks, WithDown>;
     constexpr int kColumns = Layout::kColumns;
     bf16* memory = reinterpret_cast<bf16*>(shared);
     bf16* b_rows = memory + Layout::kB;
@@ -201,36 +201,37 @@ __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
 
 template <int Ranks, bool WithDown, bool Drops>
 void launch(ftc_stream& stream, const BackwardArgs& args) {
-    using Layout = Shared<Ranks>;
+    using Layout = Shared<Ranks, WithDown>;
     constexpr int kBytes = WithDown ? Layout::kBytes : Layout::kBytesWithout;
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(&backward_bf16<Ranks, WithDown, Drops>),
                                cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
           "cudaFuncSetAttribute");
     const dim3 grid(static_cast<uint32_t>((args.z.cols + Layout::kColumns - 1) / Layout::kColumns),
-                    static_cast<uint32_t>(transposed_parts(args.z.rows)),
+                    static_cast<uint32_t>((args.z.rows + args.part_rows - 1) / args.part_rows),
                     static_cast<uint32_t>((args.rank + Ranks - 1) / Ranks));
     FTC_LAUNCH((backward_bf16<Ranks, WithDown, Drops>), grid, dim3(kThreads), kBytes, stream.handle, args);
 }
 
-BackwardArgs backward_args(const void* z, int64_t z_row_stride, int64_t rows, int64_t columns, int32_t rank) {
+BackwardArgs backward_args(const void* z, int64_t z_row_stride, int64_t rows, int64_t columns, int32_t rank,
+                           int64_t part_rows) {
     BackwardArgs args{};
     args.z = {static_cast<const bf16*>(z), z_row_stride, rows, columns, is_aligned16(z, z_row_stride, 2)};
     args.rank = rank;
-    args.part_rows = transposed_rows(rows);
+    args.part_rows = part_rows;
     return args;
 }
 
 } // namespace
 
 void lora_up_backward_bf16(ftc_stream& stream, const LoraUpBackward& a) {
-    BackwardArgs args = backward_args(a.dy, a.dy_row_stride, a.rows, a.n, a.rank);
+    BackwardArgs args = backward_args(a.dy, a.dy_row_stride, a.rows, a.n, a.rank, transposed_rows(a.rows));
     args.transposed = static_cast<float*>(a.partial);
     args.down = args.transposed + transposed_parts(a.rows) * a.n * a.rank;
     args.v = a.db == nullptr ? nullptr : a.s;
     args.b = a.b;
     const int ranks = a.rank <= 16 ? 16 : 32;
     ranks == 16 ? launch<16, true, false>(stream, args) : launch<32, true, false>(stream, args);
-    const int64_t blocks = (a.n + transposed_columns(ranks) - 1) / transposed_columns(ranks);
+    const int64_t blocks = (a.n + up_columns(ranks) - 1) / up_columns(ranks);
     add_partials(stream, {.out = a.ds,
                           .tail = a.tail,
                           .partial = args.down,
@@ -250,7 +251,7 @@ void lora_up_backward_bf16(ftc_stream& stream, const LoraUpBackward& a) {
 }
 
 void lora_down_backward_bf16(ftc_stream& stream, const LoraDownBackward& a) {
-    BackwardArgs args = backward_args(a.x, a.x_row_stride, a.rows, a.k, a.rank);
+    BackwardArgs args = backward_args(a.x, a.x_row_stride, a.rows, a.k, a.rank, down_rows(a.rows));
     args.transposed = static_cast<float*>(a.partial);
     args.v = a.ds;
     args.dropout = a.dropout;
@@ -263,7 +264,7 @@ void lora_down_backward_bf16(ftc_stream& stream, const LoraDownBackward& a) {
                             .column_stride = 1,
                             .rank_stride = a.k,
                             .partial = args.transposed,
-                            .parts = transposed_parts(a.rows),
+                            .parts = down_parts(a.rows),
                             .columns = a.k,
                             .rank = a.rank,
                             .scale = drops ? 1.0f / a.dropout.keep : 1.0f});

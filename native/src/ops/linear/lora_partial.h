@@ -29,9 +29,19 @@ inline int64_t transposed_parts_up_to(int64_t rows) {
     return few > many ? few : many;
 }
 
-// Columns of one block there, by the ranks it covers.
-constexpr int64_t transposed_columns(int ranks) {
+// Columns of one block, by the ranks it covers, in the product that also makes dS: the wider, the fewer parts of dS.
+constexpr int64_t up_columns(int ranks) {
     return ranks <= 16 ? 512 : 256;
+}
+
+// dA has no such parts, so its blocks are narrow and tall: at most 2048 rows, four parts of fewer.
+constexpr int64_t kDownColumns = 128;
+inline int64_t down_rows(int64_t rows) {
+    const int64_t part = (rows / 4 + 31) / 32 * 32;
+    return part < 32 ? 32 : part > 2048 ? 2048 : part;
+}
+inline int64_t down_parts(int64_t rows) {
+    return (rows + down_rows(rows) - 1) / down_rows(rows); // never more than transposed_parts_up_to
 }
 
 struct AddPartials { // out[m, j] = scale * sum over splits of partial[split][m, j]; tail too

@@ -223,7 +223,7 @@ INSTANTIATE_TEST_SUITE_P(
                       // NF4 multiplied packed: one row to more than a tile of them, either direction split or not
                       Case{1, 96, 128, 0, 0, false, false, true}, Case{1, 70, 1088, 8, 0, true, false, true},
                       Case{2, 33, 64, 5, 0.3f, false, false, true}, Case{4, 40, 192, 16, 0, false, true, true},
-                      Case{7, 64, 1024, 40, 0, true, false, true}, Case{9, 130, 64, 8, 0, false, false, true},
+                      Case{7, 64, 1024, 40, 0, true, false, true}, Case{3, 36, 3136, 8, 0, false, false, true}, Case{9, 130, 64, 8, 0, false, false, true},
                       Case{16, 64, 576, 0, 0, true, false, true}, Case{31, 600, 128, 16, 0.5f, false, true, true},
                       Case{33, 72, 320, 4, 0, true, true, true, 2}, Case{100, 136, 192, 8, 0, false, false, true},
                       Case{140, 64, 128, 16, 0.1f, false, true, true}));
