@@ -38,23 +38,40 @@ add_custom_command(OUTPUT cuda_sources.checked
   DEPENDS ${cuda_texts} ${FTC_ROOT}/cmake/check_cuda_sources.sh VERBATIM COMMENT "Checking the CUDA sources")
 add_custom_target(ftc_cuda_sources ALL DEPENDS cuda_sources.checked)
 
-# ftc_add_cuda_kernels(name architectures sources...): an object library of kernels.
+# Registers spilled to local memory are a warning, so an error, but in files that spills.txt names with a reason; what they
+# spill is then held against that list by kernel_report.py.
+file(STRINGS ${FTC_ROOT}/cmake/spills.txt cuda_spills REGEX "^[^#]")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${FTC_ROOT}/cmake/spills.txt)
+foreach(source IN LISTS cuda_all_kernel_sources)
+  get_filename_component(stem ${source} NAME_WE)
+  if(NOT cuda_spills MATCHES "(^|;)${stem}: ")
+    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -Xptxas=-warn-spills,-warn-lmem-usage)
+  endif()
+endforeach()
+
+# ftc_add_cuda_kernels(name architectures sources...): an object library of kernels; 90a is an architecture of its own.
 function(ftc_add_cuda_kernels name architectures)
   add_library(${name} OBJECT ${ARGN})
   target_include_directories(${name} PRIVATE include src)
   target_compile_definitions(${name} PRIVATE FTC_BUILDING)
   # One PTX for all architectures, so that all of them do the same arithmetic and cicc, which takes most of the time, runs
   # once. The PTX goes into the library too: newer GPUs compile it when it is loaded.
-  list(GET architectures 0 lowest)
+  set(virtual 80)
+  if(architectures MATCHES a$) # code for sm_90a runs nowhere else
+    set(virtual ${architectures})
+  endif()
   list(TRANSFORM architectures PREPEND sm_ OUTPUT_VARIABLE codes)
-  if(NOT lowest MATCHES a$) # code for sm_90a runs nowhere else
-    list(APPEND codes compute_${lowest})
+  if(NOT virtual MATCHES a$)
+    list(APPEND codes compute_${virtual})
   endif()
   list(JOIN codes "," codes)
   set_target_properties(${name} PROPERTIES CUDA_ARCHITECTURES OFF CUDA_SEPARABLE_COMPILATION OFF)
   # No contraction: a fused multiply-add happens where the source says so, and nowhere else, as on the CPU.
-  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${lowest},code=[${codes}]" -fmad=false -lineinfo -Xfatbin=-compress-all
-    "SHELL:-Werror all-warnings" -Xptxas=-warn-spills,-warn-lmem-usage -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off)
+  target_compile_options(${name} PRIVATE "SHELL:-gencode arch=compute_${virtual},code=[${codes}]" -fmad=false -lineinfo -Xfatbin=-compress-all
+    -Xcompiler=-Wall,-Wextra,-ffp-contract=off)
+  if(FTC_WARNINGS_AS_ERRORS)
+    target_compile_options(${name} PRIVATE "SHELL:-Werror all-warnings" -Xcompiler=-Werror)
+  endif()
 endfunction()
 
 # Links as it ships, and checks that.

@@ -207,7 +207,7 @@ def main():
         stored = json.loads(json_file.read_text()) if json_file.exists() else {"nvcc": nvcc, "kernels": {}}
         if stored["nvcc"] == nvcc and stored["kernels"] != table:
             changed = sorted(name for name in {*stored["kernels"], *table} if stored["kernels"].get(name) != table.get(name))
-            print(f"note: {json_file} is out of date for {len(changed)} kernels ({', '.join(changed[:3])}, ...): run ./build.sh kernel-report")
+            problems.append(f"{json_file} is out of date for {len(changed)} kernels ({', '.join(changed[:3])}, ...): run ./build.sh kernel-report")
     for problem in problems:
         print(problem)
     print(f"{kernels} kernels checked, {len(problems)} problems")

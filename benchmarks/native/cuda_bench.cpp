@@ -300,6 +300,9 @@ int main(int argc, char** argv) {
     if (tiny) rounds = 1;
     Runner run(tiny, rounds);
     ceilings(run);
+    int64_t packed_rows = -1; // as ftc does before it trains
+    check(ftc_linear_tune(run.stream, &packed_rows));
+    std::printf("{\"op\": \"tune\", \"shape\": \"NF4 multiplied packed up to %ld rows\"}\n", packed_rows);
     run.set_filter(filter);
     const int64_t scale = tiny ? 64 : 1; // of the shapes of Llama-3-8B
     const int64_t hidden = 4096 / scale, intermediate = 14336 / scale;

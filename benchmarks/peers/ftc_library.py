@@ -61,6 +61,8 @@ class Library:
         self.context, self.stream = P(), P()
         self._check(self.c.ftc_context_create(c.byref(self.context), c.byref(ContextParams())))
         self._check(self.c.ftc_stream_create(c.byref(self.stream), self.context))
+        self.packed_rows = I64(-1)  # measured now, as ftc does before it trains
+        self._check(self.c.ftc_linear_tune(self.stream, c.byref(self.packed_rows)))
 
     def _check(self, status):
         if status != 0:
