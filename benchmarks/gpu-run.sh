@@ -143,11 +143,15 @@ stage_end-to-end-ftc() { end_to_end ftc; }
 stage_end-to-end-peft() { end_to_end peft; }
 
 stage_managed-tests() {
-    local test code=0 filter=()
-    for test in FineTuneCore.Native.Tests FineTuneCore.Tests; do
+    local test code=0 filter
+    for test in FineTuneCore.Native.Tests FineTuneCore.Tests FineTuneCore.Cli.Tests; do
+        filter=()
         [ -x "$work/dotnet/$test" ] || { absent "$test is not in the bundle"; return; }
         # A machine without a GPU shows that the programs start by themselves and find their data.
         [ $dry -eq 1 ] && [ $test = FineTuneCore.Tests ] && filter=(-class '*GoldenLogitsTests')
+        # ftc as a user starts it, on the GPU; the rest of its tests is about the CPU.
+        [ $test = FineTuneCore.Cli.Tests ] && filter=(-namespace FineTuneCore.Cli.Tests.Cuda)
+        [ $dry -eq 1 ] && [ $test = FineTuneCore.Cli.Tests ] && filter=(-method '*WithoutADriverTheLibraryLoadsAndSaysSo')
         FTC_DEVICE=$([ $dry -eq 1 ] && echo cpu || echo cuda:0) FTC_REQUIRE_CUDA=$((1 - dry)) "$work/dotnet/$test" -noColor -noLogo "${filter[@]}" |
             { grep -vE '^  (Discover|Start|Finish)' || true; } | tee "$work/managed.log" || code=1
         grep -qE 'Total: [1-9]' "$work/managed.log" || { echo "$test ran no test"; code=1; }

@@ -11,15 +11,15 @@ namespace FineTuneCore.Native;
 public static class NativeLibraryLoader
 {
     private static readonly Lock Gate = new();
-    private static NativeLibraryKind _wanted = NativeLibraryKind.Cpu;
+    private static NativeLibraryKind? _kind;
     private static string? _loadedFrom;
     private static nint _library;
 
     /// <summary>Where the native library was loaded from; null until the first call into it.</summary>
     public static string? LoadedFrom => _loadedFrom;
 
-    /// <summary>The kind that was loaded; null until the first call into it. A forced file's kind is told by the context it opens.</summary>
-    public static NativeLibraryKind? Loaded => _library == 0 ? null : _wanted;
+    /// <summary>The kind that was chosen or loaded; null while both are open. A forced file's kind is told by the context it opens.</summary>
+    public static NativeLibraryKind? Kind => _kind;
 
     /// <summary>Whether <c>FTC_LIBRARY_PATH</c> names the file to load, whatever is chosen.</summary>
     public static bool IsForced => Environment.GetEnvironmentVariable(LibrarySearch.ForcedBy(NativeLibraryKind.Cpu)) is { Length: > 0 };
@@ -34,9 +34,9 @@ public static class NativeLibraryLoader
     {
         lock (Gate)
         {
-            if (_library != 0 && _wanted != kind && !IsForced)
+            if (_library != 0 && _kind != kind && !IsForced)
                 throw new InvalidOperationException($"this process has loaded {_loadedFrom} already, and a process has one native library; use another process for the other device");
-            if (_library == 0) _wanted = kind;
+            if (_library == 0) _kind = kind;
         }
     }
 
@@ -50,7 +50,8 @@ public static class NativeLibraryLoader
         if (name != NativeMethods.Library) return 0;
         lock (Gate)
         {
-            if (_library == 0) (_library, _loadedFrom) = LibrarySearch.Load(IsForced ? NativeLibraryKind.Cpu : _wanted);
+            _kind ??= NativeLibraryKind.Cpu;
+            if (_library == 0) (_library, _loadedFrom) = LibrarySearch.Load(IsForced ? NativeLibraryKind.Cpu : _kind.Value);
             return _library;
         }
     }

@@ -72,9 +72,9 @@ internal sealed record Device(DeviceName Name, NativeBackend Backend, Precision 
             kind = named;
             if (kind == NativeLibraryKind.Cuda) Check(wanted);
         }
-        else if (NativeLibraryLoader.Loaded is { } loaded)
+        else if (NativeLibraryLoader.Kind is { } chosen)
         {
-            kind = loaded;
+            kind = chosen;
         }
         else
         {

@@ -5,21 +5,21 @@ namespace FineTuneCore.Cli.Tests;
 /// <summary>The ftc program as a user starts it.</summary>
 internal static class FtcProcess
 {
-    private static readonly string Program = Path.Combine(AppContext.BaseDirectory, "ftc.dll");
+    /// <summary>How these tests were started: by dotnet, or as a program of their own, beside which ftc is one too.</summary>
+    private static readonly bool StartsByItself = Path.GetFileNameWithoutExtension(Environment.ProcessPath) != "dotnet";
 
     internal sealed record Result(int ExitCode, string Output, string Error);
 
     internal static Process Start(IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null, string? directory = null)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileName(host) == "dotnet" ? host : "dotnet")
+        var start = new ProcessStartInfo(StartsByItself ? Path.Combine(AppContext.BaseDirectory, "ftc") : Environment.ProcessPath!)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             RedirectStandardInput = true,
             WorkingDirectory = directory ?? "",
         };
-        start.ArgumentList.Add("exec");
-        start.ArgumentList.Add(Program);
+        foreach (string word in StartsByItself ? (string[])[] : ["exec", Path.Combine(AppContext.BaseDirectory, "ftc.dll")]) start.ArgumentList.Add(word);
         foreach (string argument in arguments) start.ArgumentList.Add(argument);
         // On a machine with a GPU the tests of the CPU would otherwise take it; those of CUDA name their library.
         if (environment?.ContainsKey("FTC_CUDA_LIBRARY_PATH") != true) start.Environment["FTC_CUDA_LIBRARY_PATH"] = "none, for tests of the CPU";

@@ -31,8 +31,8 @@ public sealed class CudaErrorTests
     public void WithoutADriverTheLibraryLoadsAndSaysSo()
     {
         string library = CudaLibrary.ForGpus();
-        Assert.SkipUnless(!File.Exists("/proc/driver/nvidia/version"), "this machine has an NVIDIA driver");
         FtcProcess.Result doctor = CudaLibrary.RunWith(library, "doctor");
+        Assert.SkipWhen(doctor.Output.Contains("cuda:0", StringComparison.Ordinal), "this machine has a GPU");
         doctor.ExitCode.Should().Be(0, doctor.Error);
         doctor.Output.Should().MatchRegex("CUDA library +0\\.2\\.0 from .*libftc_cuda\\.so").And.Contain("driver").And.Contain("Training runs on the CPU");
         BadInput.Failed(CudaLibrary.RunWith(library, Generate("--device", "cuda")), 1, "--device cuda:0", "driver");
@@ -92,5 +92,7 @@ public sealed class CudaErrorTests
         Directory.Exists(run.Place("run")).Should().BeFalse();
     }
 
-    private static string CpuLibrary() => Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", "libftc.so");
+    private static string CpuLibrary() =>
+        Directory.EnumerateFiles(AppContext.BaseDirectory, "libftc.so", SearchOption.AllDirectories).FirstOrDefault()
+        ?? throw new FileNotFoundException("libftc.so is not beside the tests");
 }

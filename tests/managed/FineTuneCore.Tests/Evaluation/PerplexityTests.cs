@@ -43,7 +43,7 @@ public sealed class PerplexityTests
     public void StrideOfTheWindowScoresEveryTokenButTheFirst()
     {
         string model = TestData.Path("models", "stories260K");
-        using LanguageModel loaded = LanguageModel.Load(model);
+        using LanguageModel loaded = LanguageModel.Load(model, precision: "fp32");
         int[] ids = [.. loaded.Tokenizer.Encode(Text[..3000], addSpecialTokens: false).Ids];
         using var decoder = new FineTuneCore.Models.Decoder(loaded.Weights, BufferMode.Inference, 128, 128);
         PerplexityResult disjoint = Perplexity.Compute(decoder, ids, 1, PerplexityMethod.HuggingFace, 128, 128);
@@ -55,7 +55,7 @@ public sealed class PerplexityTests
 
     private static PerplexityResult Score(string model, string? adapter, PerplexityMethod method, int window)
     {
-        using LanguageModel loaded = LanguageModel.Load(model, adapter);
+        using LanguageModel loaded = LanguageModel.Load(model, adapter, precision: "fp32");
         int[] ids = [.. loaded.Tokenizer.Encode(Text, addSpecialTokens: false).Ids];
         using var decoder = new FineTuneCore.Models.Decoder(loaded.Weights, BufferMode.Inference, window, window);
         return Perplexity.Compute(decoder, ids, loaded.Tokenizer.BosId, method, window, window);

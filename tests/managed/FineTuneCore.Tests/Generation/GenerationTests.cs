@@ -11,7 +11,7 @@ public sealed class GenerationTests
     public void GreedyStoryEqualsTheReference()
     {
         JsonElement golden = TestData.Json("models", "stories260K", "golden_generation.json");
-        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"));
+        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"), precision: "fp32");
         int[] prompt = golden.GetProperty("prompt_ids").Ints();
         int[] expected = golden.GetProperty("output_ids").Ints();
         int[] made = [.. model.GenerateIds(prompt, new SamplingOptions { MaxTokens = 256 })];
@@ -23,7 +23,7 @@ public sealed class GenerationTests
     [Fact]
     public void APromptInOnePassEqualsTokenByToken()
     {
-        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"));
+        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"), precision: "fp32");
         int[] prompt = [.. model.Tokenizer.Encode("One day, Tim found a big red ball in the park and", true).Ids];
         int[] whole = [.. model.GenerateIds(prompt, new SamplingOptions { MaxTokens = 40 })];
         int[] grown = [.. prompt];
@@ -34,7 +34,7 @@ public sealed class GenerationTests
     [Fact]
     public void SamplingIsRepeatableAndTopKOneIsGreedy()
     {
-        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"));
+        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"), precision: "fp32");
         int[] Make(SamplingOptions options) => [.. model.GenerateIds([1], options)];
         var warm = new SamplingOptions { Temperature = 0.9, TopP = 0.9, Seed = 7, MaxTokens = 50 };
         Make(warm).Should().Equal(Make(warm));
@@ -45,7 +45,7 @@ public sealed class GenerationTests
     [Fact]
     public void StopTextsEndTheAnswerAndAreNotPartOfIt()
     {
-        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"));
+        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"), precision: "fp32");
         string text = string.Concat(model.Generate("Once upon", new SamplingOptions { MaxTokens = 60, Stop = ["named Lily"] }));
         text.Should().EndWith("girl ").And.NotContain("named");
     }
@@ -53,7 +53,7 @@ public sealed class GenerationTests
     [Fact]
     public void APromptLongerThanTheContextIsRefusedWithBothNumbers()
     {
-        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"));
+        using LanguageModel model = LanguageModel.Load(TestData.Path("models", "stories260K"), precision: "fp32");
         Action act = () => model.GenerateIds([.. Enumerable.Repeat(5, 512)], new SamplingOptions()).ToArray();
         act.Should().Throw<FineTuneException>().WithMessage("*512 tokens*context is 512*");
     }

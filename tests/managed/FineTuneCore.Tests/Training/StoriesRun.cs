@@ -25,7 +25,7 @@ internal sealed class StoriesRun : IDisposable
         var options = new FineTuneOptions
         {
             Model = TestData.Path("models", "stories260K"), Data = Data, ValidationData = Validation, Output = Place(name), Rank = 4, LearningRate = 5e-3, MaxSteps = 4,
-            EvalEvery = 2, CheckpointEvery = 2, EarlyStopping = 0, Threads = 1, MicroBatchSize = 2, Packing = false,
+            EvalEvery = 2, CheckpointEvery = 2, EarlyStopping = 0, Threads = 1, MicroBatchSize = 2, Packing = false, Device = TestDevice.Name, Precision = "fp32",
         };
         change?.Invoke(options);
         var events = new Collector();
