@@ -98,6 +98,10 @@ internal interface IBackend : IDisposable
 
     void AdamWStep(Tensor parameter, Tensor m, Tensor v, Tensor gradient, in AdamWArguments arguments);
 
+    /// <summary>The same with both moments as codes on a map of 256 values, times an absmax for each block of 256.</summary>
+    void AdamW8BitStep(
+        Tensor parameter, Tensor mCodes, Tensor vCodes, Tensor mAbsmax, Tensor vAbsmax, Tensor gradient, Tensor mMap, Tensor vMap, in AdamWArguments arguments);
+
     void SgdStep(Tensor parameter, Tensor velocity, Tensor gradient, in SgdArguments arguments);
 
     /// <summary>sum[0] = Σ x², in double and a fixed order.</summary>

@@ -22,6 +22,9 @@ internal sealed record WeightOptions
     /// <summary>Gradients and optimiser state are wanted.</summary>
     internal bool Training { get; init; }
 
+    /// <summary>What the optimiser remembers.</summary>
+    internal OptimizerState State { get; init; } = OptimizerState.TwoMoments;
+
     /// <summary>Learning rate of B over that of A. LoRA+: Hayou et al. 2024, arXiv:2402.12354.</summary>
     internal float LoraPlusRatio { get; init; } = 1;
 
@@ -41,6 +44,7 @@ internal sealed class DecoderWeights : IDisposable
     private DecoderWeights(ModelConfig config, IBackend backend, WeightLoader loader, WeightOptions options)
     {
         (Backend, _loader, _options) = (backend, loader, options);
+        Parameters = new ParameterStore(options.State);
         Plan = new ModelPlan(config, backend, options, loader.StoredAs);
     }
 
@@ -50,7 +54,7 @@ internal sealed class DecoderWeights : IDisposable
 
     internal IBackend Backend { get; }
 
-    internal ParameterStore Parameters { get; } = new();
+    internal ParameterStore Parameters { get; }
 
     internal WeightMatrix Embedding { get; private set; } = null!;
 

@@ -190,7 +190,7 @@ internal sealed class RunExecution : IDisposable
             return;
         }
 
-        TrainerState state = CheckpointFiles.Read(checkpoint, _run.Weights, withMoments: true);
+        TrainerState state = CheckpointFiles.Read(checkpoint, _run.Weights, withState: true);
         (_step, _updates, _trainedTokens, _bestStep, _bestLoss) = (state.Step, state.Updates, state.TrainedTokens, state.BestStep, state.BestLoss);
         (_initialLoss, _withoutImprovement, _skippedInARow) = (state.InitialLoss, state.EvaluationsWithoutImprovement, state.SkippedInARow);
         (_trainLossSum, _trainLossCount, _secondsBefore) = (state.TrainLossSum, state.TrainLossCount, state.Seconds);
@@ -213,7 +213,7 @@ internal sealed class RunExecution : IDisposable
         int saved = _step;
         if (_validation is not null && _bestStep != _step && _bestStep > 0)
         {
-            CheckpointFiles.Read(CheckpointFiles.PathOf(_output, _bestStep), _run.Weights, withMoments: false);
+            CheckpointFiles.Read(CheckpointFiles.PathOf(_output, _bestStep), _run.Weights, withState: false);
             saved = _bestStep;
             _report(new RunNotice($"the weights of step {_bestStep} had the lowest validation loss and are the ones saved"));
         }

@@ -100,6 +100,7 @@ internal sealed class RunPreparation : IDisposable
         TrainAll = Options.Method == FineTuneMethod.Full,
         Lora = Lora,
         Training = true,
+        State = Options.Optimizer.State(),
         LoraPlusRatio = (float)Options.LoraPlusRatio,
         Seed = (ulong)Options.Seed,
     };
@@ -228,7 +229,8 @@ internal sealed class RunPreparation : IDisposable
     private void CheckMemory()
     {
         using TensorFiles files = TensorFiles.Open(Base.WeightFiles());
-        var plan = new ModelPlan(Config, Backend, WeightOptions, m => WeightLoader.StoredAs(files, m));
+        ModelPlan PlanOf(WeightOptions options) => new(Config, Backend, options, m => WeightLoader.StoredAs(files, m));
+        ModelPlan plan = PlanOf(WeightOptions);
         (_, long weights, long trained, long activations) = MemoryPlan.Of("this run", plan, Mode, MaxRows);
         Memory = [("weights", weights), ("trained state", trained), ("activations", activations)];
         MemoryAvailable = Backend.Info.MemoryAvailableBytes;
@@ -252,6 +254,8 @@ internal sealed class RunPreparation : IDisposable
                 weights + trained + plan.ActivationBytes(BufferMode.TrainingCheckpointed, single));
         }
 
+        if (Options.Optimizer == OptimizerKind.AdamW)
+            Try("--optimizer adamw-8bit", weights + PlanOf(WeightOptions with { State = OptimizerKind.AdamW8Bit.State() }).TrainedBytes + activations);
         if (Device.Name.Kind == NativeLibraryKind.Cuda && Device.Precision == Precision.Fp32) remedies.Add("--precision bf16");
         if (Options.Method == FineTuneMethod.Full) remedies.Add("--method lora or qlora");
         if (Options.Method == FineTuneMethod.Lora) remedies.Add("--method qlora");

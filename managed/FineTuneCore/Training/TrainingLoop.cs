@@ -77,9 +77,16 @@ internal sealed class TrainingLoop : IDisposable
                 continue;
             }
 
-            _backend.AdamWStep(
-                values, m, p.FlatSecondMoments(offset, count), gradients,
-                new AdamWArguments(groupRate, (float)_options.Beta1, (float)_options.Beta2, (float)_options.Epsilon, decay, scale, update));
+            var arguments = new AdamWArguments(groupRate, (float)_options.Beta1, (float)_options.Beta2, (float)_options.Epsilon, decay, scale, update);
+            if (p.State == OptimizerState.TwoMoments8Bit)
+            {
+                _backend.AdamW8BitStep(
+                    values, p.FlatCodes(0, offset, count), p.FlatCodes(1, offset, count), p.FlatAbsmax(0, offset, count), p.FlatAbsmax(1, offset, count),
+                    gradients, p.FirstMap, p.SecondMap, in arguments);
+                continue;
+            }
+
+            _backend.AdamWStep(values, m, p.FlatSecondMoments(offset, count), gradients, in arguments);
         }
 
         _weights.ParametersChanged();

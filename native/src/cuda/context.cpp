@@ -90,6 +90,11 @@ struct Closer {
     }
     void operator()(ftc_stream* stream) const {
         cudaSetDevice(stream->context->device);
+        if (stream->context->capturing == stream) { // what was recorded so far is dropped
+            cudaGraph_t recorded = nullptr;
+            if (cudaStreamEndCapture(stream->handle, &recorded) == cudaSuccess) cudaGraphDestroy(recorded);
+            stream->context->capturing = nullptr;
+        }
         if (stream->handle != nullptr) cudaStreamSynchronize(stream->handle);
         if (stream->main_ready != nullptr) cudaEventDestroy(stream->main_ready);
         if (stream->side_ready != nullptr) cudaEventDestroy(stream->side_ready);
@@ -151,6 +156,8 @@ void context_destroy(ftc_context* context) {
 void context_get_info(ftc_context& context, ftc_context_info& info) {
     check(cudaSetDevice(context.device), "cudaSetDevice");
     info.threads = 0;
+    info.captures_graphs = 1;
+    info.reserved = 0;
     info.memory_available_bytes = available_bytes(context, &info.memory_total_bytes);
     info.memory_used_bytes = context.memory_used_bytes;
     std::snprintf(info.device_kind, sizeof(info.device_kind), "cuda");
@@ -171,6 +178,7 @@ void check_activations(const char* function, int32_t dtype) {
 }
 
 ftc_stream* stream_create(ftc_context& context) {
+    cuda::refuse_while_capturing("ftc_stream_create", context);
     check(cudaSetDevice(context.device), "cudaSetDevice");
     std::unique_ptr<ftc_stream, Closer> stream(new ftc_stream);
     stream->context = &context;
@@ -189,6 +197,7 @@ void stream_destroy(ftc_stream* stream) {
 
 void stream_synchronize(ftc_stream& stream) {
     const ftc_context& context = *stream.context;
+    cuda::refuse_while_capturing("ftc_stream_synchronize", context);
     check(cudaMemcpyAsync(context.late_error_host, context.late_error, sizeof(LateError), cudaMemcpyDeviceToHost,
                           stream.handle),
           "cudaMemcpyAsync");
@@ -205,6 +214,7 @@ ftc_context& context_of(const ftc_stream& stream) {
 }
 
 ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes) {
+    cuda::refuse_while_capturing("ftc_buffer_create", context);
     check(cudaSetDevice(context.device), "cudaSetDevice");
     const int64_t available = available_bytes(context);
     const auto refuse = [&] {
@@ -251,6 +261,7 @@ void buffer_get_data(ftc_buffer& buffer, void** data, int64_t* size_bytes) {
 }
 
 void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t size_bytes) {
+    cuda::refuse_while_capturing("ftc_copy_from_host", *stream.context);
     check(cudaMemcpyAsync(device, host, static_cast<size_t>(size_bytes), cudaMemcpyHostToDevice, stream.handle),
           "cudaMemcpyAsync");
     // Pageable memory has been read when the call returns; pinned memory may still be in use.
@@ -260,6 +271,7 @@ void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t 
 }
 
 void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t size_bytes) {
+    cuda::refuse_while_capturing("ftc_copy_to_host", *stream.context);
     check(cudaMemcpyAsync(host, device, static_cast<size_t>(size_bytes), cudaMemcpyDeviceToHost, stream.handle),
           "cudaMemcpyAsync");
     check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize");

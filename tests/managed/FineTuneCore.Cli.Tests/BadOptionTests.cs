@@ -15,7 +15,7 @@ public sealed class BadOptionTests
     [InlineData("--sequence-length", "4", "from 8")]
     [InlineData("--sequence-length", "100000", "512")]
     [InlineData("--method", "prefix", "lora, qlora, full")]
-    [InlineData("--optimizer", "lion", "adamw, sgd")]
+    [InlineData("--optimizer", "lion", "adamw, adamw-8bit, sgd")]
     [InlineData("--memory-limit", "lots", "8GB")]
     [InlineData("--rank", "65", "smaller side")]
     [InlineData("--target-modules", "query", "q_proj")]

@@ -12,6 +12,7 @@ struct Dropout {
     float keep;         // 1 - threshold / 65536
     const uint32_t* samples;
     const uint32_t* positions;
+    const uint32_t* step_value; // [device] the step stands there, or NULL; CUDA only
 };
 
 } // namespace ftc

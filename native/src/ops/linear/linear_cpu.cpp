@@ -31,7 +31,7 @@ Dropout dropout_of(const ftc_lora_segment& s, const ftc_linear_params& p, bool r
     Dropout d{};
     d.key[0] = static_cast<uint32_t>(s.dropout_seed);
     d.key[1] = static_cast<uint32_t>(s.dropout_seed >> 32);
-    d.step = p.dropout_step;
+    d.step = p.step_values != nullptr ? p.step_values->dropout_step : p.dropout_step;
     d.threshold = static_cast<uint32_t>(s.dropout_probability * 65536.0f + 0.5f);
     d.keep = 1.0f - static_cast<float>(d.threshold) / 65536.0f;
     const int64_t first = relative ? s.row_begin : 0;

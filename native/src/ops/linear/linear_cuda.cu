@@ -125,6 +125,7 @@ struct Call {
         d.key[0] = static_cast<uint32_t>(s.dropout_seed);
         d.key[1] = static_cast<uint32_t>(s.dropout_seed >> 32);
         d.step = params.dropout_step;
+        if (params.step_values != nullptr) d.step_value = &params.step_values->dropout_step; // an address, nothing is read
         d.keep = 1.0f - static_cast<float>(d.threshold) / 65536.0f;
         d.samples = params.dropout_samples + s.row_begin;
         d.positions = params.dropout_positions + s.row_begin;

@@ -69,6 +69,7 @@ __global__ void __launch_bounds__(kThreads) add_bf16(LoraAdd a, bool aligned) {
             *reinterpret_cast<float2*>(sums + (warp * 16 + lane / 4 + i / 2 * 8) * kSumStride + n * 8 + lane % 4 * 2) =
                 make_float2(sum[n][i], sum[n][i + 1]);
     __syncthreads();
+    const Dropout dropout = at_this_step(a.dropout);
     const float scale = a.dropout.threshold > 0 ? a.scale / a.dropout.keep : a.scale;
 #pragma unroll
     for (int i = 0; i < kRows * 8 / kThreads; ++i) {
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(kThreads) add_bf16(LoraAdd a, bool aligned) {
         if (row >= a.rows || col >= a.cols) continue;
         const float* add = sums + c / 8 * kSumStride + c % 8 * 8;
         bf16* y = static_cast<bf16*>(a.y) + row * a.y_row_stride + col;
-        const uint32_t kept = a.dropout.threshold > 0 ? kept_features(a.dropout, row, col / 8) : 0xffu;
+        const uint32_t kept = a.dropout.threshold > 0 ? kept_features(dropout, row, col / 8) : 0xffu;
         if (aligned && col + 8 <= a.cols) {
             uint4 chunk = load16(y);
             uint32_t* pairs = &chunk.x;
