@@ -94,8 +94,17 @@ internal sealed class ParameterStore(OptimizerState state) : IDisposable
         _state = backend.Allocate(State.BytesOf(FlatCount), "the optimiser's state");
         if (State != OptimizerState.TwoMoments8Bit) return;
         _maps = backend.Allocate(2 * MapValues * 4, "the maps of the optimiser's codes");
-        backend.Upload<float>(FirstMap, DynamicMaps.Signed());
+        float[] signed = DynamicMaps.Signed();
+        backend.Upload<float>(FirstMap, signed);
         backend.Upload<float>(SecondMap, DynamicMaps.Unsigned());
+        // In the gap behind a tensor the state is 0 whatever its block's absmax becomes, by a checkpoint too. The second map's 0 is code 0.
+        byte[] zeros = new byte[OptimizerStates.BlockSize];
+        Array.Fill(zeros, (byte)Array.IndexOf(signed, 0f));
+        foreach (Parameter p in _parameters)
+        {
+            long end = p.Offset + p.Count, gap = (State.Alignment() - end % State.Alignment()) % State.Alignment();
+            if (gap > 0) backend.Upload<byte>(FlatCodes(0, end, gap), zeros.AsSpan(0, (int)gap));
+        }
     }
 
     internal Tensor Value(Parameter p) => new(_values!, p.Offset * 4, p.Rows, p.Columns, p.Columns, DType.F32);

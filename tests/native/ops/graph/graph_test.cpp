@@ -234,7 +234,9 @@ TEST(Graph, ReplaysWithTheNumbersOfEachStep) {
                 ASSERT_EQ(ftc_stream_synchronize(device), FTC_OK) << ftc_last_error_message();
                 expect_same_bits(recorded.state(), before, "recording runs nothing");
             }
-            if (number > 1) ASSERT_EQ(ftc_graph_launch(device, graph), FTC_OK) << ftc_last_error_message();
+            if (number > 1) {
+                ASSERT_EQ(ftc_graph_launch(device, graph), FTC_OK) << ftc_last_error_message();
+            }
             ASSERT_EQ(ftc_stream_synchronize(device), FTC_OK) << ftc_last_error_message();
             recorded.expect_equals(direct, variant + ", step " + std::to_string(number));
         }
