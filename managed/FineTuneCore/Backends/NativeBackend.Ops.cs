@@ -150,10 +150,20 @@ internal sealed unsafe partial class NativeBackend
         var p = new SgdParams
         {
             StructSize = (uint)sizeof(SgdParams), LearningRate = a.LearningRate, Momentum = a.Momentum, WeightDecay = a.WeightDecay,
-            GradientScale = a.GradientScale, Count = parameter.Columns,
+            GradientScale = a.GradientScale, Count = parameter.Columns, StepValues = Address(a.StepNumbers), UpdateValues = Address(a.UpdateNumbers),
         };
         NativeMethods.ftc_sgd_step(_stream, Address(parameter), Address(velocity), Address(gradient), in p).ThrowIfFailed();
     }
+
+    public UpdateNumbers AdamWNumbers(in AdamWArguments a)
+    {
+        AdamwParams p = AdamW(in a, count: 0);
+        NativeMethods.ftc_adamw_get_update_values(out UpdateValues values, in p).ThrowIfFailed();
+        return new UpdateNumbers(values.LearningRate, values.Decay, values.StepSize, values.VCorrection);
+    }
+
+    public void ClipGradients(Tensor stepNumbers, Tensor sum, Tensor nll, float clipNorm) =>
+        NativeMethods.ftc_clip_gradients(_stream, Address(stepNumbers), Address(sum), Address(nll), nll.Columns, clipNorm).ThrowIfFailed();
 
     public void SumOfSquares(Tensor sum, Tensor x) =>
         NativeMethods.ftc_sum_of_squares(_stream, Address(sum), Address(x), x.Columns).ThrowIfFailed();
@@ -161,7 +171,8 @@ internal sealed unsafe partial class NativeBackend
     private static AdamwParams AdamW(in AdamWArguments a, long count) => new()
     {
         StructSize = (uint)sizeof(AdamwParams), LearningRate = a.LearningRate, Beta1 = a.Beta1, Beta2 = a.Beta2, Eps = a.Eps,
-        WeightDecay = a.WeightDecay, GradientScale = a.GradientScale, Step = a.Step, Count = count,
+        WeightDecay = a.WeightDecay, GradientScale = a.GradientScale, Step = a.Step, Count = count, StepValues = Address(a.StepNumbers),
+        UpdateValues = Address(a.UpdateNumbers),
     };
 
     /// <summary>Two matrices for which the contract has one stride.</summary>

@@ -28,6 +28,19 @@ public enum OptimizerKind
     Sgd,
 }
 
+/// <summary>Whether steps are recorded as CUDA graphs.</summary>
+public enum CudaGraphs
+{
+    /// <summary>Where the device can.</summary>
+    Auto,
+
+    /// <summary>Refused where it cannot.</summary>
+    On,
+
+    /// <summary>Never.</summary>
+    Off,
+}
+
 /// <summary>
 /// Everything a fine-tuning run can be told. Property names are the keys of the YAML file and the flags of <c>ftc train</c> in their
 /// spelling (LearningRate, learning_rate, --learning-rate); a null is chosen from model, data and method, and reported.
@@ -162,6 +175,9 @@ public sealed class FineTuneOptions
 
     /// <summary>Arithmetic: auto, fp32 or bf16 (CUDA only). Default auto: bf16 on CUDA, fp32 on the CPU.</summary>
     public string Precision { get; set; } = "auto";
+
+    /// <summary>Steps recorded once and launched as one (CUDA): auto, on or off. Changes no number. Default auto: where the device can.</summary>
+    public CudaGraphs CudaGraphs { get; set; } = CudaGraphs.Auto;
 
     /// <summary>Continue the run in <see cref="Output"/> from its newest valid checkpoint.</summary>
     public bool Resume { get; set; }

@@ -44,7 +44,7 @@ internal sealed class RunExecution : IDisposable
     {
         (_run, _options, _fingerprint, _output, _report) = (run, run.Options, fingerprint, output, report);
         var schedule = new LearningRateSchedule(_options.Schedule, _options.LearningRate!.Value, run.WarmupSteps, run.TotalSteps);
-        _loop = new TrainingLoop(run.Weights, run.Decoder, run.Training, _options, schedule);
+        _loop = new TrainingLoop(run.Weights, run.Decoder, run.Training, _options, schedule, message => report(new RunNotice(message)));
         _validation = run.Validation is null ? null : new Validation(run.Decoder, run.Validation);
     }
 

@@ -40,6 +40,7 @@ internal sealed class RunPreparation : IDisposable
         options.Precision = Device.Precision.Name(); // a resumed run goes on in it
         try
         {
+            ResolveGraphs();
             EncodeData(cancellation);
             ResolveSchedule();
         }
@@ -120,6 +121,13 @@ internal sealed class RunPreparation : IDisposable
         if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);
         if (Options.InitAdapter is { } adapter) AdapterFiles.Read(AdapterFiles.Resolve(adapter), _weights);
         _decoder = new Decoder(_weights, Mode, MaxRows, Options.SequenceLength!.Value);
+    }
+
+    private void ResolveGraphs()
+    {
+        if (Options.CudaGraphs == CudaGraphs.On && !Backend.CapturesGraphs)
+            throw FineTuneException.Usage("--cuda-graphs on: the CPU library records no graphs, it runs each op at once; use --cuda-graphs auto, or a GPU with --device cuda.");
+        if (Options.CudaGraphs != CudaGraphs.Off && Backend.CapturesGraphs) _choices.Add("steps run as CUDA graphs");
     }
 
     private void ResolveSequenceLength()
