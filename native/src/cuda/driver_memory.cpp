@@ -1,5 +1,6 @@
-// What the driver takes of the device for a process that has no buffer yet. The runtime can only be asked once that has been
-// taken, so the management library (NVML, part of the driver) is asked before and after; without it a usual figure is taken.
+// What the driver takes of the device for a process that has no buffer yet. The runtime can only be asked once that has
+// been taken, so the management library (NVML, part of the driver) is asked before and after; without it a usual figure
+// is taken.
 #include <map>
 #include <mutex>
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 
 #include "api/backend.h"
@@ -41,6 +42,13 @@ bool in_host_buffer(const ftc_context& context, const void* p, int64_t size_byte
     if (next == context.host_buffers.begin()) return false;
     const auto& [start, size] = *std::prev(next);
     return at - start < size && size_bytes <= size - (at - start);
+}
+
+// The direction of a copy; where host buffers stand for device memory the runtime finds it out by the addresses.
+cudaMemcpyKind kind_of(const ftc_stream& stream, std::initializer_list<const void*> device, cudaMemcpyKind otherwise) {
+    for (const void* p : device)
+        if (in_host_buffer(*stream.context, p, 1)) return cudaMemcpyDefault;
+    return otherwise;
 }
 
 } // namespace
@@ -125,24 +133,28 @@ void host_buffer_get_data(ftc_host_buffer& buffer, void** data, int64_t* size_by
 }
 
 void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t size_bytes) {
-    check(cudaMemcpyAsync(device, host, static_cast<size_t>(size_bytes), cudaMemcpyHostToDevice, stream.handle),
+    check(cudaMemcpyAsync(device, host, static_cast<size_t>(size_bytes),
+                          kind_of(stream, {device}, cudaMemcpyHostToDevice), stream.handle),
           "cudaMemcpyAsync");
     if (in_host_buffer(*stream.context, host, size_bytes)) return;
     // Pageable memory has been read when the call returns; memory pinned by others may still be in use.
     cudaPointerAttributes attributes{};
     if (cudaPointerGetAttributes(&attributes, host) != cudaSuccess) cudaGetLastError();
-    if (attributes.type != cudaMemoryTypeUnregistered) check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize");
+    if (attributes.type != cudaMemoryTypeUnregistered)
+        check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize");
 }
 
 void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t size_bytes) {
-    check(cudaMemcpyAsync(host, device, static_cast<size_t>(size_bytes), cudaMemcpyDeviceToHost, stream.handle),
+    check(cudaMemcpyAsync(host, device, static_cast<size_t>(size_bytes),
+                          kind_of(stream, {device}, cudaMemcpyDeviceToHost), stream.handle),
           "cudaMemcpyAsync");
     if (in_host_buffer(*stream.context, host, size_bytes)) return;
     check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize");
 }
 
 void copy(ftc_stream& stream, void* y, const void* x, int64_t size_bytes) {
-    check(cudaMemcpyAsync(y, x, static_cast<size_t>(size_bytes), cudaMemcpyDeviceToDevice, stream.handle),
+    check(cudaMemcpyAsync(y, x, static_cast<size_t>(size_bytes), kind_of(stream, {y, x}, cudaMemcpyDeviceToDevice),
+                          stream.handle),
           "cudaMemcpyAsync");
 }
 

@@ -1,5 +1,5 @@
-// Streams beside each other, with work left queued: what the events between them are for. On the simulator a missing one is a
-// fault; a GPU runs the right programs alone.
+// Streams beside each other, with work left queued: what the events between them are for. On the simulator a missing
+// one is a fault; a GPU runs the right programs alone.
 #include <cstring>
 #include <memory>
 #include <string>
@@ -19,8 +19,9 @@ using namespace ftc::testing;
 
 enum class Missing { nothing, filled, free, ready, taken };
 
-// Three NF4 weights of one shape from host memory through one slot on the device and one dequantised matrix, the way a trainer
-// streams layers: upload and dequantisation in streams of their own, the product's stand-in (a copy) in the main one.
+// Three NF4 weights of one shape from host memory through one slot on the device and one dequantised matrix, the way a
+// trainer streams layers: upload and dequantisation in streams of their own, the product's stand-in (a copy) in the
+// main one.
 class Ring {
 public:
     static constexpr int64_t kRows = 24, kCols = 128, kCount = kRows * kCols;
@@ -61,7 +62,8 @@ public:
         const auto then = [&](ftc_status next) { status = status == FTC_OK ? next : status; };
         for (int layer = 0; layer < kLayers; layer++) {
             if (missing != Missing::free) then(ftc_stream_wait_event(upload_, free_));
-            then(ftc_copy_from_host(upload_, data(slot_), static_cast<char*>(data(host_)) + layer * kCount / 2, kCount / 2));
+            then(ftc_copy_from_host(upload_, data(slot_), static_cast<char*>(data(host_)) + layer * kCount / 2,
+                                    kCount / 2));
             then(ftc_event_record(filled_, upload_));
             if (missing != Missing::filled) then(ftc_stream_wait_event(dequantise_, filled_));
             if (missing != Missing::taken) then(ftc_stream_wait_event(dequantise_, taken_));
@@ -180,7 +182,8 @@ TEST(Stream, ABackgroundStreamRefusesDenseProducts) {
     int64_t bytes = 0;
     FTC_OK_OR_SAY(ftc_linear_workspace_bytes(device.context(), &shape, &bytes));
     Vector<char> workspace(static_cast<size_t>(bytes));
-    EXPECT_EQ(ftc_linear_forward(background, y.data(), x.data(), &weight, nullptr, nullptr, 0, &params, workspace.data(), bytes),
+    EXPECT_EQ(ftc_linear_forward(background, y.data(), x.data(), &weight, nullptr, nullptr, 0, &params,
+                                 workspace.data(), bytes),
               FTC_ERROR_UNSUPPORTED);
     EXPECT_STREQ(ftc_last_error_message(),
                  "a background stream has no workspace for dense products; expected a stream of ftc_stream_create");
