@@ -26,22 +26,6 @@ ColumnSource columns_of(const float* data, int64_t rows, int64_t cols, int64_t r
     return source;
 }
 
-// Dropout of the segment's path; its arrays start at the segment's first row when `relative`, else at row 0.
-Dropout dropout_of(const ftc_lora_segment& s, const ftc_linear_params& p, bool relative) {
-    Dropout d{};
-    d.key[0] = static_cast<uint32_t>(s.dropout_seed);
-    d.key[1] = static_cast<uint32_t>(s.dropout_seed >> 32);
-    d.step = p.dropout_step;
-    d.threshold = static_cast<uint32_t>(s.dropout_probability * 65536.0f + 0.5f);
-    d.keep = 1.0f - static_cast<float>(d.threshold) / 65536.0f;
-    const int64_t first = relative ? s.row_begin : 0;
-    if (d.threshold != 0) {
-        d.samples = p.dropout_samples + first;
-        d.positions = p.dropout_positions + first;
-    }
-    return d;
-}
-
 GemmArgs product(float* c, int64_t c_stride, const float* a, int64_t a_stride, const ColumnSource& b, int64_t rows,
                  int64_t cols, int64_t depth) {
     GemmArgs g{};
@@ -81,7 +65,7 @@ void forward(Pool& pool, const LinearArgs& args) {
     GemmAdapter adapters[backend::kMaxSegments];
     for (int32_t i = 0; i < args.segment_count; i++) {
         const ftc_lora_segment& s = args.segments[i];
-        const Dropout dropout = dropout_of(s, p, true);
+        const Dropout dropout = dropout_of(s, p, s.row_begin);
         GemmArgs down = product(s.s, s.rank, args.x + s.row_begin * p.x_row_stride, p.x_row_stride,
                                 columns_of(s.a, s.rank, k, k, true), segment_rows(s), s.rank, k);
         if (dropout.threshold != 0) down.a_dropout = &dropout;
@@ -123,7 +107,7 @@ void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segmen
     const ftc_linear_params& p = args.params;
     const int64_t n = args.weight.rows, k = args.weight.cols, rows = segment_rows(s);
     if (s.da != nullptr) {
-        const Dropout dropout = dropout_of(s, p, true);
+        const Dropout dropout = dropout_of(s, p, s.row_begin);
         ColumnSource x = columns_of(args.x + s.row_begin * p.x_row_stride, rows, k, p.x_row_stride, false);
         if (dropout.threshold != 0) x.dropout = &dropout;
         gemm(pool, gradient(s.da, k, ds, s.rank, s.scaling, x, s.rank, k, rows), workspace);
@@ -157,7 +141,7 @@ void backward(Pool& pool, const LinearArgs& args) {
                  workspace);
         }
         adapter_gradients(pool, args, s, ds, workspace);
-        dropouts[i] = dropout_of(s, p, false);
+        dropouts[i] = dropout_of(s, p, 0);
         adapters[i] = {s.row_begin,
                        s.row_end,
                        s.rank,
