@@ -85,6 +85,10 @@ typedef struct ftc_context_info {
     char device_kind[16];           /* "cpu", "cuda"                                                               */
     char device_name[64];           /* CPU or GPU model                                                            */
     char isa[16];                   /* "portable", "avx2", "avx512" (the environment's FTC_CPU_ISA forces one); "sm_90" */
+    int64_t host_memory_used_bytes; /* by this context's host buffers                                              */
+    int64_t memory_overhead_bytes;  /* what the process takes on the device beside buffers: the driver's context, kernels
+                                       loaded so far, streams' workspaces, rounding. Other processes' allocations since the
+                                       context was made cannot be told apart and count too. CPU: 0                 */
     int32_t captures_graphs;        /* 1 where ftc_stream_begin_capture works: CUDA                                */
     int32_t reserved;
 } ftc_context_info;
@@ -99,8 +103,24 @@ FTC_API ftc_status ftc_context_get_info(ftc_context* context, ftc_context_info* 
 typedef struct ftc_stream ftc_stream;
 
 FTC_API ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context);
+/* A stream for copies, fills, conversions and dequantisation beside another stream's products: of lower priority, and its
+ * kernels take few multiprocessors. It has no workspace for dense products: an op that needs one is refused (UNSUPPORTED). */
+FTC_API ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context);
 FTC_API void ftc_stream_destroy(ftc_stream* stream); /* accepts NULL; waits for what is enqueued */
 FTC_API ftc_status ftc_stream_synchronize(ftc_stream* stream);
+
+/* ---- Events: order between streams of one context ---------------------------------------------------------------- */
+
+typedef struct ftc_event ftc_event;
+
+FTC_API ftc_status ftc_event_create(ftc_event** out, ftc_context* context);
+FTC_API void ftc_event_destroy(ftc_event* event); /* accepts NULL; waits that are enqueued stay valid */
+/* The event now stands for all that has been enqueued on the stream; what it stood for before is forgotten. */
+FTC_API ftc_status ftc_event_record(ftc_event* event, ftc_stream* stream);
+/* What is enqueued on the stream from now on runs after what the event stands for at this moment: nothing, if it was never
+ * recorded. Does not block the host. The CPU's ops run inside their calls, so that there this holds by itself.
+ * Errors: INVALID_ARGUMENT (event and stream of different contexts). */
+FTC_API ftc_status ftc_stream_wait_event(ftc_stream* stream, ftc_event* event);
 
 /* ---- Buffers: memory of the device -------------------------------------------------------------------------------- */
 
@@ -114,7 +134,21 @@ FTC_API ftc_status ftc_buffer_borrow(ftc_buffer** out, ftc_context* context, voi
 FTC_API void ftc_buffer_destroy(ftc_buffer* buffer); /* accepts NULL */
 FTC_API ftc_status ftc_buffer_get_data(ftc_buffer* buffer, void** data, int64_t* size_bytes); /* [device] address */
 
-/* Copies and fills; ranges must not overlap. */
+/* ---- Host buffers: memory of the host that the device reaches as well ------------------------------------------- */
+
+typedef struct ftc_host_buffer ftc_host_buffer;
+
+/* Zeroed host memory of size_bytes > 0, 64-byte aligned, pinned for GPUs: copies to and from it run beside the host and other
+ * streams, and kernels may read and write it over the bus. Not counted in memory_used_bytes nor bound by memory_limit_bytes.
+ * Errors: OUT_OF_MEMORY when it exceeds what the machine has free; nothing is allocated then. */
+FTC_API ftc_status ftc_host_buffer_create(ftc_host_buffer** out, ftc_context* context, int64_t size_bytes);
+FTC_API void ftc_host_buffer_destroy(ftc_host_buffer* buffer); /* accepts NULL; waits for work that may still use it */
+FTC_API ftc_status ftc_host_buffer_get_data(ftc_host_buffer* buffer, void** data,
+                                            int64_t* size_bytes); /* [host] and [device]: one address */
+
+/* Copies and fills; ranges must not overlap. From and to the host: when all of `host` lies in one host buffer of the stream's
+ * context the copy is only enqueued, so `host` must stay as it is until the stream has come past it; any other `host` has
+ * been read, or written, when the call returns. */
 FTC_API ftc_status ftc_copy_from_host(ftc_stream* stream, void* device, const void* host, int64_t size_bytes);
 FTC_API ftc_status ftc_copy_to_host(ftc_stream* stream, void* host, const void* device, int64_t size_bytes);
 FTC_API ftc_status ftc_copy(ftc_stream* stream, void* y, const void* x, int64_t size_bytes);
@@ -124,20 +158,22 @@ FTC_API ftc_status ftc_fill_zero(ftc_stream* stream, void* y, int64_t size_bytes
 
 typedef struct ftc_graph ftc_graph;
 
-/* From here to ftc_stream_end_capture what is enqueued on the stream is recorded instead of run. Refused meanwhile, and no part of the
- * recording: waiting, copies from and to the host, ftc_linear_tune, buffers of the context. What is recorded should have run
- * once before, as a library may prepare at a first call what cannot be recorded.
+/* From here to ftc_stream_end_capture what is enqueued on the stream is recorded instead of run. Refused meanwhile, and no
+ * part of the recording: waiting, copies from and to memory that is no host buffer, ftc_linear_tune, new streams and buffers
+ * of the context. Other streams of the context join the recording by events, both ways. What is recorded should have run once
+ * before, as a library may prepare at a first call what cannot be recorded.
  * Errors: UNSUPPORTED where ftc_context_info.captures_graphs is 0; INVALID_ARGUMENT when the context is recording already. */
 FTC_API ftc_status ftc_stream_begin_capture(ftc_stream* stream);
 /* Ends the recording; the stream runs what follows again, also after an error, when *out is NULL.
  * Errors: UNSUPPORTED, with the reason, when what was enqueued cannot be recorded; INVALID_ARGUMENT when nothing was begun. */
 FTC_API ftc_status ftc_stream_end_capture(ftc_stream* stream, ftc_graph** out);
-/* Enqueues all that was recorded, with the addresses and numbers it was recorded with, on the stream it was recorded from. What changes
- * from one step to the next stands in device memory: ftc_step_values. */
+/* Enqueues all that was recorded, with the addresses and numbers it was recorded with, on the stream it was recorded from.
+ * What changes from one step to the next stands in device memory: ftc_step_values. */
 FTC_API ftc_status ftc_graph_launch(ftc_stream* stream, ftc_graph* graph);
 FTC_API void ftc_graph_destroy(ftc_graph* graph); /* accepts NULL; destroy it before its stream */
 
-/* The numbers of a step that its ops may take from device memory instead of from their params. The caller copies them there, once a step. */
+/* The numbers of a step that its ops may take from device memory instead of from their params. The caller copies them there,
+ * once a step. */
 typedef struct ftc_step_values {
     float loss_scale;      /* for gradient_scale of ftc_linear_cross_entropy                                       */
     uint32_t dropout_step; /* for dropout_step of ftc_linear_forward and ftc_linear_backward                       */

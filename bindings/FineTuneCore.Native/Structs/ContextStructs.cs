@@ -36,6 +36,8 @@ internal struct ContextInfo
     public Utf8Name16 DeviceKind;
     public Utf8Name64 DeviceName;
     public Utf8Name16 Isa;
+    public long HostMemoryUsedBytes;
+    public long MemoryOverheadBytes;
     public int CapturesGraphs;
     public int Reserved;
 }

@@ -56,17 +56,20 @@ __global__ void __launch_bounds__(64) barriers_between_warps(uint32_t* out, cons
     for (int i = 0; i < kWords; i++) put(out, i, i < 3 ? seen[i] : 0);
 }
 
-// The box of 1024 bytes at (x, y) as it lies in shared memory, swizzle and zeros beyond the matrix included.
+constexpr uint32_t kBoxBytes = 1024;
+
+// The box at (x, y) as it lies in shared memory, swizzle and zeros beyond the matrix included.
 __global__ void __launch_bounds__(32) box(uint32_t* out, const __grid_constant__ CUtensorMap map, int x, int y) {
-    __shared__ __align__(1024) uint32_t lines[256];
+    FTC_DYNAMIC_SHARED(shared);
     __shared__ uint64_t barrier;
+    uint32_t* lines = reinterpret_cast<uint32_t*>(shared);
     if (threadIdx.x == 0) {
         mbarrier_init(&barrier, 1);
         fence_barrier_init();
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        mbarrier_arrive_expect(&barrier, sizeof(lines));
+        mbarrier_arrive_expect(&barrier, kBoxBytes);
         tma_load_2d(lines, &map, x, y, &barrier);
     }
     mbarrier_wait(&barrier, 0);
@@ -81,13 +84,14 @@ __device__ __forceinline__ int place(int row, int k, bool transposed, bool swizz
     return at ^ (at >> 7 & 7) << 4;
 }
 
+constexpr int kTileBytesA = 64 * 128;
 constexpr int kPlain = 0, kFromRegisters = 1, kTransposedB = 2, kTransposedBoth = 3, kWithoutSwizzle = 4;
 
 // d[64, N] = 2 a b^T, a word of a lane the sum of (i + 1) times its accumulators i * 8 + word: every place counts.
 template <int N, int Way>
 __global__ void __launch_bounds__(128) product_of_warpgroup(uint32_t* out, const uint4*) {
-    __shared__ __align__(1024) unsigned char tile_a[64 * 128], tile_b[(N > 128 ? 128 : N) * 128];
-    static_assert(N <= 128 || Way == kWithoutSwizzle, "256 lines of 128 bytes are more than 48 KB of shared memory");
+    FTC_DYNAMIC_SHARED(tile_a);
+    unsigned char* tile_b = tile_a + kTileBytesA;
     constexpr bool kSwizzled = Way != kWithoutSwizzle;
     constexpr int kA = Way == kTransposedBoth, kB = Way == kTransposedB || Way == kTransposedBoth;
     const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
@@ -144,14 +148,14 @@ CUtensorMap map_of(const uint4* in, uint32_t box_columns, CUtensorMapSwizzle swi
 // The box begins inside the matrix of 16 x 16 and reaches past both its ends.
 Case box_case(const char* name, uint32_t columns, CUtensorMapSwizzle swizzle) {
     return {name, 32, 0.0f, [=](uint32_t* out, const uint4* in) {
-                FTC_LAUNCH((box), 1, 32, 0, nullptr, out, map_of(in, columns, swizzle), 3, 2);
+                FTC_LAUNCH((box), 1, 32, kBoxBytes, nullptr, out, map_of(in, columns, swizzle), 3, 2);
             }};
 }
 
 template <int N, int Way>
 Case product_case(const char* name) {
     return {name, 128, 0.0f, [](uint32_t* out, const uint4* in) {
-                FTC_LAUNCH((product_of_warpgroup<N, Way>), 1, 128, 0, nullptr, out, in);
+                FTC_LAUNCH((product_of_warpgroup<N, Way>), 1, 128, kTileBytesA + N * 128, nullptr, out, in);
             }};
 }
 
