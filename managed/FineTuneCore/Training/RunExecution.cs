@@ -211,6 +211,7 @@ internal sealed class RunExecution : IDisposable
     private FineTuneResult Finish(bool stopped)
     {
         int saved = _step;
+        if (_loop.GraphCount > 0) _report(new RunNotice($"steps ran as {_loop.GraphCount} CUDA graphs"));
         if (_validation is not null && _bestStep != _step && _bestStep > 0)
         {
             CheckpointFiles.Read(CheckpointFiles.PathOf(_output, _bestStep), _run.Weights, withState: false);

@@ -55,7 +55,7 @@ internal sealed class StepGraphs(IBackend backend, bool enabled, Action<string> 
 
             return _graphs[shape] = backend.EndCapture();
         }
-        catch (FtcException e) when (e.Status is FtcStatus.Unsupported or FtcStatus.OutOfMemory)
+        catch (FtcException e) when (e.Status != FtcStatus.Device)
         {
             _enabled = false;
             report($"CUDA graphs are off from here on: {e.Message}");
