@@ -16,11 +16,13 @@ struct Case {
     float dropout;
     bool bias, border, packed; // packed: NF4 with double quantisation
     int64_t adapters = 1;      // in equal segments, the last one leaves a row out
+    int64_t pool = 1;          // > 1: QA-LoRA, but every second adapter
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
     return out << c.m << "x" << c.n << "x" << c.k << " rank " << c.rank << " dropout " << c.dropout << (c.bias ? " bias" : "")
-               << (c.border ? " border" : "") << (c.packed ? " nf4" : "") << " adapters " << c.adapters;
+               << (c.border ? " border" : "") << (c.packed ? " nf4" : "") << " adapters " << c.adapters
+               << " pool " << c.pool;
 }
 
 void round_all(Vector<float>& values) {
@@ -57,7 +59,7 @@ ReferenceLinear reference_of(const Case& c) {
     const int64_t part = (c.m + c.adapters - 1) / c.adapters;
     for (int64_t i = 0; i < c.adapters && c.rank > 0; i++) {
         const int64_t end = std::min((i + 1) * part, i + 1 == c.adapters && c.adapters > 1 ? c.m - 1 : c.m);
-        if (i * part < end) add_segment(l, i * part, end, c.rank + 3 * i, c.dropout);
+        if (i * part < end) add_segment(l, i * part, end, c.rank + 3 * i, c.dropout, i % 2 == 0 ? c.pool : 1);
     }
     return l;
 }
@@ -90,7 +92,7 @@ Outputs run(Device& device, const Case& c, const ReferenceLinear& l, const ftc_w
     Vector<Vector<float>> down;
     for (const ReferenceSegment& s : l.segments) {
         down.emplace_back(static_cast<size_t>((s.row_end - s.row_begin) * s.rank));
-        out.emplace_back(s.rank, c.k);
+        out.emplace_back(s.rank, c.k / s.pool);
         out.emplace_back(c.n, s.rank);
     }
     for (size_t i = 0; i < l.segments.size(); i++) {
@@ -108,6 +110,7 @@ Outputs run(Device& device, const Case& c, const ReferenceLinear& l, const ftc_w
         segment.scaling = s.scaling;
         segment.dropout_probability = s.dropout_probability;
         segment.dropout_seed = s.seed;
+        segment.pool = static_cast<int32_t>(s.pool);
         segments.push_back(segment);
     }
     ftc_linear_params p{};
