@@ -16,7 +16,7 @@ public enum NativeLibraryKind
 internal static class LibrarySearch
 {
     private const int ExpectedMajor = 0;
-    private const int ExpectedMinor = 2;
+    private const int ExpectedMinor = 3;
 
     /// <summary>Loads the first library of this kind that there is.</summary>
     /// <exception cref="DllNotFoundException">None was found, or it is of another version; the message lists every place tried and what to do.</exception>

@@ -34,36 +34,56 @@ struct Pooled {
     Dropout dropout;
 };
 
+template <class T>
+__device__ __forceinline__ float sum_of(const Words<T, kVectorOf<T>>& words) {
+    float v[kVectorOf<T>];
+    unpack(v, words);
+    float sum = v[0];
+#pragma unroll
+    for (int e = 1; e < kVectorOf<T>; e++) sum += v[e];
+    return sum;
+}
+
 // Means of the groups from `group0` on (a multiple of eight) of 32 rows, zero outside of X; dropped ones are zero, the
 // others not yet divided by `keep`. Ends with a barrier.
 template <class T>
 __device__ __forceinline__ void pool_piece(float (*means)[kStride], const Pooled<T>& in, int64_t row0, int64_t group0,
                                            int thread) {
-    constexpr int kEach = kVectorOf<T>;
+    constexpr int kEach = kVectorOf<T>, kOfRow = kPiece / 32 / kEach; // loads of a lane and row
+    constexpr int kBatch = 8;                                        // of them under way together
     const int lane = thread % 32, warp = thread / 32, lanes = in.pool / kEach; // that share a group
     const float share = 1.0f / static_cast<float>(in.pool);
-#pragma unroll 2
-    for (int m = warp; m < kRows; m += kThreads / 32) {
+#pragma unroll 1
+    for (int first = 0; first < kRows / (kThreads / 32) * kOfRow; first += kBatch) {
+        float sum[kBatch];
+        const auto row_of = [&](int i) { return warp + (first + i) / kOfRow * (kThreads / 32); };
+        const auto at_of = [&](int i) { return ((first + i) % kOfRow * 32 + lane) * kEach; };
+        const auto address = [&](int i) {
+            return in.x + (row0 + row_of(i)) * in.row_stride + group0 * in.pool + at_of(i);
+        };
+        const auto inside = [&](int i) {
+            return row0 + row_of(i) < in.rows && group0 * in.pool + at_of(i) < in.groups * in.pool;
+        };
+        if (in.aligned) {
+            Words<T, kEach> words[kBatch] = {};
 #pragma unroll
-        for (int i = 0; i < kPiece / 32 / kEach; i++) {
-            const int at = (i * 32 + lane) * kEach, group = at / in.pool;
-            float sum = 0.0f;
-            if (row0 + m < in.rows && group0 + group < in.groups) {
-                const T* p = in.x + (row0 + m) * in.row_stride + group0 * in.pool + at;
-                float v[kEach];
-                if (in.aligned) {
-                    load_values<kEach>(v, p);
-                } else {
+            for (int i = 0; i < kBatch; i++)
+                if (inside(i)) load_words(words[i], address(i));
 #pragma unroll
-                    for (int e = 0; e < kEach; e++) v[e] = to_float(p[e]);
-                }
+            for (int i = 0; i < kBatch; i++) sum[i] = sum_of<T>(words[i]);
+        } else {
 #pragma unroll
-                for (int e = 0; e < kEach; e++) sum += v[e];
+            for (int i = 0; i < kBatch; i++) {
+                sum[i] = 0.0f;
+                for (int e = 0; e < kEach && inside(i); e++) sum[i] += to_float(address(i)[e]);
             }
+        }
+#pragma unroll
+        for (int i = 0; i < kBatch; i++) {
 #pragma unroll
             for (int distance = 16; distance > 0; distance /= 2)
-                if (distance < lanes) sum += __shfl_xor_sync(kAllLanes, sum, distance);
-            if (lane % lanes == 0) means[m][group] = share * sum;
+                if (distance < lanes) sum[i] += __shfl_xor_sync(kAllLanes, sum[i], distance);
+            if (lane % lanes == 0) means[row_of(i)][at_of(i) / in.pool] = share * sum[i];
         }
     }
     __syncthreads();
@@ -93,7 +113,7 @@ struct DownArgs {
 };
 
 template <class T, int kRanks>
-__global__ void __launch_bounds__(kThreads) pooled_down(DownArgs<T> args) {
+__global__ void __launch_bounds__(kThreads, 3) pooled_down(DownArgs<T> args) {
     constexpr int kAcross = kThreads / kRows; // threads of a row, a rank in kAcross each
     __shared__ float means[kRows][kStride];
     __shared__ float a[kRanks][kStride];
@@ -137,7 +157,7 @@ struct DownBackwardArgs {
 };
 
 template <class T, int kRanks>
-__global__ void __launch_bounds__(kThreads) pooled_down_backward(DownBackwardArgs<T> args) {
+__global__ void __launch_bounds__(kThreads, 3) pooled_down_backward(DownBackwardArgs<T> args) {
     constexpr int kDown = kThreads / kGroups; // threads of a group, a rank in kDown each
     __shared__ float means[kRows][kStride];
     __shared__ float ds[kRows][kRanks + 1];

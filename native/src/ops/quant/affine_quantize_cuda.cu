@@ -76,6 +76,11 @@ __device__ __forceinline__ Range best_range(const float* x, int count, float top
     return best;
 }
 
+// Where the codes of a group lie among its values; those of neighbours in other banks.
+__device__ __forceinline__ uint8_t* codes_of(float* values, int group) {
+    return reinterpret_cast<uint8_t*>(values + group % 2 * 4);
+}
+
 template <int kBits>
 __global__ void __launch_bounds__(kGroups) affine_quantize_kernel(AffineQuantizeArgs args) {
     FTC_DYNAMIC_SHARED(memory);
@@ -95,8 +100,8 @@ __global__ void __launch_bounds__(kGroups) affine_quantize_kernel(AffineQuantize
         const Range range = best_range(x, size, kTop, p.search != 0);
         args.scale[first + thread] = range.scale;
         args.minimum[first + thread] = range.minimum;
-        uint8_t* packed = reinterpret_cast<uint8_t*>(x); // over the values, which lie no further
-        for (int k = 0; k < size; k += 8) {              // eight codes fill kBits bytes
+        uint8_t* packed = codes_of(x, thread); // over the values, but never ahead of them
+        for (int k = 0; k < size; k += 8) {    // eight codes fill kBits bytes
             uint32_t word = 0;
 #pragma unroll
             for (int i = 0; i < 8; i++)
@@ -109,7 +114,7 @@ __global__ void __launch_bounds__(kGroups) affine_quantize_kernel(AffineQuantize
     const int bytes = size / 8 * kBits;
     uint8_t* codes = args.codes + first * bytes;
     for (int i = thread; i < groups * bytes; i += kGroups)
-        codes[i] = reinterpret_cast<const uint8_t*>(values + i / bytes * stride)[i % bytes];
+        codes[i] = codes_of(values + i / bytes * stride, i / bytes)[i % bytes];
 }
 
 // To the nearest of -127 .. 127, ties to even; scale 0 or NaN gives 0.

@@ -43,7 +43,7 @@ __device__ __forceinline__ void stage_codes(uint32_t* staged, const uint8_t* p, 
 
 // Elements [first, first + count) of the flattened weight, both whole rows; cols is a multiple of 32 (int8: 16).
 template <class T, int kBits>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     packed_kernel(T* y, int64_t y_row_stride, int64_t cols, PackedArgs w, int64_t first, int64_t count) {
     constexpr int kEach = kVectorOf<T>; // values of 16 bytes
     __shared__ __align__(16) uint32_t memory[kWarps][kTile * kBits / 32];

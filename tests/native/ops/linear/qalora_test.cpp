@@ -32,7 +32,7 @@ struct Shape {
 
 TEST_P(QaLora, MatchesTheReference) {
     const Device device(GetParam(), 2);
-    for (const Shape& s : {Shape{1, 1, 32, 1, 32}, {1, 24, 96, 5, 32, 0.25f}, {3, 33, 192, 24, 64}, {17, 40, 256, 64, 128, 0.5f},
+    for (const Shape& s : {Shape{2, 1, 32, 1, 32}, {1, 40, 160, 24, 32, 0.25f}, {3, 33, 192, 24, 64}, {17, 40, 256, 64, 128, 0.5f},
                            {64, 24, 160, 16, 32, 0.1f}, {257, 17, 128, 8, 128}, {5, 70, 1184, 3, 32, 0.2f}, {9, 20, 2048, 2, 64}}) {
         SCOPED_TRACE(::testing::Message() << s.m << " x " << s.n << " x " << s.k << ", rank " << s.rank << ", pool "
                                           << s.pool << ", dropout " << s.dropout);
