@@ -41,6 +41,7 @@ for project in managed/FineTuneCore.Cli tests/managed/FineTuneCore.Tests tests/m
 done
 rm -f "$staging"/dotnet/{createdump,libmscordaccore.so,libmscordbi.so,*.pdb,*.xml} # for debuggers and documentation
 find "$staging/dotnet" -name "libftc_cuda*" -delete # built there
+install -D native/include/ftc.h "$staging/native/include/ftc.h" # above the programs, where a test holds their imports against it
 
 for size in source googletest data dotnet; do [ ! -e "$staging/$size" ] || du -sh "$staging/$size" | sed "s|$staging/||"; done
 echo "packing"

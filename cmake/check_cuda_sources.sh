@@ -16,9 +16,9 @@ refuse() {
 
 mapfile -t headers < <(find . -name '*.cuh' -o -name '*_cuda.h' -o -path './cuda/*.h' | sort)
 mapfile -t all < <(printf '%s\n' "${headers[@]}"; find . -name '*.cu' -o -path './cuda/*.cpp' | sort)
-mapfile -t others < <(printf '%s\n' "${all[@]}" | grep -v '^./cuda/device.cuh$')
+mapfile -t others < <(printf '%s\n' "${all[@]}" | grep -vE '^./cuda/device(_sm90a)?.cuh$')
 
-refuse "inline PTX belongs into cuda/device.cuh, where the simulator has its twin" '\basm\b *(volatile)? *\(' "${others[@]}"
+refuse "inline PTX belongs into cuda/device.cuh and device_sm90a.cuh, where the simulator has its twin" '\basm\b *(volatile)? *\(' "${others[@]}"
 refuse "the compiler's architecture is read in cuda/device.cuh only; test FTC_HAS_SM90A" '__CUDA_ARCH' "${others[@]}"
 refuse "kernels are launched by FTC_LAUNCH, which the simulator understands" '<<<' "${others[@]}"
 # nvcc 13 gives the stub of a kernel template internal linkage, so a kernel declared here and defined elsewhere is not found.

@@ -1,8 +1,10 @@
-"""Training steps of a Llama-3-8B-shaped model with random weights: `ftc train` (LoRA, QLoRA) against transformers + PEFT (LoRA).
+"""Training steps of Llama-shaped models with random weights.
 
-    end_to_end.py ftc|peft WORK_DIRECTORY --ftc PROGRAM --tokenizer DIRECTORY [--tiny] [--tokens N]
+    end_to_end.py ftc|peft|streaming WORK_DIRECTORY --ftc PROGRAM --tokenizer DIRECTORY [--tiny] [--tokens N]
 
-Tokens per second (median of the steps after the second) and peak memory of the device, read from outside the process.
+ftc and peft: the shape of Llama-3-8B, `ftc train` (LoRA, QLoRA) against transformers + PEFT (LoRA). streaming: QLoRA of the shape of
+Llama-2-7B in as little memory as it takes, then of a 70B shape whose layers wait in host memory (--vram 24GB), beside the same with all
+of them on the device. Tokens per second (median of the steps after the second) and peak memory of the device, read from outside the process.
 """
 import argparse
 import json
@@ -51,25 +53,51 @@ class DeviceMemory:
         return self.peak - self.before
 
 
-def ftc_train(arguments, model, method, checkpointing):
-    case = dict(case="end to end", variant=f"finetunecore {method}", tokens=arguments.tokens, activation_checkpointing=checkpointing)
-    output = arguments.work / f"run-{method}-{checkpointing}"
+def ftc_train(arguments, model, method, checkpointing, shape="", memory=(), tokens=None):
+    """One run; returns its tokens per second."""
+    tokens = tokens or arguments.tokens
+    memory = memory or ("--memory-limit", arguments.memory_limit)
+    case = dict(case="end to end", variant=f"finetunecore {method}{shape and ' ' + shape}", tokens=tokens, activation_checkpointing=checkpointing)
+    output = arguments.work / f"run-{method}-{checkpointing}-{time.time_ns()}"
     command = [*arguments.ftc, "train", "--model", model, "--data", model / "train.jsonl", "--output", output, "--method", method,
-               "--sequence-length", arguments.tokens, "--micro-batch-size", 1, "--max-steps", STEPS, "--overflow", "truncate",
+               "--sequence-length", tokens, "--micro-batch-size", 1, "--max-steps", STEPS, "--overflow", "truncate",
                "--validation-fraction", 0, "--checkpoint-every", 1000, "--rank", 16, "--warmup-steps", 1,
-               "--activation-checkpointing", str(checkpointing).lower(), "--memory-limit", arguments.memory_limit]
+               "--activation-checkpointing", str(checkpointing).lower(), *memory]
     command += ["--device", "cuda:0", "--precision", "bf16"] if CUDA else ["--device", "cpu"]
     command = [str(part) for part in command]
     start = time.time()
-    with DeviceMemory() as memory:
+    with DeviceMemory() as device:
         result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
         emit(**case, status="failed", message=(result.stderr or result.stdout)[-400:], command=" ".join(command[len(arguments.ftc):]))
-        return
+        return None
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     rates = [row["tokens_per_second"] for row in rows if row.get("tokens_per_second")]
-    emit(**case, tokens_per_second=round(statistics.median(rates[2:] or rates), 1), steps=len(rates), peak_device_mib=memory.mib,
+    rate = statistics.median(rates[2:] or rates)
+    emit(**case, tokens_per_second=round(rate, 1), steps=len(rates), peak_device_mib=device.mib,
          first_loss=next((row["loss"] for row in rows if "loss" in row), None), seconds=round(time.time() - start, 1))
+    return rate
+
+
+def random_weights(arguments, shape):
+    model = arguments.work / f"llama-{shape}"
+    if not (model / "config.json").exists():
+        start = time.time()
+        size = random_model.write(shape, model, arguments.tokenizer)
+        emit(case="random model", shape=shape, gb=round(size / 1e9, 2), seconds=round(time.time() - start, 1))
+    if CUDA:
+        torch.cuda.empty_cache()
+    return model
+
+
+def streaming(arguments):
+    small, large, vram = ("tiny-nf4", "tiny-nf4", "2GB") if arguments.tiny else ("7b-nf4", "70b-nf4", "24GB")
+    ftc_train(arguments, random_weights(arguments, small), "qlora", True, small, tokens=arguments.tokens // 2)
+    model = random_weights(arguments, large)
+    resident = ftc_train(arguments, model, "qlora", True, f"{large} resident")
+    streamed = ftc_train(arguments, model, "qlora", True, f"{large} --vram {vram}", memory=("--vram", vram)) if CUDA else None
+    if resident and streamed:
+        emit(case="end to end", variant=f"{large}: tokens/s streamed over resident", ratio=round(streamed / resident, 3))
 
 
 def peft_train(arguments, wide_adapters, checkpointing):
@@ -119,7 +147,7 @@ def peft_train(arguments, wide_adapters, checkpointing):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("side", choices=["ftc", "peft"])
+    parser.add_argument("side", choices=["ftc", "peft", "streaming"])
     parser.add_argument("work", type=Path)
     parser.add_argument("--ftc", type=lambda text: text.split(), help="the program, with arguments where it needs some")
     parser.add_argument("--tokenizer", type=Path)
@@ -142,13 +170,10 @@ def main():
             peft_train(arguments, *cases[arguments.only])
         return
     environment()
-    model = arguments.work / f"llama-{arguments.shape}"
-    if not (model / "config.json").exists():
-        start = time.time()
-        size = random_model.write(arguments.shape, model, arguments.tokenizer)
-        emit(case="random model", shape=arguments.shape, gb=round(size / 1e9, 2), seconds=round(time.time() - start, 1))
-    if CUDA:
-        torch.cuda.empty_cache()
+    if arguments.side == "streaming":
+        streaming(arguments)
+        return
+    model = random_weights(arguments, arguments.shape)
     for method, checkpointing in (("lora", False), ("qlora", False), ("lora", True), ("qlora", True)):
         ftc_train(arguments, model, method, checkpointing)
 

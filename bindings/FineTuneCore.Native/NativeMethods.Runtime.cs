@@ -29,10 +29,25 @@ internal static partial class NativeMethods
     internal static partial FtcStatus ftc_stream_create(out StreamHandle stream, ContextHandle context);
 
     [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_stream_create_background(out StreamHandle stream, ContextHandle context);
+
+    [LibraryImport(Library)]
     internal static partial void ftc_stream_destroy(nint stream);
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_stream_synchronize(StreamHandle stream);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_event_create(out EventHandle deviceEvent, ContextHandle context);
+
+    [LibraryImport(Library)]
+    internal static partial void ftc_event_destroy(nint deviceEvent);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_event_record(EventHandle deviceEvent, StreamHandle stream);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_stream_wait_event(StreamHandle stream, EventHandle deviceEvent);
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_buffer_create(out BufferHandle buffer, ContextHandle context, long sizeBytes);
@@ -45,6 +60,15 @@ internal static partial class NativeMethods
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_buffer_get_data(BufferHandle buffer, out nint data, out long sizeBytes);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_host_buffer_create(out HostBufferHandle buffer, ContextHandle context, long sizeBytes);
+
+    [LibraryImport(Library)]
+    internal static partial void ftc_host_buffer_destroy(nint buffer);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_host_buffer_get_data(HostBufferHandle buffer, out nint data, out long sizeBytes);
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_copy_from_host(StreamHandle stream, nint device, nint host, long sizeBytes);

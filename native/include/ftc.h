@@ -85,6 +85,10 @@ typedef struct ftc_context_info {
     char device_kind[16];           /* "cpu", "cuda"                                                               */
     char device_name[64];           /* CPU or GPU model                                                            */
     char isa[16];                   /* "portable", "avx2", "avx512" (the environment's FTC_CPU_ISA forces one); "sm_90" */
+    int64_t host_memory_used_bytes; /* by this context's host buffers                                              */
+    int64_t memory_overhead_bytes;  /* what the process takes on the device beside buffers: the driver's context, kernels
+                                       loaded so far, streams' workspaces, rounding. Other processes' allocations since the
+                                       context was made cannot be told apart and count too. CPU: 0                 */
 } ftc_context_info;
 
 /* Errors: INVALID_ARGUMENT (threads out of range, device_index), UNSUPPORTED (FTC_CPU_ISA names an ISA this CPU lacks). */
@@ -97,8 +101,24 @@ FTC_API ftc_status ftc_context_get_info(ftc_context* context, ftc_context_info* 
 typedef struct ftc_stream ftc_stream;
 
 FTC_API ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context);
+/* A stream for copies, fills, conversions and dequantisation beside another stream's products: of lower priority, and its
+ * kernels take few multiprocessors. It has no workspace for dense products: an op that needs one is refused (UNSUPPORTED). */
+FTC_API ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context);
 FTC_API void ftc_stream_destroy(ftc_stream* stream); /* accepts NULL; waits for what is enqueued */
 FTC_API ftc_status ftc_stream_synchronize(ftc_stream* stream);
+
+/* ---- Events: order between streams of one context ---------------------------------------------------------------- */
+
+typedef struct ftc_event ftc_event;
+
+FTC_API ftc_status ftc_event_create(ftc_event** out, ftc_context* context);
+FTC_API void ftc_event_destroy(ftc_event* event); /* accepts NULL; waits that are enqueued stay valid */
+/* The event now stands for all that has been enqueued on the stream; what it stood for before is forgotten. */
+FTC_API ftc_status ftc_event_record(ftc_event* event, ftc_stream* stream);
+/* What is enqueued on the stream from now on runs after what the event stands for at this moment: nothing, if it was never
+ * recorded. Does not block the host. The CPU's ops run inside their calls, so that there this holds by itself.
+ * Errors: INVALID_ARGUMENT (event and stream of different contexts). */
+FTC_API ftc_status ftc_stream_wait_event(ftc_stream* stream, ftc_event* event);
 
 /* ---- Buffers: memory of the device -------------------------------------------------------------------------------- */
 
@@ -112,7 +132,21 @@ FTC_API ftc_status ftc_buffer_borrow(ftc_buffer** out, ftc_context* context, voi
 FTC_API void ftc_buffer_destroy(ftc_buffer* buffer); /* accepts NULL */
 FTC_API ftc_status ftc_buffer_get_data(ftc_buffer* buffer, void** data, int64_t* size_bytes); /* [device] address */
 
-/* Copies and fills; ranges must not overlap. */
+/* ---- Host buffers: memory of the host that the device reaches as well ------------------------------------------- */
+
+typedef struct ftc_host_buffer ftc_host_buffer;
+
+/* Zeroed host memory of size_bytes > 0, 64-byte aligned, pinned for GPUs: copies to and from it run beside the host and other
+ * streams, and kernels may read and write it over the bus. Not counted in memory_used_bytes nor bound by memory_limit_bytes.
+ * Errors: OUT_OF_MEMORY when it exceeds what the machine has free; nothing is allocated then. */
+FTC_API ftc_status ftc_host_buffer_create(ftc_host_buffer** out, ftc_context* context, int64_t size_bytes);
+FTC_API void ftc_host_buffer_destroy(ftc_host_buffer* buffer); /* accepts NULL; waits for work that may still use it */
+FTC_API ftc_status ftc_host_buffer_get_data(ftc_host_buffer* buffer, void** data,
+                                            int64_t* size_bytes); /* [host] and [device]: one address */
+
+/* Copies and fills; ranges must not overlap. From and to the host: when all of `host` lies in one host buffer of the stream's
+ * context the copy is only enqueued, so `host` must stay as it is until the stream has come past it; any other `host` has
+ * been read, or written, when the call returns. */
 FTC_API ftc_status ftc_copy_from_host(ftc_stream* stream, void* device, const void* host, int64_t size_bytes);
 FTC_API ftc_status ftc_copy_to_host(ftc_stream* stream, void* host, const void* device, int64_t size_bytes);
 FTC_API ftc_status ftc_copy(ftc_stream* stream, void* y, const void* x, int64_t size_bytes);
@@ -130,8 +164,8 @@ FTC_API ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, con
 #define FTC_WEIGHT_F32 0
 #define FTC_WEIGHT_BF16 1
 #define FTC_WEIGHT_NF4 2 /* 4-bit NormalFloat, laid out as bitsandbytes stores it. Dettmers et al. 2023, arXiv:2305.14314 */
-#define FTC_WEIGHT_INT8 3   /* a scale for every row, as LLM.int8(). Dettmers et al. 2022, arXiv:2208.07339                */
-#define FTC_WEIGHT_AFFINE 4 /* 4, 3 or 2 bits, a scale and a minimum for every group of a row: the base of QA-LoRA        */
+#define FTC_WEIGHT_INT8 3 /* a scale for every row, as LLM.int8(). Dettmers et al. 2022, arXiv:2208.07339 */
+#define FTC_WEIGHT_AFFINE 4 /* 4, 3 or 2 bits, a scale and a minimum for every group of a row: the base of QA-LoRA */
 
 /* A matrix W [rows = N out-features, cols = K in-features].
  *
@@ -210,8 +244,8 @@ FTC_API ftc_status ftc_affine_quantize(ftc_stream* stream, uint8_t* codes, float
                                        const ftc_affine_quantize_params* params);
 
 /* Merges a QA-LoRA adapter into the affine weight it was trained on: minimum += scaling / group_size * B A. Codes and
- * scales stay, so the merged weight is the adapted one up to the rounding of minimum; the sum over ranks is in double, in order.
- * Xu et al. 2024, arXiv:2309.14717.
+ * scales stay, so the merged weight is the adapted one up to the rounding of minimum. Sums over ranks are in double, in
+ * order. Xu et al. 2024, arXiv:2309.14717.
  *   minimum [device] inout [rows, groups]   b [device] in [rows, rank]   a [device] in [rank, groups]
  * The adapter's pool is the weight's group_size. */
 FTC_API ftc_status ftc_affine_merge(ftc_stream* stream, float* minimum, const float* b, const float* a, int64_t rows,

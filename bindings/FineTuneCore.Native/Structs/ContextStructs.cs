@@ -36,4 +36,6 @@ internal struct ContextInfo
     public Utf8Name16 DeviceKind;
     public Utf8Name64 DeviceName;
     public Utf8Name16 Isa;
+    public long HostMemoryUsedBytes;
+    public long MemoryOverheadBytes;
 }

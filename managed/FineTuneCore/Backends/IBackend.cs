@@ -14,6 +14,25 @@ internal interface IBackend : IDisposable
     /// <summary>A zeroed buffer; refused with numbers when it does not fit.</summary>
     DeviceBuffer Allocate(long sizeBytes, string purpose);
 
+    /// <summary>
+    /// Zeroed host memory that ops reach as well, pinned for a GPU: copies from and to it can run beside everything else. Whoever writes it from
+    /// the host does so after the work that uses it.
+    /// </summary>
+    DeviceBuffer AllocateHost(long sizeBytes, string purpose);
+
+    /// <summary>Whether a background stream runs beside this backend's own work: a GPU's does.</summary>
+    bool HasBackground { get; }
+
+    IBackgroundStream CreateBackground();
+
+    DeviceEvent CreateEvent();
+
+    /// <summary>The event now stands for all that this backend was given so far.</summary>
+    void Record(DeviceEvent point);
+
+    /// <summary>What this backend is given from now on runs after what the event stands for.</summary>
+    void Wait(DeviceEvent point);
+
     /// <summary>Whether ops read host memory where it lies, such as a mapped file.</summary>
     bool ReadsHostMemory { get; }
 

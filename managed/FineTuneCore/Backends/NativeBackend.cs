@@ -11,6 +11,7 @@ internal sealed unsafe partial class NativeBackend : IBackend
 {
     private readonly ContextHandle _context;
     private readonly StreamHandle _stream;
+    private long _bufferLimit = long.MaxValue;
 
     /// <summary>Opens a device of the loaded library; 0 threads means as many as this process may use, 0 bytes what the device has free.</summary>
     /// <exception cref="FtcException">The library refused, for instance an ISA this CPU lacks.</exception>
@@ -36,7 +37,7 @@ internal sealed unsafe partial class NativeBackend : IBackend
             NativeMethods.ftc_context_get_info(_context, ref info).ThrowIfFailed();
             return new DeviceInfo(
                 Name(info.DeviceKind), Name(info.DeviceName), Name(info.Isa), info.Threads, info.MemoryTotalBytes,
-                info.MemoryAvailableBytes, info.MemoryUsedBytes);
+                info.MemoryAvailableBytes, info.MemoryUsedBytes, info.HostMemoryUsedBytes, info.MemoryOverheadBytes);
         }
     }
 
@@ -44,8 +45,36 @@ internal sealed unsafe partial class NativeBackend : IBackend
 
     public DeviceBuffer Allocate(long sizeBytes, string purpose)
     {
+        if (sizeBytes > _bufferLimit - MemoryUsed)
+        {
+            throw FineTuneException.DoesNotFit(
+                $"no memory for {purpose}: {sizeBytes} bytes are needed, {_bufferLimit - MemoryUsed} of {_bufferLimit} are left for buffers; raise --vram.");
+        }
+
         FtcStatus status = NativeMethods.ftc_buffer_create(out BufferHandle handle, _context, Math.Max(sizeBytes, 1));
-        if (status == FtcStatus.Ok) return new NativeBuffer(handle, sizeBytes);
+        if (status != FtcStatus.Ok) throw Refused(status, handle, purpose);
+        MemoryUsed += sizeBytes;
+        MemoryPeak = Math.Max(MemoryPeak, MemoryUsed);
+        return new NativeBuffer(handle, sizeBytes, () => MemoryUsed -= sizeBytes);
+    }
+
+    public DeviceBuffer AllocateHost(long sizeBytes, string purpose)
+    {
+        FtcStatus status = NativeMethods.ftc_host_buffer_create(out HostBufferHandle handle, _context, Math.Max(sizeBytes, 1));
+        if (status != FtcStatus.Ok) throw Refused(status, handle, purpose);
+        return new NativeHostBuffer(handle, sizeBytes);
+    }
+
+    /// <summary>Bytes of the buffers there are, and the most there have been.</summary>
+    internal long MemoryUsed { get; private set; }
+
+    internal long MemoryPeak { get; private set; }
+
+    /// <summary>From now on buffers together may take so many bytes.</summary>
+    internal void LimitBuffers(long bytes) => _bufferLimit = bytes;
+
+    private static Exception Refused(FtcStatus status, SafeHandle handle, string purpose)
+    {
         handle.Dispose();
         try
         {
@@ -53,17 +82,17 @@ internal sealed unsafe partial class NativeBackend : IBackend
         }
         catch (FtcException e) when (e.Status == FtcStatus.OutOfMemory)
         {
-            throw FineTuneException.DoesNotFit($"no memory for {purpose}: {e.Message}", e);
+            return FineTuneException.DoesNotFit($"no memory for {purpose}: {e.Message}", e);
         }
 
-        throw new InvalidOperationException("unreachable: a failed status throws");
+        return new InvalidOperationException("unreachable: a failed status throws");
     }
 
     public DeviceBuffer? TryBorrow(nint data, long sizeBytes)
     {
         if (!ReadsHostMemory) return null;
         NativeMethods.ftc_buffer_borrow(out BufferHandle handle, _context, data, sizeBytes).ThrowIfFailed();
-        return new NativeBuffer(handle, sizeBytes);
+        return new NativeBuffer(handle, sizeBytes, null);
     }
 
     public void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
@@ -101,7 +130,7 @@ internal sealed unsafe partial class NativeBackend : IBackend
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static nint Address(Tensor tensor) =>
-        tensor.Buffer is null ? 0 : ((NativeBuffer)tensor.Buffer).Data + (nint)tensor.ByteOffset;
+        tensor.Buffer is null ? 0 : ((NativeMemory)tensor.Buffer).Data + (nint)tensor.ByteOffset;
 
     private static long Bytes(Tensor contiguous) => contiguous.Rows * contiguous.RowStride * contiguous.DType.Size();
 

@@ -15,15 +15,23 @@ int32_t device_count(); // throws UNSUPPORTED with the reason when there is none
 ftc_context* context_create(const ftc_context_params& params);
 void context_destroy(ftc_context* context);
 void context_get_info(ftc_context& context, ftc_context_info& info);
-ftc_stream* stream_create(ftc_context& context);
+ftc_stream* stream_create(ftc_context& context, bool background);
 void stream_destroy(ftc_stream* stream);
 void stream_synchronize(ftc_stream& stream);
 void enter(const ftc_stream& stream); // before every op: makes its device the current one of the thread
 ftc_context& context_of(const ftc_stream& stream);
+ftc_context& context_of(const ftc_event& event);
+ftc_event* event_create(ftc_context& context);
+void event_destroy(ftc_event* event);
+void event_record(ftc_event& event, ftc_stream& stream); // of one context, as for the wait
+void stream_wait_event(ftc_stream& stream, ftc_event& event);
 ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes);
 ftc_buffer* buffer_borrow(ftc_context& context, void* data, int64_t size_bytes);
 void buffer_destroy(ftc_buffer* buffer);
 void buffer_get_data(ftc_buffer& buffer, void** data, int64_t* size_bytes);
+ftc_host_buffer* host_buffer_create(ftc_context& context, int64_t size_bytes);
+void host_buffer_destroy(ftc_host_buffer* buffer);
+void host_buffer_get_data(ftc_host_buffer& buffer, void** data, int64_t* size_bytes);
 void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t size_bytes);
 void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t size_bytes);
 void copy(ftc_stream& stream, void* y, const void* x, int64_t size_bytes);

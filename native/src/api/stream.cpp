@@ -7,7 +7,16 @@ ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context) {
         check_pointer("ftc_stream_create", "out", out);
         *out = nullptr;
         check_pointer("ftc_stream_create", "context", context);
-        *out = backend::stream_create(*context);
+        *out = backend::stream_create(*context, false);
+    });
+}
+
+ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context) {
+    return guard(__func__, [&] {
+        check_pointer("ftc_stream_create_background", "out", out);
+        *out = nullptr;
+        check_pointer("ftc_stream_create_background", "context", context);
+        *out = backend::stream_create(*context, true);
     });
 }
 

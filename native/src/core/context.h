@@ -17,11 +17,21 @@ struct ftc_context {
     const ftc::Kernels* kernels;
     int64_t memory_limit_bytes; // 0: none
     int64_t memory_used_bytes = 0;
+    int64_t host_memory_used_bytes = 0;
     ftc::Pool pool;
 };
 
 struct ftc_stream {
     ftc_context* context; // ops run inside the call: a CPU stream has nothing of its own
+};
+
+struct ftc_event {
+    ftc_context* context; // what a CPU stream was given is done, so there is nothing to remember
+};
+
+struct ftc_host_buffer {
+    ftc_context* context;
+    ftc::Memory memory;
 };
 
 struct ftc_buffer {

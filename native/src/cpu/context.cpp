@@ -41,6 +41,8 @@ void context_get_info(ftc_context& context, ftc_context_info& info) {
     info.memory_total_bytes = limits.memory_total_bytes;
     info.memory_available_bytes = available_bytes(context, limits);
     info.memory_used_bytes = context.memory_used_bytes;
+    info.host_memory_used_bytes = context.host_memory_used_bytes;
+    info.memory_overhead_bytes = 0;
     std::snprintf(info.device_kind, sizeof(info.device_kind), "cpu");
     cpu_name(info.device_name, sizeof(info.device_name));
     std::snprintf(info.isa, sizeof(info.isa), "%s", context.kernels->isa);
@@ -52,7 +54,7 @@ void check_activations(const char* function, int32_t dtype) {
          dtype == FTC_BF16 ? "FTC_BF16" : "FTC_F16");
 }
 
-ftc_stream* stream_create(ftc_context& context) {
+ftc_stream* stream_create(ftc_context& context, bool) {
     return new ftc_stream{&context};
 }
 
@@ -66,6 +68,40 @@ void enter(const ftc_stream&) {}
 
 ftc_context& context_of(const ftc_stream& stream) {
     return *stream.context;
+}
+
+ftc_context& context_of(const ftc_event& event) {
+    return *event.context;
+}
+
+ftc_event* event_create(ftc_context& context) {
+    return new ftc_event{&context};
+}
+
+void event_destroy(ftc_event* event) {
+    delete event;
+}
+
+void event_record(ftc_event&, ftc_stream&) {}
+
+void stream_wait_event(ftc_stream&, ftc_event&) {}
+
+ftc_host_buffer* host_buffer_create(ftc_context& context, int64_t size_bytes) {
+    const int64_t available = read_machine_limits("").memory_available_bytes;
+    if (size_bytes > available) fail_host_memory(size_bytes, available, context.host_memory_used_bytes);
+    auto buffer = std::make_unique<ftc_host_buffer>(ftc_host_buffer{&context, Memory(size_bytes)});
+    context.host_memory_used_bytes += size_bytes;
+    return buffer.release();
+}
+
+void host_buffer_destroy(ftc_host_buffer* buffer) {
+    buffer->context->host_memory_used_bytes -= buffer->memory.size();
+    delete buffer;
+}
+
+void host_buffer_get_data(ftc_host_buffer& buffer, void** data, int64_t* size_bytes) {
+    if (data != nullptr) *data = buffer.memory.data();
+    if (size_bytes != nullptr) *size_bytes = buffer.memory.size();
 }
 
 ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes) {

@@ -1,4 +1,4 @@
-// Contexts, streams and memory of a GPU: the CUDA library's side of api/backend.h.
+// Contexts, streams and events of a GPU: the CUDA library's side of api/backend.h.
 #include "cuda/context.h"
 
 #include <algorithm>
@@ -27,17 +27,6 @@ int32_t attribute(cudaDeviceAttr which, int32_t device) {
 int32_t compute_capability(int32_t device) {
     return 10 * attribute(cudaDevAttrComputeCapabilityMajor, device) +
            attribute(cudaDevAttrComputeCapabilityMinor, device);
-}
-
-// What this context may still take: free memory of the device, or less by the caller's limit.
-int64_t available_bytes(const ftc_context& context, int64_t* total = nullptr) {
-    size_t free_bytes = 0, total_bytes = 0;
-    check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
-    if (total != nullptr) *total = static_cast<int64_t>(total_bytes);
-    int64_t available = static_cast<int64_t>(free_bytes);
-    if (context.memory_limit_bytes > 0)
-        available = std::min(available, context.memory_limit_bytes - context.memory_used_bytes);
-    return std::max<int64_t>(available, 0);
 }
 
 [[noreturn]] void fail_late(const LateError& e) {
@@ -91,9 +80,6 @@ struct Closer {
     void operator()(ftc_stream* stream) const {
         cudaSetDevice(stream->context->device);
         if (stream->handle != nullptr) cudaStreamSynchronize(stream->handle);
-        if (stream->main_ready != nullptr) cudaEventDestroy(stream->main_ready);
-        if (stream->side_ready != nullptr) cudaEventDestroy(stream->side_ready);
-        if (stream->side_stream != nullptr) cudaStreamDestroy(stream->side_stream);
         if (stream->handle != nullptr) cudaStreamDestroy(stream->handle);
         if (stream->scratch != nullptr) cudaFree(stream->scratch);
         if (stream->matmul_workspace != nullptr) cudaFree(stream->matmul_workspace);
@@ -129,9 +115,12 @@ ftc_context* context_create(const ftc_context_params& params) {
         fail(FTC_ERROR_UNSUPPORTED,
              "ftc_context_create: GPU %d has compute capability %d.%d, expected 8.0 or newer (Ampere and later)", device,
              capability / 10, capability % 10);
+    const int64_t driver_bytes = cuda::measure_driver_bytes(device);
     check(cudaSetDevice(device), "cudaSetDevice");
     std::unique_ptr<ftc_context, Closer> context(new ftc_context);
     context->device = device;
+    context->driver_bytes = driver_bytes;
+    context->taken_at_start = cuda::taken_bytes();
     context->compute_capability = capability;
     context->multiprocessors = attribute(cudaDevAttrMultiProcessorCount, device);
     context->shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
@@ -151,8 +140,11 @@ void context_destroy(ftc_context* context) {
 void context_get_info(ftc_context& context, ftc_context_info& info) {
     check(cudaSetDevice(context.device), "cudaSetDevice");
     info.threads = 0;
-    info.memory_available_bytes = available_bytes(context, &info.memory_total_bytes);
+    info.memory_available_bytes = cuda::available_bytes(context, &info.memory_total_bytes);
     info.memory_used_bytes = context.memory_used_bytes;
+    info.host_memory_used_bytes = context.host_memory_used_bytes;
+    const int64_t beside_buffers = cuda::taken_bytes() - context.taken_at_start - context.memory_used_bytes;
+    info.memory_overhead_bytes = context.driver_bytes + std::max<int64_t>(beside_buffers, 0);
     std::snprintf(info.device_kind, sizeof(info.device_kind), "cuda");
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, context.device), "cudaGetDeviceProperties");
@@ -170,16 +162,18 @@ void check_activations(const char* function, int32_t dtype) {
              "%s: dtype is FTC_F16, expected FTC_BF16 or FTC_F32: the CUDA library computes in these", function);
 }
 
-ftc_stream* stream_create(ftc_context& context) {
+ftc_stream* stream_create(ftc_context& context, bool background) {
     check(cudaSetDevice(context.device), "cudaSetDevice");
     std::unique_ptr<ftc_stream, Closer> stream(new ftc_stream);
     stream->context = &context;
-    check(cudaStreamCreateWithFlags(&stream->handle, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    check(cudaStreamCreateWithFlags(&stream->side_stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    check(cudaEventCreateWithFlags(&stream->side_ready, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-    check(cudaEventCreateWithFlags(&stream->main_ready, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    stream->background = background;
+    int least = 0, greatest = 0; // the least priority is the largest number
+    check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
+    check(cudaStreamCreateWithPriority(&stream->handle, cudaStreamNonBlocking, background ? least : greatest),
+          "cudaStreamCreateWithPriority");
     check(cudaMalloc(&stream->scratch, static_cast<size_t>(cuda::kScratchBytes)), "cudaMalloc");
-    check(cudaMalloc(&stream->matmul_workspace, static_cast<size_t>(cuda::kMatmulWorkspaceBytes)), "cudaMalloc");
+    if (!background)
+        check(cudaMalloc(&stream->matmul_workspace, static_cast<size_t>(cuda::kMatmulWorkspaceBytes)), "cudaMalloc");
     return stream.release();
 }
 
@@ -204,74 +198,29 @@ ftc_context& context_of(const ftc_stream& stream) {
     return *stream.context;
 }
 
-ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes) {
+ftc_context& context_of(const ftc_event& event) {
+    return *event.context;
+}
+
+ftc_event* event_create(ftc_context& context) {
     check(cudaSetDevice(context.device), "cudaSetDevice");
-    const int64_t available = available_bytes(context);
-    const auto refuse = [&] {
-        fail(FTC_ERROR_OUT_OF_MEMORY,
-             "ftc_buffer_create: %" PRId64 " bytes are needed, %" PRId64 " are free on the GPU (%" PRId64
-             " in use by this context, limit %" PRId64 ", 0 = none)",
-             size_bytes, available, context.memory_used_bytes, context.memory_limit_bytes);
-    };
-    if (size_bytes > available) refuse();
-    auto buffer = std::make_unique<ftc_buffer>(ftc_buffer{&context, nullptr, size_bytes, true});
-    const cudaError_t error = cudaMalloc(&buffer->data, static_cast<size_t>(size_bytes));
-    if (error == cudaErrorMemoryAllocation) {
-        cudaGetLastError();
-        refuse();
-    }
-    check(error, "cudaMalloc");
-    const cudaError_t cleared = cudaMemset(buffer->data, 0, static_cast<size_t>(size_bytes));
-    if (cleared == cudaSuccess) {
-        check(cudaDeviceSynchronize(), "cudaDeviceSynchronize"); // streams of ours do not wait for the default one
-        context.memory_used_bytes += size_bytes;
-        return buffer.release();
-    }
-    cudaFree(buffer->data);
-    check(cleared, "cudaMemset");
-    return nullptr;
+    auto event = std::make_unique<ftc_event>(ftc_event{&context, nullptr});
+    check(cudaEventCreateWithFlags(&event->handle, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    return event.release();
 }
 
-ftc_buffer* buffer_borrow(ftc_context& context, void* data, int64_t size_bytes) {
-    return new ftc_buffer{&context, data, size_bytes, false};
+void event_destroy(ftc_event* event) {
+    cudaSetDevice(event->context->device);
+    cudaEventDestroy(event->handle);
+    delete event;
 }
 
-void buffer_destroy(ftc_buffer* buffer) {
-    if (buffer->owned) {
-        cudaSetDevice(buffer->context->device);
-        cudaFree(buffer->data); // waits for work that still uses it
-        buffer->context->memory_used_bytes -= buffer->size_bytes;
-    }
-    delete buffer;
+void event_record(ftc_event& event, ftc_stream& stream) {
+    check(cudaEventRecord(event.handle, stream.handle), "cudaEventRecord");
 }
 
-void buffer_get_data(ftc_buffer& buffer, void** data, int64_t* size_bytes) {
-    if (data != nullptr) *data = buffer.data;
-    if (size_bytes != nullptr) *size_bytes = buffer.size_bytes;
-}
-
-void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t size_bytes) {
-    check(cudaMemcpyAsync(device, host, static_cast<size_t>(size_bytes), cudaMemcpyHostToDevice, stream.handle),
-          "cudaMemcpyAsync");
-    // Pageable memory has been read when the call returns; pinned memory may still be in use.
-    cudaPointerAttributes attributes{};
-    if (cudaPointerGetAttributes(&attributes, host) != cudaSuccess) cudaGetLastError();
-    if (attributes.type != cudaMemoryTypeUnregistered) check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize");
-}
-
-void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t size_bytes) {
-    check(cudaMemcpyAsync(host, device, static_cast<size_t>(size_bytes), cudaMemcpyDeviceToHost, stream.handle),
-          "cudaMemcpyAsync");
-    check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize");
-}
-
-void copy(ftc_stream& stream, void* y, const void* x, int64_t size_bytes) {
-    check(cudaMemcpyAsync(y, x, static_cast<size_t>(size_bytes), cudaMemcpyDeviceToDevice, stream.handle),
-          "cudaMemcpyAsync");
-}
-
-void fill_zero(ftc_stream& stream, void* y, int64_t size_bytes) {
-    check(cudaMemsetAsync(y, 0, static_cast<size_t>(size_bytes), stream.handle), "cudaMemsetAsync");
+void stream_wait_event(ftc_stream& stream, ftc_event& event) {
+    check(cudaStreamWaitEvent(stream.handle, event.handle, 0), "cudaStreamWaitEvent");
 }
 
 } // namespace ftc::backend

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 
 #include "cuda/runtime.h"
 #include "ftc.h"
@@ -9,6 +10,11 @@
 namespace ftc::cuda {
 
 struct CublasLt; // matmul.h
+
+// A kernel in the background gets one block for so many multiprocessors. A product of M rows takes 2 M N K flops for a weight
+// whose dequantisation moves 2.5 N K bytes: at M = 2,048 an eighth of the memory's speed is enough to be ready in time, and
+// every multiprocessor more is taken from the product.
+constexpr int32_t kBackgroundShare = 6;
 
 // Small sums between the kernels of one op, which gets no workspace of its own; ops of one stream use it in turn.
 constexpr int64_t kScratchBytes = int64_t{4} << 20;
@@ -42,6 +48,15 @@ enum LateErrorKind : int32_t {
     kLateAdamwSquareMap,
 };
 
+// Of the device, taken by the driver for this process: what the first context of a process takes before it has a buffer.
+int64_t measure_driver_bytes(int32_t device);
+
+// What this context may still take: free memory of the device, or less by the caller's limit.
+int64_t available_bytes(const ftc_context& context, int64_t* total = nullptr);
+
+// Of the device, by whomever.
+int64_t taken_bytes();
+
 } // namespace ftc::cuda
 
 struct ftc_context {
@@ -51,6 +66,10 @@ struct ftc_context {
     int32_t shared_bytes_per_block = 0;         // the opt-in maximum
     int64_t memory_limit_bytes = 0;             // 0: none
     int64_t memory_used_bytes = 0;
+    int64_t host_memory_used_bytes = 0;
+    int64_t driver_bytes = 0;       // of the device, taken by the driver for this process when the context was made
+    int64_t taken_at_start = 0;     // of the device, by whomever, right after that
+    std::map<const char*, int64_t> host_buffers; // start and size
     ftc::cuda::LateError* late_error = nullptr; // [device]
     ftc::cuda::LateError* late_error_host = nullptr; // pinned
     ftc::cuda::CublasLt* cublaslt = nullptr;         // opened at the first matmul
@@ -60,11 +79,20 @@ struct ftc_context {
 struct ftc_stream {
     ftc_context* context = nullptr;
     cudaStream_t handle = nullptr;
-    void* scratch = nullptr;             // [device] kScratchBytes, for whichever op runs
-    void* matmul_workspace = nullptr;    // [device] kMatmulWorkspaceBytes
-    cudaStream_t side_stream = nullptr;  // dequantisation ahead of the product that needs it
-    cudaEvent_t side_ready = nullptr;
-    cudaEvent_t main_ready = nullptr;
+    void* scratch = nullptr;          // [device] kScratchBytes, for whichever op runs
+    void* matmul_workspace = nullptr; // [device] kMatmulWorkspaceBytes; NULL in the background
+    bool background = false;
+};
+
+struct ftc_event {
+    ftc_context* context = nullptr;
+    cudaEvent_t handle = nullptr;
+};
+
+struct ftc_host_buffer {
+    ftc_context* context;
+    void* data;
+    int64_t size_bytes;
 };
 
 struct ftc_buffer {

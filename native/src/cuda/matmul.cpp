@@ -106,6 +106,9 @@ lt::HeuristicResult choose(const CublasLt& cublaslt, lt::MatmulDesc desc, const 
 // cuBLASLt is column-major, so it is asked for D^T = op(B)^T op(A)^T: B comes first.
 void matmul(ftc_stream& stream, const Matmul& p) {
     if (p.m == 0 || p.n == 0) return;
+    if (stream.matmul_workspace == nullptr)
+        fail(FTC_ERROR_UNSUPPORTED,
+             "a background stream has no workspace for dense products; expected a stream of ftc_stream_create");
     CublasLt& cublaslt = opened(*stream.context);
     const lt::Api& api = cublaslt.api;
     lt::MatmulDesc desc = nullptr;

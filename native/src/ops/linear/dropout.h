@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ftc.h"
+
 namespace ftc {
 
 struct Dropout {
@@ -13,5 +15,23 @@ struct Dropout {
     const uint32_t* samples;
     const uint32_t* positions;
 };
+
+inline uint32_t dropout_threshold(const ftc_lora_segment& segment) {
+    return static_cast<uint32_t>(segment.dropout_probability * 65536.0f + 0.5f);
+}
+
+// Dropout of the segment's path, its arrays from `first_row` of the batch on.
+inline Dropout dropout_of(const ftc_lora_segment& segment, const ftc_linear_params& params, int64_t first_row) {
+    Dropout d{};
+    d.key[0] = static_cast<uint32_t>(segment.dropout_seed);
+    d.key[1] = static_cast<uint32_t>(segment.dropout_seed >> 32);
+    d.step = params.dropout_step;
+    d.threshold = dropout_threshold(segment);
+    d.keep = 1.0f - static_cast<float>(d.threshold) / 65536.0f;
+    if (d.threshold == 0) return d;
+    d.samples = params.dropout_samples + first_row;
+    d.positions = params.dropout_positions + first_row;
+    return d;
+}
 
 } // namespace ftc

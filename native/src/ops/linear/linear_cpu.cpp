@@ -2,6 +2,7 @@
 
 #include "core/pool.h"
 #include "ops/linear/gemm.h"
+#include "ops/linear/pool.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -24,27 +25,6 @@ ColumnSource columns_of(const float* data, int64_t rows, int64_t cols, int64_t r
     source.weight.data = data;
     source.transposed = transposed;
     return source;
-}
-
-// Features that the adapter sees as one.
-int32_t pool_of(const ftc_lora_segment& s) {
-    return s.pool > 1 ? s.pool : 1;
-}
-
-// Dropout of the segment's path; its arrays start at the segment's first row when `relative`, else at row 0.
-Dropout dropout_of(const ftc_lora_segment& s, const ftc_linear_params& p, bool relative) {
-    Dropout d{};
-    d.key[0] = static_cast<uint32_t>(s.dropout_seed);
-    d.key[1] = static_cast<uint32_t>(s.dropout_seed >> 32);
-    d.step = p.dropout_step;
-    d.threshold = static_cast<uint32_t>(s.dropout_probability * 65536.0f + 0.5f);
-    d.keep = 1.0f - static_cast<float>(d.threshold) / 65536.0f;
-    const int64_t first = relative ? s.row_begin : 0;
-    if (d.threshold != 0) {
-        d.samples = p.dropout_samples + first;
-        d.positions = p.dropout_positions + first;
-    }
-    return d;
 }
 
 GemmArgs product(float* c, int64_t c_stride, const float* a, int64_t a_stride, const ColumnSource& b, int64_t rows,
@@ -86,7 +66,7 @@ void forward(Pool& pool, const LinearArgs& args) {
     GemmAdapter adapters[backend::kMaxSegments];
     for (int32_t i = 0; i < args.segment_count; i++) {
         const ftc_lora_segment& s = args.segments[i];
-        const Dropout dropout = dropout_of(s, p, true);
+        const Dropout dropout = dropout_of(s, p, s.row_begin);
         const int64_t groups = k / pool_of(s); // features, when they are not pooled
         GemmArgs down = product(s.s, s.rank, args.x + s.row_begin * p.x_row_stride, p.x_row_stride,
                                 columns_of(s.a, s.rank, groups, groups, true), segment_rows(s), s.rank, groups);
@@ -130,7 +110,7 @@ void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segmen
     const ftc_linear_params& p = args.params;
     const int64_t n = args.weight.rows, groups = args.weight.cols / pool_of(s), rows = segment_rows(s);
     if (s.da != nullptr) {
-        const Dropout dropout = dropout_of(s, p, true);
+        const Dropout dropout = dropout_of(s, p, s.row_begin);
         ColumnSource x = columns_of(args.x + s.row_begin * p.x_row_stride, rows, groups, p.x_row_stride, false);
         x.pool = s.pool;
         if (dropout.threshold != 0) x.dropout = &dropout;
@@ -165,7 +145,7 @@ void backward(Pool& pool, const LinearArgs& args) {
                  workspace);
         }
         adapter_gradients(pool, args, s, ds, workspace);
-        dropouts[i] = dropout_of(s, p, false);
+        dropouts[i] = dropout_of(s, p, 0);
         const int64_t groups = k / pool_of(s);
         adapters[i] = {s.row_begin,
                        s.row_end,

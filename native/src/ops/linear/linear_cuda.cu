@@ -11,9 +11,11 @@
 #include "api/backend.h"
 #include "cuda/matmul.h"
 #include "ops/linear/border_cuda.h"
+#include "ops/linear/dropout.h"
 #include "ops/linear/lora_cuda.h"
 #include "ops/linear/lora_partial.h"
 #include "ops/linear/nf4_product_cuda.h"
+#include "ops/linear/pool.h"
 #include "ops/quant/dequantize_cuda.h"
 
 namespace ftc::cuda {
@@ -111,35 +113,20 @@ struct Call {
          void* memory)
         : stream(s), weight(w), segments(list), segment_count(count), params(p), rank(total(list, count)),
           workspace(memory, p.dtype, w.format, p.rows, w.cols, w.rows, rank) {
-        for (int32_t i = 0; i < count; ++i) drops = drops || threshold(list[i]) > 0;
+        for (int32_t i = 0; i < count; ++i) drops = drops || dropout_threshold(list[i]) > 0;
     }
     static int64_t total(const ftc_lora_segment* list, int32_t count) {
         int64_t sum = 0;
         for (int32_t i = 0; i < count; ++i) sum += list[i].rank;
         return sum;
     }
-    static int32_t pool_of(const ftc_lora_segment& s) { return s.pool > 1 ? s.pool : 1; }
-    static uint32_t threshold(const ftc_lora_segment& s) {
-        return static_cast<uint32_t>(s.dropout_probability * 65536.0f + 0.5f);
-    }
+    // The segment's first column in a border, to which every segment adds its rank, an empty one too.
+    int64_t column_of(int32_t segment) const { return total(segments, segment); }
 
     int64_t element_bytes() const { return bytes_of(params.dtype); }
     char* at(const void* base, int64_t element) const {
         return static_cast<char*>(const_cast<void*>(base)) + element * element_bytes();
     }
-    Dropout dropout(const ftc_lora_segment& s) const {
-        Dropout d{};
-        d.threshold = threshold(s);
-        if (d.threshold == 0) return d;
-        d.key[0] = static_cast<uint32_t>(s.dropout_seed);
-        d.key[1] = static_cast<uint32_t>(s.dropout_seed >> 32);
-        d.step = params.dropout_step;
-        d.keep = 1.0f - static_cast<float>(d.threshold) / 65536.0f;
-        d.samples = params.dropout_samples + s.row_begin;
-        d.positions = params.dropout_positions + s.row_begin;
-        return d;
-    }
-
     // Whether the product takes the packed weight as it is.
     bool multiplies_packed() const {
         return params.dtype == FTC_BF16 && params.rows <= stream.context->packed_rows && nf4_product_takes(weight);
@@ -233,12 +220,11 @@ void forward(Call& call, void* y, const void* x, const float* bias) {
     if (dense.bordered)
         call.fill_border({call.at(dense.data, w.cols), dense.row_stride, w.rows, border}, true, true);
     void* tail = dense.bordered ? call.open_border(x, p.x_row_stride, w.cols) : nullptr;
-    int64_t done = 0;
     for (int32_t i = 0; i < call.segment_count; ++i) {
         const ftc_lora_segment& s = call.segments[i];
         if (s.row_begin == s.row_end) continue;
         Tail into{};
-        if (tail != nullptr) into = {call.at(tail, s.row_begin * p.x_row_stride + done), p.x_row_stride, s.scaling};
+        if (tail != nullptr) into = {call.at(tail, s.row_begin * p.x_row_stride + call.column_of(i)), p.x_row_stride, s.scaling};
         lora_down(call.stream, p.dtype, {.s = s.s,
                                          .tail = into,
                                          .x = call.at(x, s.row_begin * p.x_row_stride),
@@ -248,9 +234,8 @@ void forward(Call& call, void* y, const void* x, const float* bias) {
                                          .k = w.cols,
                                          .rank = s.rank,
                                          .pool = s.pool,
-                                         .dropout = call.dropout(s),
+                                         .dropout = dropout_of(s, p, s.row_begin),
                                          .partial = call.workspace.partial});
-        done += s.rank;
     }
     if (packed) {
         const Nf4Product product = call.packed_product(y, p.y_row_stride, x, p.x_row_stride, bias);
@@ -294,15 +279,13 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
     if (dx != nullptr && !packed) dense = call.dense(call.rank > 0 && !call.drops && p.dy_border >= border);
     if (dense.bordered) call.fill_border({call.at(dense.data, w.rows * dense.row_stride), dense.row_stride, border, w.cols}, false, false);
     void* tail = dense.bordered ? call.open_border(dy, p.dy_row_stride, w.rows) : nullptr;
-    int64_t done = 0;
     for (int32_t i = 0; i < call.segment_count; ++i) {
         const ftc_lora_segment& s = call.segments[i];
         const int64_t rows = s.row_end - s.row_begin;
         if (rows == 0) continue;
         float* ds = call.workspace.ds + s.row_begin * call.rank; // disjoint: at least rows * rank floats apart
         Tail into{};
-        if (tail != nullptr) into = {call.at(tail, s.row_begin * p.dy_row_stride + done), p.dy_row_stride, 1.0f};
-        done += s.rank;
+        if (tail != nullptr) into = {call.at(tail, s.row_begin * p.dy_row_stride + call.column_of(i)), p.dy_row_stride, 1.0f};
         if (dx == nullptr && s.da == nullptr && s.db == nullptr) continue;
         lora_up_backward(call.stream, p.dtype, {.ds = ds,
                                                 .tail = into,
@@ -325,7 +308,7 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
                                                   .k = w.cols,
                                                   .rank = s.rank,
                                                   .pool = s.pool,
-                                                  .dropout = call.dropout(s),
+                                                  .dropout = dropout_of(s, p, s.row_begin),
                                                   .partial = call.workspace.partial});
     }
     if (packed)
@@ -340,13 +323,13 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
                                         .v = call.workspace.ds + s.row_begin * call.rank,
                                         .u = s.a,
                                         .column_stride = 1,
-                                        .rank_stride = w.cols / call.pool_of(s),
+                                        .rank_stride = w.cols / pool_of(s),
                                         .rows = s.row_end - s.row_begin,
                                         .cols = w.cols,
                                         .rank = s.rank,
-                                        .repeat_shift = shift_of(call.pool_of(s)),
-                                        .scale = 1.0f / static_cast<float>(call.pool_of(s)),
-                                        .dropout = call.dropout(s)});
+                                        .repeat_shift = shift_of(pool_of(s)),
+                                        .scale = 1.0f / static_cast<float>(pool_of(s)),
+                                        .dropout = dropout_of(s, p, s.row_begin)});
     }
     if (dweight != nullptr)
         matmul(call.stream, {.m = w.rows,

@@ -6,20 +6,6 @@
 namespace ftc::testing {
 namespace {
 
-ftc_attention_params params_of(const AttentionShape& s) {
-    ftc_attention_params p{};
-    p.struct_size = sizeof(p);
-    p.dtype = FTC_BF16;
-    p.query_rows = s.query_rows;
-    p.key_rows = s.key_rows;
-    p.first_query = s.first_query;
-    p.heads = s.heads;
-    p.key_value_heads = s.key_value_heads;
-    p.head_dim = s.head_dim;
-    p.scale = s.scale();
-    return p;
-}
-
 // Every matrix with this much padding behind its rows: 8 keeps rows on 16 bytes where head_dim allows it.
 struct Inputs {
     Bf16Matrix q, k, v, dout;
@@ -44,7 +30,7 @@ struct Forward {
 
 Forward forward(Device& device, const AttentionShape& s, const Inputs& in, int64_t padding) {
     Forward out{Bf16Matrix(s.query_rows, s.heads * s.head_dim, padding), Matrix(s.query_rows, s.heads)};
-    ftc_attention_params p = params_of(s);
+    ftc_attention_params p = params_of(s, FTC_BF16);
     p.q_row_stride = in.q.stride;
     p.k_row_stride = in.k.stride;
     p.v_row_stride = in.v.stride;
@@ -64,7 +50,7 @@ Outputs backward(Device& device, const AttentionShape& s, const Inputs& in, cons
     const int64_t key_width = s.key_value_heads * s.head_dim;
     Bf16Matrix dq(s.query_rows, s.heads * s.head_dim, padding), dk(s.key_rows, key_width, padding),
         dv(s.key_rows, key_width, padding);
-    ftc_attention_params p = params_of(s);
+    ftc_attention_params p = params_of(s, FTC_BF16);
     p.q_row_stride = in.q.stride;
     p.k_row_stride = in.k.stride;
     p.v_row_stride = in.v.stride;
@@ -195,7 +181,7 @@ TEST(AttentionBf16, BitsOfARowDependOnItsOwnKeysAlone) {
 TEST(AttentionBf16, RefusesWhatItCannotDo) {
     if (!computes_bf16()) GTEST_SKIP() << "this library computes in fp32";
     Device device;
-    ftc_attention_params p = params_of({2, 0, 2, 1, 1, 136, {}});
+    ftc_attention_params p = params_of({2, 0, 2, 1, 1, 136, {}}, FTC_BF16);
     int64_t bytes = 0;
     EXPECT_EQ(ftc_attention_workspace_bytes(device.context(), &p, 0, &bytes), FTC_ERROR_UNSUPPORTED);
     EXPECT_STREQ(
@@ -224,7 +210,7 @@ TEST(AttentionBf16, KeyIntervalsThatGoBackAreReportedAndStayInBounds) {
             Device device(variant);
             Bf16Matrix o(rows, 64, 8), dq(rows, 64, 8), dk(rows, 32, 8), dv(rows, 32, 8);
             Matrix lse(rows, 2);
-            ftc_attention_params p = params_of(s);
+            ftc_attention_params p = params_of(s, FTC_BF16);
             p.q_row_stride = p.o_row_stride = p.dq_row_stride = p.do_row_stride = in.q.stride;
             p.k_row_stride = p.v_row_stride = p.dk_row_stride = p.dv_row_stride = in.k.stride;
             Vector<char> workspace = workspace_of(device, p, 0), backward_workspace = workspace_of(device, p, 1);

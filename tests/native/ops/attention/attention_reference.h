@@ -18,6 +18,20 @@ struct AttentionShape {
     int64_t last_key(int64_t row) const { return first_query + row; }
 };
 
+inline ftc_attention_params params_of(const AttentionShape& s, int32_t dtype = FTC_F32) {
+    ftc_attention_params p{};
+    p.struct_size = sizeof(p);
+    p.dtype = dtype;
+    p.query_rows = s.query_rows;
+    p.key_rows = s.key_rows;
+    p.first_query = s.first_query;
+    p.heads = s.heads;
+    p.key_value_heads = s.key_value_heads;
+    p.head_dim = s.head_dim;
+    p.scale = s.scale();
+    return p;
+}
+
 template <class Real>
 struct AttentionResult {
     Vector<Real> o, lse;

@@ -6,19 +6,6 @@
 namespace ftc::testing {
 namespace {
 
-ftc_attention_params params_of(const AttentionShape& s) {
-    ftc_attention_params p{};
-    p.struct_size = sizeof(p);
-    p.query_rows = s.query_rows;
-    p.key_rows = s.key_rows;
-    p.first_query = s.first_query;
-    p.heads = s.heads;
-    p.key_value_heads = s.key_value_heads;
-    p.head_dim = s.head_dim;
-    p.scale = s.scale();
-    return p;
-}
-
 // Workspace of exactly the size asked for, at an address that is not aligned; what lies behind it must stay.
 struct Workspace {
     int64_t bytes = 0;

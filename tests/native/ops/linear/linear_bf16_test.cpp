@@ -16,7 +16,7 @@ struct Case {
     int64_t m, n, k, rank;
     float dropout;
     bool bias, border, packed; // packed: NF4 with double quantisation
-    int64_t adapters = 1;      // in equal segments, the last one leaves a row out
+    int64_t adapters = 1;      // in equal segments, the last one leaves a row out; several begin with an empty one
     int64_t pool = 1;          // > 1: QA-LoRA, but every second adapter
     PackedFormat format = {0, 0}; // packed: in place of NF4
 };
@@ -59,6 +59,7 @@ ReferenceLinear reference_of(const Case& c) {
     round_all(l.dy);
     round_all(l.w);
     const int64_t part = (c.m + c.adapters - 1) / c.adapters;
+    if (c.adapters > 1) add_segment(l, 0, 0, 2);
     for (int64_t i = 0; i < c.adapters && c.rank > 0; i++) {
         const int64_t end = std::min((i + 1) * part, i + 1 == c.adapters && c.adapters > 1 ? c.m - 1 : c.m);
         if (i * part < end) add_segment(l, i * part, end, c.rank + 3 * i, c.dropout, i % 2 == 0 ? c.pool : 1);
@@ -93,7 +94,7 @@ Outputs run(Device& device, const Case& c, const ReferenceLinear& l, const ftc_w
     Vector<ftc_lora_segment> segments;
     Vector<Vector<float>> down;
     for (const ReferenceSegment& s : l.segments) {
-        down.emplace_back(static_cast<size_t>((s.row_end - s.row_begin) * s.rank));
+        down.emplace_back(static_cast<size_t>((s.row_end - s.row_begin) * s.rank + 1));
         out.emplace_back(s.rank, c.k / s.pool);
         out.emplace_back(c.n, s.rank);
     }
