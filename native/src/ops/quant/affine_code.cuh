@@ -5,6 +5,20 @@
 
 namespace ftc::cuda {
 
+// log2 of the columns of a group.
+inline int32_t group_shift(int32_t group_size) {
+    return group_size == 32 ? 5 : group_size == 64 ? 6 : 7;
+}
+
+// A code below 2^23 as a float: bits of 2^23 + code, minus 2^23. Conversions of integers run at a quarter of the speed.
+__device__ __forceinline__ float small_float(uint32_t code) {
+    return __uint_as_float(0x4b000000u | code) - 8388608.0f;
+}
+// A byte that holds an int8.
+__device__ __forceinline__ float int8_float(uint32_t byte) {
+    return __uint_as_float(0x4b000000u | (byte ^ 128u)) - 8388736.0f;
+}
+
 // The bits of kCount codes from code `at` on (a multiple of kCount) of a string of bits in words. kCount codes fill a word
 // at most.
 template <int kBits, int kCount>
@@ -22,7 +36,7 @@ template <int kBits, int kCount>
 __device__ __forceinline__ void decode_affine(float (&v)[kCount], uint32_t bits, float scale, float minimum) {
 #pragma unroll
     for (int i = 0; i < kCount; i++)
-        v[i] = fmaf(scale, static_cast<float>(bits >> (i * kBits) & ((1u << kBits) - 1)), minimum);
+        v[i] = fmaf(scale, small_float(bits >> (i * kBits) & ((1u << kBits) - 1)), minimum);
 }
 
 // v[i] = value of the i-th int8 code; words is aligned to kCount bytes.
@@ -38,8 +52,7 @@ __device__ __forceinline__ void decode_int8(float (&v)[kCount], const uint32_t* 
         word[0] = words[0];
     }
 #pragma unroll
-    for (int i = 0; i < kCount; i++)
-        v[i] = static_cast<float>(static_cast<int8_t>(word[i / 4] >> (i % 4 * 8))) * scale;
+    for (int i = 0; i < kCount; i++) v[i] = int8_float(word[i / 4] >> (i % 4 * 8) & 255u) * scale;
 }
 
 } // namespace ftc::cuda

@@ -33,11 +33,12 @@ __device__ __forceinline__ void stage_codes(uint32_t* staged, const uint8_t* p, 
 #pragma unroll
     for (int load = lane; load < kLoads; load += 32) {
         const int at = load * 16;
-        if (at + 16 <= bytes)
+        if (at + 16 <= bytes) {
             store16(staged + at / 4, load16_streaming(p + at));
-        else
-            for (int word = at; word < bytes; word += 4)
-                staged[word / 4] = *reinterpret_cast<const uint32_t*>(p + word);
+            continue;
+        }
+#pragma unroll 1
+        for (int word = at; word < bytes; word += 4) staged[word / 4] = *reinterpret_cast<const uint32_t*>(p + word);
     }
 }
 
@@ -144,8 +145,10 @@ void launch(cudaStream_t stream, const ftc_context& context, T* y, int64_t y_row
 template <class T>
 void dequantize_packed(cudaStream_t stream, const ftc_context& context, T* y, int64_t y_row_stride, const ftc_weight& w,
                        int64_t row_begin, int64_t row_count, int32_t max_blocks) {
-    PackedArgs args{.codes = static_cast<const uint8_t*>(w.data), .scale = w.scale, .minimum = w.minimum, .group_shift = 0};
-    while ((1 << args.group_shift) < w.group_size) args.group_shift++;
+    const PackedArgs args{.codes = static_cast<const uint8_t*>(w.data),
+                          .scale = w.scale,
+                          .minimum = w.minimum,
+                          .group_shift = group_shift(w.group_size)};
     if (w.format == FTC_WEIGHT_INT8)
         launch<T, 8>(stream, context, y, y_row_stride, w, args, row_begin, row_count, max_blocks);
     else if (w.bits == 4)
