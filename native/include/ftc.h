@@ -172,8 +172,8 @@ FTC_API ftc_status ftc_stream_end_capture(ftc_stream* stream, ftc_graph** out);
 FTC_API ftc_status ftc_graph_launch(ftc_stream* stream, ftc_graph* graph);
 FTC_API void ftc_graph_destroy(ftc_graph* graph); /* accepts NULL; destroy it before its stream */
 
-/* The numbers of a step that its ops may take from device memory instead of from their params. The caller copies them there,
- * once a step. */
+/* The numbers of a step that its ops may take from device memory instead of from their params, at a multiple of 16 bytes.
+ * The caller copies them there, once a step. */
 typedef struct ftc_step_values {
     float loss_scale;      /* for gradient_scale of ftc_linear_cross_entropy                                       */
     uint32_t dropout_step; /* for dropout_step of ftc_linear_forward and ftc_linear_backward                       */

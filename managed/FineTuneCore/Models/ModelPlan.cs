@@ -84,8 +84,21 @@ internal sealed class ModelPlan
     internal long FrozenBytes => Modules.Values.Where(m => !IsTrained(m)).Sum(m =>
         m.Kind == WeightKind.Norm ? m.Columns * 4 : LayoutOf(m).BytesOf(m) + (m.Bias ? m.Rows * 4 : 0));
 
-    /// <summary>Bytes of what is trained: values and gradients in fp32, the optimiser's state, and working copies.</summary>
-    internal long TrainedBytes => TensorSizes.Sum(BytesOf) + Modules.Values.Where(HasWorkingCopy).Sum(m => LayoutOf(m).BytesOf(m));
+    /// <summary>Bytes of what is trained: values and gradients in fp32, the optimiser's state unless it lies on the host, and working copies.</summary>
+    internal long TrainedBytes => 8 * FlatCount + (_options.StateOnHost ? 0 : _options.State.BytesOf(FlatCount)) + Modules.Values.Where(HasWorkingCopy).Sum(m => LayoutOf(m).BytesOf(m));
+
+    /// <summary>Bytes of host memory for the optimiser's state.</summary>
+    internal long HostStateBytes => _options.StateOnHost ? _options.State.BytesOf(FlatCount) : 0;
+
+    /// <summary>Elements of the parameter store's arrays.</summary>
+    private long FlatCount
+    {
+        get
+        {
+            long alignment = _options.State.Alignment();
+            return TensorSizes.Sum(count => (count + alignment - 1) / alignment * alignment);
+        }
+    }
 
     /// <summary>Elements of each trained tensor.</summary>
     private IEnumerable<long> TensorSizes
@@ -105,12 +118,6 @@ internal sealed class ModelPlan
                 if (m.Bias) yield return m.Rows;
             }
         }
-    }
-
-    private long BytesOf(long count)
-    {
-        long alignment = _options.State.Alignment(), flat = (count + alignment - 1) / alignment * alignment;
-        return 8 * flat + _options.State.BytesOf(flat);
     }
 
     /// <summary>Bytes of the arena for passes of up to <paramref name="rows"/> tokens.</summary>

@@ -29,7 +29,7 @@ internal sealed class Parameter
 /// Everything that is trained, as flat arrays: values and gradients in fp32, and the optimiser's state. One call clips, one call
 /// per group updates. Members start at multiples of the state's alignment; the gaps stay zero for ever.
 /// </summary>
-internal sealed class ParameterStore(OptimizerState state) : IDisposable
+internal sealed class ParameterStore(OptimizerState state, bool stateOnHost = false) : IDisposable
 {
     private const long MapValues = 256;
 
@@ -91,7 +91,8 @@ internal sealed class ParameterStore(OptimizerState state) : IDisposable
         _values = backend.Allocate(FlatCount * 4, "the trained weights");
         if (!training) return;
         _gradients = backend.Allocate(FlatCount * 4, "the gradients of the trained weights");
-        _state = backend.Allocate(State.BytesOf(FlatCount), "the optimiser's state");
+        long bytes = State.BytesOf(FlatCount);
+        _state = stateOnHost ? backend.AllocateHost(bytes, "the optimiser's state in host memory") : backend.Allocate(bytes, "the optimiser's state");
         if (State != OptimizerState.TwoMoments8Bit) return;
         _maps = backend.Allocate(2 * MapValues * 4, "the maps of the optimiser's codes");
         float[] signed = DynamicMaps.Signed();

@@ -24,6 +24,12 @@ public enum OptimizerKind
     /// <summary>AdamW whose state takes 8 bits a moment, a quarter of the memory: Dettmers et al. 2022, arXiv:2110.02861.</summary>
     AdamW8Bit,
 
+    /// <summary>AdamW whose state lies in host memory, where a GPU's update reads and writes it over the bus: none of it in the GPU's memory.</summary>
+    PagedAdamW,
+
+    /// <summary>Both: a quarter of the state, in host memory.</summary>
+    PagedAdamW8Bit,
+
     /// <summary>Stochastic gradient descent with momentum <see cref="FineTuneOptions.Beta1"/>.</summary>
     Sgd,
 }

@@ -41,6 +41,7 @@ internal sealed class RunPreparation : IDisposable
         try
         {
             ResolveGraphs();
+            CheckOptimizer();
             EncodeData(cancellation);
             ResolveSchedule();
         }
@@ -102,6 +103,7 @@ internal sealed class RunPreparation : IDisposable
         Lora = Lora,
         Training = true,
         State = Options.Optimizer.State(),
+        StateOnHost = Options.Optimizer.IsPaged(),
         LoraPlusRatio = (float)Options.LoraPlusRatio,
         Seed = (ulong)Options.Seed,
     };
@@ -128,6 +130,15 @@ internal sealed class RunPreparation : IDisposable
         if (Options.CudaGraphs == CudaGraphs.On && !Backend.CapturesGraphs)
             throw FineTuneException.Usage("--cuda-graphs on: the CPU library records no graphs, it runs each op at once; use --cuda-graphs auto, or a GPU with --device cuda.");
         if (Options.CudaGraphs != CudaGraphs.Off && Backend.CapturesGraphs) _choices.Add("steps run as CUDA graphs");
+    }
+
+    private void CheckOptimizer()
+    {
+        if (Options.Optimizer.IsPaged() && Device.Name.Kind == NativeLibraryKind.Cpu)
+        {
+            throw FineTuneException.Usage(
+                $"--optimizer {Options.Optimizer.Name()} keeps the state in host memory instead of a GPU's, but this run is on the CPU, where it lies there anyway; use {Options.Optimizer.Unpaged().Name()}, or a GPU with --device cuda.");
+        }
     }
 
     private void ResolveSequenceLength()
@@ -243,6 +254,7 @@ internal sealed class RunPreparation : IDisposable
         Memory = [("weights", weights), ("trained state", trained), ("activations", activations)];
         MemoryAvailable = Backend.Info.MemoryAvailableBytes;
         long needed = weights + trained + activations;
+        if (plan.HostStateBytes > 0) _choices.Add($"optimiser's state in {Megabytes(plan.HostStateBytes)} of host memory");
         if (needed <= MemoryAvailable) return;
 
         var remedies = new List<string>();
@@ -264,6 +276,8 @@ internal sealed class RunPreparation : IDisposable
 
         if (Options.Optimizer == OptimizerKind.AdamW)
             Try("--optimizer adamw-8bit", weights + PlanOf(WeightOptions with { State = OptimizerKind.AdamW8Bit.State() }).TrainedBytes + activations);
+        if (Device.Name.Kind == NativeLibraryKind.Cuda && Options.Optimizer is (OptimizerKind.AdamW or OptimizerKind.AdamW8Bit))
+            Try($"--optimizer paged-{Options.Optimizer.Name()}", weights + PlanOf(WeightOptions with { StateOnHost = true }).TrainedBytes + activations);
         if (Device.Name.Kind == NativeLibraryKind.Cuda && Device.Precision == Precision.Fp32) remedies.Add("--precision bf16");
         if (Options.Method == FineTuneMethod.Full) remedies.Add("--method lora or qlora");
         if (Options.Method == FineTuneMethod.Lora) remedies.Add("--method qlora");

@@ -10,12 +10,25 @@ void check_fraction(const char* function, const char* name, float value) {
     fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %s is %g, expected it in [0, 1)", function, name, static_cast<double>(value));
 }
 
+// Kernels read them whole.
+template <class Params>
+void check_values(const char* function, const Params* params) {
+    const auto check_aligned = [&](const char* name, const void* values) {
+        if (reinterpret_cast<uintptr_t>(values) % 16 != 0)
+            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: params->%s is %p, expected an address that is a multiple of 16", function,
+                 name, values);
+    };
+    check_aligned("step_values", params->step_values);
+    check_aligned("update_values", params->update_values);
+}
+
 void check_adamw(const char* function, const ftc_adamw_params* params) {
     check_params(function, params);
     check_at_least(function, "count", params->count, 0);
     check_at_least(function, "step", params->step, 1);
     check_fraction(function, "beta1", params->beta1);
     check_fraction(function, "beta2", params->beta2);
+    check_values(function, params);
 }
 
 } // namespace
@@ -75,6 +88,7 @@ ftc_status ftc_sgd_step(ftc_stream* stream, float* parameter, float* velocity, c
         if (!(params->momentum >= 0.0f))
             fail(FTC_ERROR_INVALID_ARGUMENT, "%s: momentum is %g, expected >= 0", function,
                  static_cast<double>(params->momentum));
+        check_values(function, params);
         if (params->count == 0) return;
         check_pointer(function, "parameter", parameter);
         check_pointer(function, "gradient", gradient);

@@ -43,9 +43,11 @@ __global__ void __launch_bounds__(kThreads)
     sgd_kernel(float* parameter, float* velocity, const float* gradient, int64_t count, float gradient_scale,
                float learning_rate, float momentum, float weight_decay, StepSource source) {
     const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kCount;
-    if (at >= count || is_skipped(source)) return;
-    if (source.step != nullptr) gradient_scale = source.step->gradient_scale;
-    if (source.update != nullptr) learning_rate = source.update->learning_rate;
+    if (at >= count) return;
+    const ftc_step_values step = load_step(source, gradient_scale);
+    if (step.skip != 0) return;
+    gradient_scale = step.gradient_scale;
+    if (source.update != nullptr) learning_rate = load_update(source.update).learning_rate;
     float p[kCount], g[kCount], u[kCount];
     load_values<kCount, true>(g, gradient + at);
     load_values<kCount, true>(p, parameter + at);

@@ -13,18 +13,30 @@ struct StepSource {
     const ftc_update_values* update;
 };
 
-__device__ __forceinline__ bool is_skipped(const StepSource& source) {
-    return source.step != nullptr && source.step->skip != 0;
+// The step's numbers in one load; {.gradient_scale = otherwise} where they stand nowhere.
+__device__ __forceinline__ ftc_step_values load_step(const StepSource& source, float otherwise) {
+    static_assert(sizeof(ftc_step_values) == 16);
+    if (source.step == nullptr) return {0.0f, 0, otherwise, 0};
+    const uint4 v = load16_global(source.step);
+    return {__uint_as_float(v.x), v.y, __uint_as_float(v.z), static_cast<int32_t>(v.w)};
+}
+
+__device__ __forceinline__ ftc_update_values load_update(const ftc_update_values* update) {
+    static_assert(sizeof(ftc_update_values) == 16);
+    const uint4 v = load16_global(update);
+    return {__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z), __uint_as_float(v.w)};
 }
 
 // False when the step changes nothing.
 __device__ __forceinline__ bool take_step(AdamwScalars& a, const StepSource& source) {
-    if (is_skipped(source)) return false;
-    if (source.step != nullptr) a.gradient_scale = source.step->gradient_scale;
+    const ftc_step_values step = load_step(source, a.gradient_scale);
+    if (step.skip != 0) return false;
+    a.gradient_scale = step.gradient_scale;
     if (source.update == nullptr) return true;
-    a.decay = source.update->decay;
-    a.step_size = source.update->step_size;
-    a.v_correction = source.update->v_correction;
+    const ftc_update_values update = load_update(source.update);
+    a.decay = update.decay;
+    a.step_size = update.step_size;
+    a.v_correction = update.v_correction;
     return true;
 }
 

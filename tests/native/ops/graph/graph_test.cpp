@@ -214,6 +214,18 @@ TEST(StepValues, ClippingDecidesAsPyTorchDoes) {
     EXPECT_STREQ(ftc_last_error_message(), "ftc_clip_gradients: clip_norm is -1, expected >= 0 (0: no clipping)");
 }
 
+TEST(StepValues, MustBeAligned) {
+    Device device;
+    Vector<float> x(8);
+    Vector<ftc_step_values> values(2);
+    ftc_sgd_params s{};
+    s.struct_size = sizeof(s);
+    s.count = 4;
+    s.step_values = reinterpret_cast<const ftc_step_values*>(reinterpret_cast<const char*>(values.data()) + 4);
+    EXPECT_EQ(ftc_sgd_step(device, x.data(), nullptr, x.data() + 4, &s), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(ftc_last_error_message()).find("params->step_values"), std::string::npos) << ftc_last_error_message();
+}
+
 TEST(Graph, ReplaysWithTheNumbersOfEachStep) {
     for (const std::string& variant : variants()) {
         Device device(variant);
