@@ -55,7 +55,7 @@ internal static class InspectModel
     {
         Console.Out.WriteLine();
         Console.Out.WriteLine($"memory to train on {device.Name} in {device.Precision.Name()} with {microBatchSize} x {sequenceLength} tokens, adapters of rank 16 on all linears (weights + trained state + activations)");
-        foreach (MemoryPlan plan in MemoryPlan.ForMethods(config, device.Backend, device.Precision, sequenceLength * microBatchSize, rank: 16))
+        foreach (MemoryPlan plan in MemoryPlan.ForMethods(config, device.Backend, device.Precision, sequenceLength * microBatchSize, sequenceLength, rank: 16))
             Line(plan.Name, $"{plan.Total / 1e6,10:N1} MB = {plan.Weights / 1e6:N1} + {plan.TrainedState / 1e6:N1} + {plan.Activations / 1e6:N1}");
         Line("free now", $"{device.Backend.Info.MemoryAvailableBytes / 1e6,10:N1} MB");
     }

@@ -23,7 +23,8 @@ internal interface IBackend : IDisposable
     /// <summary>Whether a background stream runs beside this backend's own work: a GPU's does.</summary>
     bool HasBackground { get; }
 
-    IBackgroundStream CreateBackground();
+    /// <summary>The stream for one kind of background work, made when it is first asked for; the backend's own.</summary>
+    IBackgroundStream Background(BackgroundWork work);
 
     DeviceEvent CreateEvent();
 

@@ -14,7 +14,7 @@ internal enum WeightFormat
 /// A weight [Rows = out-features, Columns = in-features] in one of the formats every linear layer understands. NF4 lies as
 /// bitsandbytes stores it: blocks of 64 over the flattened matrix, optionally with double-quantised absmax.
 /// </summary>
-internal sealed class WeightMatrix
+internal sealed record WeightMatrix
 {
     internal required WeightFormat Format { get; init; }
 
@@ -42,6 +42,10 @@ internal sealed class WeightMatrix
     internal int BlockSize { get; init; }
 
     internal int NestedBlockSize { get; init; }
+
+    /// <summary>The same matrix with its parts elsewhere.</summary>
+    internal WeightMatrix WithMemory(Func<Tensor, Tensor> moved) =>
+        this with { Data = moved(Data), Absmax = moved(Absmax), NestedAbsmax = moved(NestedAbsmax) };
 
     /// <summary>Bytes this matrix keeps in memory, shared maps left out.</summary>
     internal long ByteCount => Format switch

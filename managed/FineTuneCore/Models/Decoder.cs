@@ -42,6 +42,8 @@ internal sealed class Decoder : IDisposable
     private readonly HeadBuffers _head;
     private readonly BatchBuffers _batch;
     private readonly Workspace _workspace;
+    private readonly Workspace _wholeWorkspace;
+    private readonly WeightsAhead? _ahead;
     private readonly int[] _windows;
     private readonly int[] _windowOfLayer;
     private readonly int[] _keyBegin;
@@ -74,6 +76,8 @@ internal sealed class Decoder : IDisposable
         _keyBegin = new int[maxRows];
         _firstTrained = Array.FindIndex(weights.Blocks, b => b.Linears.Any(l => l.IsTrained) || b.Norms.Any(n => n.Trained is not null));
         if (weights.EmbeddingParameter is not null) _firstTrained = 0;
+        _wholeWorkspace = new Workspace(_workspace.Memory, _planner.WholeWorkspaceBytes);
+        if (_planner.Ahead) _ahead = new WeightsAhead(weights, _planner.AheadMatrices(_arena), _firstTrained, mode == BufferMode.TrainingCheckpointed);
     }
 
     internal ModelConfig Config => _weights.Config;
@@ -176,20 +180,26 @@ internal sealed class Decoder : IDisposable
         }
 
         bool drops = training && !batch.Samples.IsEmpty;
-        var step = new StepContext(_backend, _workspace, drops ? dropout : NoDropout, training);
+        WeightsAhead? ahead = rows > _weights.Plan.PackedRows ? _ahead : null;
+        var step = new StepContext(_backend, ahead is null ? _wholeWorkspace : _workspace, drops ? dropout : NoDropout, training, ahead);
         return new BlockInputs(step, _batch.Positions, _cos, _sin, default, _scratch);
     }
 
     private void RunBlocks(BlockInputs inputs, int rows, KeyValueCache? cache, int past)
     {
+        LayerRing? ring = _weights.Ring;
+        ring?.Begin();
+        inputs.Step.Ahead?.Begin(inputs.Step.Training);
         _backend.EmbeddingForward(_layers[0].Sum1, _batch.Ids, _weights.Embedding);
         for (int i = 0; i < _layers.Length; i++)
         {
             inputs = inputs with { KeyBegin = _batch.KeyBegin[_windowOfLayer[i]] };
             Tensor residual = i == 0 ? _layers[0].Sum1 : _layers[i - 1].Sum2;
             Tensor delta = i == 0 ? default : _scratch.Delta;
+            ring?.Enter(i);
             _weights.Blocks[i].Forward(
                 in inputs, _layers[i], residual, delta, cache is null ? default : cache.Keys[i], cache is null ? default : cache.Values[i], past);
+            ring?.Leave(i, 1);
         }
     }
 
@@ -219,10 +229,12 @@ internal sealed class Decoder : IDisposable
         for (int i = _layers.Length - 1; i >= _firstTrained; i--)
         {
             inputs = inputs with { KeyBegin = _batch.KeyBegin[_windowOfLayer[i]] };
+            _weights.Ring?.Enter(i);
             // Shared buffers still hold the last block; the others are computed again from their input.
             if (_planner.Mode == BufferMode.TrainingCheckpointed && i < _layers.Length - 1)
                 _weights.Blocks[i].Forward(in inputs, _layers[i], _layers[i].Sum1, default, default, default, 0);
             _weights.Blocks[i].Backward(in inputs, _layers[i], inputGradient: i > _firstTrained || embeds);
+            _weights.Ring?.Leave(i, -1);
         }
 
         if (embeds) _backend.EmbeddingBackward(_weights.Parameters.Gradient(_weights.EmbeddingParameter!), _scratch.Gradient, _batch.Ids);
@@ -230,6 +242,7 @@ internal sealed class Decoder : IDisposable
 
     public void Dispose()
     {
+        _ahead?.Dispose();
         _arena.Dispose();
         _tables.Dispose();
     }

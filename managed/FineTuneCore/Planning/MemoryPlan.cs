@@ -11,7 +11,7 @@ internal sealed record MemoryPlan(string Name, long Weights, long TrainedState, 
     internal long Total => Weights + TrainedState + Activations;
 
     /// <summary>Plans for LoRA over bf16 and NF4, and full fine-tuning, each with and without activation checkpointing.</summary>
-    internal static IEnumerable<MemoryPlan> ForMethods(ModelConfig config, IBackend backend, Precision precision, int tokens, int rank)
+    internal static IEnumerable<MemoryPlan> ForMethods(ModelConfig config, IBackend backend, Precision precision, int tokens, int positions, int rank)
     {
         var lora = new WeightOptions { Precision = precision, Lora = new LoraOptions { Rank = rank } };
         (string Name, WeightOptions Options)[] methods =
@@ -22,11 +22,11 @@ internal sealed record MemoryPlan(string Name, long Weights, long TrainedState, 
         foreach (BufferMode mode in (BufferMode[])[BufferMode.Training, BufferMode.TrainingCheckpointed])
         {
             foreach ((string name, WeightOptions options) in methods)
-                yield return Of(mode == BufferMode.Training ? name : $"{name}, checkpointing", new ModelPlan(config, backend, options, _ => ElementType.BF16), mode, tokens);
+                yield return Of(mode == BufferMode.Training ? name : $"{name}, checkpointing", new ModelPlan(config, backend, options, _ => ElementType.BF16), mode, tokens, positions);
         }
     }
 
-    /// <summary>The bytes of a planned model with passes of up to <paramref name="tokens"/> tokens.</summary>
-    internal static MemoryPlan Of(string name, ModelPlan plan, BufferMode mode, int tokens) =>
-        new(name, plan.FrozenBytes, plan.TrainedBytes, plan.ActivationBytes(mode, tokens));
+    /// <summary>The bytes of a planned model with passes of up to <paramref name="tokens"/> tokens at up to so many positions.</summary>
+    internal static MemoryPlan Of(string name, ModelPlan plan, BufferMode mode, int tokens, int positions) =>
+        new(name, plan.FrozenBytes, plan.TrainedBytes, plan.ActivationBytes(mode, tokens, positions));
 }
