@@ -6,8 +6,17 @@ namespace FineTuneCore.Planning;
 /// Where a run's weights lie and what it keeps for backward, with the bytes that takes: all on the device, or recomputing blocks, or streaming
 /// layers from host memory.
 /// </summary>
-internal sealed record PlacementPlan(WeightOptions Options, BufferMode Mode, MemoryPlan Memory, long HostBytes, long PeakBytes)
+internal sealed record PlacementPlan(WeightOptions Options, BufferMode Mode, MemoryPlan Memory, long HostBytes, long PeakBytes, int Layers)
 {
+    /// <summary>What differs from a run that keeps everything on the device, a line each.</summary>
+    internal IEnumerable<string> Choices(BufferMode asked)
+    {
+        if (Mode != asked) yield return "activation checkpointing, blocks are computed again in backward";
+        if (Options.ResidentLayers is not { } resident || HostBytes == 0) yield break;
+        string host = HostBytes >= 1e9 ? $"{HostBytes / 1e9:F1} GB" : $"{HostBytes / 1e6:F1} MB";
+        yield return $"{resident} of {Layers} layers resident, the others streamed from {host} of host memory through a ring of {Math.Min(Options.RingSlots, Layers - resident)}";
+    }
+
     /// <summary>The first of these that takes at most <paramref name="budget"/> bytes of the device: as asked; recomputing blocks in backward; with it as
     /// many layers resident as there is room for, the others streamed through a ring. Else null, and <paramref name="smallest"/> is the last resort.
     /// </summary>
@@ -45,6 +54,7 @@ internal sealed record PlacementPlan(WeightOptions Options, BufferMode Mode, Mem
     {
         MemoryPlan memory = MemoryPlan.Of("this run", plan, mode, rows, positions);
         // Weights are loaded before there are activations.
-        return new PlacementPlan(options, mode, memory, plan.HostBytes, memory.Weights + memory.TrainedState + Math.Max(memory.Activations, plan.LoadingBytes));
+        long peak = memory.Weights + memory.TrainedState + Math.Max(memory.Activations, plan.LoadingBytes);
+        return new PlacementPlan(options, mode, memory, plan.HostBytes, peak, plan.Config.NumHiddenLayers);
     }
 }

@@ -36,9 +36,8 @@ internal sealed class RunMemory
         Available = _budget = run.Backend.Info.MemoryAvailableBytes;
         if (_options.Vram is { } vram)
         {
-            foreach (BackgroundWork work in Enum.GetValues<BackgroundWork>()) run.Backend.Background(work); // they take memory too
+            _overhead = Overhead(run.Backend, vram);
             DeviceInfo info = run.Backend.Info;
-            _overhead = info.MemoryOverheadBytes + Math.Min(vram / KernelShare, MostForKernels);
             run.Backend.LimitBuffers(vram - info.MemoryOverheadBytes);
             Available = vram;
             _budget = Math.Min(vram - _overhead, info.MemoryAvailableBytes);
@@ -49,7 +48,8 @@ internal sealed class RunMemory
         Placement = found ?? throw DoesNotFit(smallest);
         Categories = [("weights", Placement.Memory.Weights), ("trained state", Placement.Memory.TrainedState), ("activations", Placement.Memory.Activations)];
         if (_options.Vram is not null) Categories = [.. Categories, ("driver and kernels", _overhead)];
-        Choices = [.. Chosen(mode)];
+        string because = _options.Vram is { } cap ? $"to stay below {Text(cap)} of the GPU: " : "";
+        Choices = [.. Placement.Choices(mode).Select(choice => because + choice)];
     }
 
     internal PlacementPlan Placement { get; }
@@ -68,13 +68,11 @@ internal sealed class RunMemory
         return smallest.Memory.Total <= _budget ? smallest : null;
     }
 
-    private IEnumerable<string> Chosen(BufferMode asked)
+    /// <summary>What of a cap goes to the driver and to kernels it loads at first use.</summary>
+    internal static long Overhead(NativeBackend backend, long vram)
     {
-        string because = _options.Vram is { } vram ? $"to stay below {Text(vram)} of the GPU: " : "";
-        if (Placement.Mode != asked) yield return $"{because}activation checkpointing, blocks are computed again in backward";
-        if (Placement.Options.ResidentLayers is not { } resident || Placement.HostBytes == 0) yield break;
-        int layers = _run.Config.NumHiddenLayers;
-        yield return $"{because}{Math.Min(resident, layers)} of {layers} layers resident, the others streamed from {Text(Placement.HostBytes)} of host memory through a ring of {Math.Min(Placement.Options.RingSlots, layers - resident)}";
+        foreach (BackgroundWork work in Enum.GetValues<BackgroundWork>()) backend.Background(work); // they take memory too
+        return backend.Info.MemoryOverheadBytes + Math.Min(vram / KernelShare, MostForKernels);
     }
 
     private FineTuneException DoesNotFit(PlacementPlan smallest)
