@@ -164,20 +164,30 @@ FTC_API ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, con
 #define FTC_WEIGHT_F32 0
 #define FTC_WEIGHT_BF16 1
 #define FTC_WEIGHT_NF4 2 /* 4-bit NormalFloat, laid out as bitsandbytes stores it. Dettmers et al. 2023, arXiv:2305.14314 */
+#define FTC_WEIGHT_INT8 3 /* a scale for every row, as LLM.int8(). Dettmers et al. 2022, arXiv:2208.07339 */
+#define FTC_WEIGHT_AFFINE 4 /* 4, 3 or 2 bits, a scale and a minimum for every group of a row: the base of QA-LoRA */
 
 /* A matrix W [rows = N out-features, cols = K in-features].
  *
  * NF4: element e = n * cols + k of the flattened matrix is code e of `data` (even e in the high nibble), its value is
  * quant_map[code] * absmax(e / block_size), one rounding. Blocks run over the flattened matrix and straddle rows.
  * absmax(b) is absmax[b] (fp32) when nested_absmax is NULL; otherwise absmax is uint8 and
- * absmax(b) = nested_map[absmax[b]] * nested_absmax[b / nested_block_size] + nested_offset, rounded after each operation. */
+ * absmax(b) = nested_map[absmax[b]] * nested_absmax[b / nested_block_size] + nested_offset, rounded after each operation.
+ *
+ * INT8: the value of element (n, k) is data[n, k] * scale[n], one rounding.
+ *
+ * AFFINE: the value of element (n, k) is fmaf(scale[n, g], code, minimum[n, g]) with g = k / group_size: a product and a sum
+ * with one rounding together. A row of codes is a string of bits, lowest first: code k fills bits [bits * k, bits * (k + 1))
+ * of it, bit 0 being the lowest of the first byte. So 4 bits have the even element in the low nibble, 3 bits put 32 codes
+ * into 12 bytes, 2 bits 4 into one, and groups are the ones of MLX, whose scales and biases are scale and minimum. */
 typedef struct ftc_weight {
     uint32_t struct_size;
     int32_t format;             /* FTC_WEIGHT_*                                                                     */
     int64_t rows;
     int64_t cols;
-    int64_t row_stride;         /* F32, BF16: elements, >= cols. NF4: ignored (flat)                                */
-    const void* data;           /* [device] F32, BF16: [rows, cols]; NF4: uint8 [ceil(rows * cols / 2)]             */
+    int64_t row_stride;         /* F32, BF16: elements, >= cols. Others: ignored (flat)                             */
+    const void* data;           /* [device] F32, BF16: [rows, cols]; NF4: uint8 [ceil(rows * cols / 2)];
+                                   INT8: int8 [rows, cols]; AFFINE: uint8 [rows, cols * bits / 8]                   */
     const void* absmax;         /* [device] NF4: [ceil(rows * cols / block_size)] fp32, or uint8 when nested        */
     const float* nested_absmax; /* [device] [ceil(blocks / nested_block_size)], or NULL                             */
     const float* nested_map;    /* [device] [256], with nested_absmax                                               */
@@ -187,6 +197,10 @@ typedef struct ftc_weight {
     int32_t nested_block_size;  /* NF4 nested: 256                                                                  */
     int32_t border;             /* F32, BF16: columns behind every row and rows below the last (of row_stride) that
                                    a linear layer may overwrite: ftc_linear_get_layout. 0 = none                    */
+    int32_t bits;               /* AFFINE: 4, 3 or 2                                                                */
+    int32_t group_size;         /* AFFINE: 32, 64 or 128 columns, cols is a multiple                                */
+    const float* scale;         /* [device] INT8: [rows]; AFFINE: [rows, cols / group_size]                         */
+    const float* minimum;       /* [device] AFFINE: [rows, cols / group_size]                                       */
 } ftc_weight;
 
 /* ---- NF4 quantisation ------------------------------------------------------------------------------------------------ */
@@ -202,6 +216,42 @@ FTC_API ftc_status ftc_nf4_quantize(ftc_stream* stream, uint8_t* codes, float* a
  *   absmax [device] in [count]         nested_map [device] in [256], ascending */
 FTC_API ftc_status ftc_nf4_quantize_absmax(ftc_stream* stream, uint8_t* codes, float* nested_absmax, float* nested_offset,
                                            const float* absmax, const float* nested_map, int64_t count);
+
+/* ---- INT8 and affine quantisation -------------------------------------------------------------------------------------- */
+
+/* scale = max |x| of the row / 127, codes = x / scale rounded to nearest even; a row of zeros gets scale 0 and codes 0.
+ *   codes [device] out int8 [rows, cols]   scale [device] out [rows]   x [device] in fp32 [rows, cols], x_row_stride */
+FTC_API ftc_status ftc_int8_quantize(ftc_stream* stream, int8_t* codes, float* scale, const float* x, int64_t rows,
+                                     int64_t cols, int64_t x_row_stride);
+
+typedef struct ftc_affine_quantize_params {
+    uint32_t struct_size;
+    int32_t bits;       /* 4, 3 or 2                                                                                   */
+    int64_t rows;
+    int64_t cols;       /* a multiple of group_size                                                                    */
+    int64_t x_row_stride;
+    int32_t group_size; /* 32, 64 or 128                                                                               */
+    int32_t search;     /* 1: of 21 ranges, the whole one and it narrowed about its middle in steps of 2 % down to 60 %, the
+                           one with the smallest squared error (a tie: the wider); 0: the whole one                    */
+} ftc_affine_quantize_params;
+
+/* Of every group: minimum = min(x), scale = (max(x) - min(x)) / (2^bits - 1), codes = (x - minimum) / scale rounded to
+ * nearest even and brought into [0, 2^bits). A group of equal values gets scale 1, codes 0 and its value as minimum.
+ *   codes [device] out uint8 [rows, cols * bits / 8]   scale, minimum [device] out [rows, cols / group_size]
+ *   x     [device] in fp32 [rows, cols]
+ * Errors: INVALID_ARGUMENT (bits, group_size, cols, stride). */
+FTC_API ftc_status ftc_affine_quantize(ftc_stream* stream, uint8_t* codes, float* scale, float* minimum, const float* x,
+                                       const ftc_affine_quantize_params* params);
+
+/* Merges a QA-LoRA adapter into the affine weight it was trained on: minimum += scaling / group_size * B A. Codes and
+ * scales stay, so the merged weight is the adapted one up to the rounding of minimum. Sums over ranks are in double, in
+ * order. Xu et al. 2024, arXiv:2309.14717.
+ *   minimum [device] inout [rows, groups]   b [device] in [rows, rank]   a [device] in [rank, groups]
+ * The adapter's pool is the weight's group_size. */
+FTC_API ftc_status ftc_affine_merge(ftc_stream* stream, float* minimum, const float* b, const float* a, int64_t rows,
+                                    int64_t groups, int32_t rank, int32_t group_size, float scaling);
+
+/* ---- Weights as fp32 ------------------------------------------------------------------------------------------------------ */
 
 /* y [device] out [row_count, cols] = rows [row_begin, row_begin + row_count) of any weight format: the fp32 value, rounded
  * once more when y_dtype is BF16. */
@@ -355,7 +405,14 @@ typedef struct ftc_lora_segment {
     float scaling;             /* alpha / rank, or alpha / sqrt(rank) for rsLoRA                                             */
     float dropout_probability; /* of dropping a feature of X on the adapter's path; [0, 1); rounded to 1/65536               */
     uint64_t dropout_seed;     /* Philox key; names adapter and layer                                                        */
+    int32_t pool;              /* 0 or 1: LoRA. 32, 64 or 128, which K is a multiple of: QA-LoRA, below                      */
+    int32_t reserved;
 } ftc_lora_segment;
+
+/* QA-LoRA, Xu et al. 2024, arXiv:2309.14717: the adapter sees the mean of every `pool` neighbouring features, so A and dA are
+ * [rank, K / pool] and the adapter can be merged into the minimum of an affine weight (ftc_affine_merge). With P(X)[m, g] the
+ * mean of X[m, k] over k / pool = g: S = drop(P(X)) A^T, and every feature of group g gets 1 / pool of (mask * (dS A))[m, g]
+ * in dX. Dropout drops groups: g takes the place of the feature k below. */
 
 /* Dropout of element (row m, feature k): Philox4x32-10 (Salmon et al. 2011) with key = dropout_seed (low word, high word) and
  * counter = (k / 8, dropout_positions[m], dropout_samples[m], dropout_step) gives eight 16-bit numbers, low half of word 0
@@ -416,7 +473,7 @@ typedef struct ftc_linear_workspace_params {
 FTC_API ftc_status ftc_linear_workspace_bytes(ftc_context* context, const ftc_linear_workspace_params* params,
                                               int64_t* bytes);
 
-/* Up to how many rows an NF4 weight is multiplied packed, instead of being dequantised first: it depends on the device.
+/* Up to how many rows a quantised weight is multiplied packed, instead of being dequantised first: it depends on the device.
  * *packed_rows [host] inout: negative measures it (a second at most; allocates and frees, waits for the stream), otherwise
  * the value of an earlier measurement is taken over. The context keeps it; out: what it keeps. The CPU always multiplies
  * packed and answers INT64_MAX. */

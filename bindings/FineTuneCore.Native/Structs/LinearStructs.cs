@@ -17,6 +17,20 @@ internal struct LoraSegment
     public float Scaling;
     public float DropoutProbability;
     public ulong DropoutSeed;
+    public int Pool;
+    public int Reserved;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct AffineQuantizeParams
+{
+    public uint StructSize;
+    public int Bits;
+    public long Rows;
+    public long Cols;
+    public long XRowStride;
+    public int GroupSize;
+    public int Search;
 }
 
 [StructLayout(LayoutKind.Sequential)]

@@ -20,4 +20,8 @@ internal struct Weight
     public int BlockSize;
     public int NestedBlockSize;
     public int Border;
+    public int Bits;
+    public int GroupSize;
+    public nint Scale;
+    public nint Minimum;
 }

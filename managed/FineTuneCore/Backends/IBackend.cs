@@ -56,6 +56,15 @@ internal interface IBackend : IDisposable
 
     void Nf4QuantizeAbsmax(Tensor codes, Tensor nestedAbsmax, Tensor nestedOffset, Tensor absmax, Tensor nestedMap, long count);
 
+    /// <summary>Codes and scales of x, one scale a row, into the matrix' buffers.</summary>
+    void Int8Quantize(WeightMatrix destination, Tensor x);
+
+    /// <summary>Codes, scales and minima of x into the matrix' buffers; searching, the range of each group with the smallest squared error.</summary>
+    void AffineQuantize(WeightMatrix destination, Tensor x, bool search);
+
+    /// <summary>minimum += scaling / group size · b a: a QA-LoRA adapter becomes part of the affine weight it was trained on, codes untouched.</summary>
+    void AffineMerge(WeightMatrix weight, Tensor b, Tensor a, float scaling);
+
     void Dequantize(Tensor y, WeightMatrix weight, long rowBegin, long rowCount);
 
     void EmbeddingForward(Tensor y, Tensor ids, WeightMatrix weight);

@@ -104,7 +104,7 @@ internal sealed unsafe partial class NativeBackend
             {
                 StructSize = (uint)sizeof(LoraSegment), Rank = s.Rank, RowBegin = s.RowBegin, RowEnd = s.RowEnd, A = Address(s.A), B = Address(s.B),
                 S = Address(s.S), Da = Address(s.Da), Db = Address(s.Db), Scaling = s.Scaling, DropoutProbability = s.DropoutProbability,
-                DropoutSeed = s.DropoutSeed,
+                DropoutSeed = s.DropoutSeed, Pool = s.Pool,
             };
         }
     }
@@ -117,6 +117,6 @@ internal sealed unsafe partial class NativeBackend
         StructSize = (uint)sizeof(Weight), Format = (int)w.Format, Rows = w.Rows, Cols = w.Columns, RowStride = w.Data.RowStride,
         Data = Address(w.Data), Absmax = Address(w.Absmax), NestedAbsmax = Address(w.NestedAbsmax), NestedMap = Address(w.NestedMap),
         QuantMap = Address(w.QuantMap), NestedOffset = w.NestedOffset, BlockSize = w.BlockSize, NestedBlockSize = w.NestedBlockSize,
-        Border = w.Border,
+        Border = w.Border, Bits = w.Bits, GroupSize = w.GroupSize, Scale = Address(w.Scale), Minimum = Address(w.Minimum),
     };
 }

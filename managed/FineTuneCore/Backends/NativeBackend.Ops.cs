@@ -16,6 +16,26 @@ internal sealed unsafe partial class NativeBackend
         NativeMethods.ftc_nf4_quantize_absmax(
             _stream, Address(codes), Address(nestedAbsmax), Address(nestedOffset), Address(absmax), Address(nestedMap), count).ThrowIfFailed();
 
+    public void Int8Quantize(WeightMatrix destination, Tensor x) =>
+        NativeMethods.ftc_int8_quantize(
+            _stream, Address(destination.Data), Address(destination.Scale), Address(x), x.Rows, x.Columns, x.RowStride).ThrowIfFailed();
+
+    public void AffineQuantize(WeightMatrix destination, Tensor x, bool search)
+    {
+        var p = new AffineQuantizeParams
+        {
+            StructSize = (uint)sizeof(AffineQuantizeParams), Bits = destination.Bits, Rows = x.Rows, Cols = x.Columns, XRowStride = x.RowStride,
+            GroupSize = destination.GroupSize, Search = search ? 1 : 0,
+        };
+        NativeMethods.ftc_affine_quantize(
+            _stream, Address(destination.Data), Address(destination.Scale), Address(destination.Minimum), Address(x), in p).ThrowIfFailed();
+    }
+
+    public void AffineMerge(WeightMatrix weight, Tensor b, Tensor a, float scaling) =>
+        NativeMethods.ftc_affine_merge(
+            _stream, Address(weight.Minimum), Address(b), Address(a), weight.Rows, weight.Columns / weight.GroupSize, (int)a.Rows, weight.GroupSize,
+            scaling).ThrowIfFailed();
+
     public void Dequantize(Tensor y, WeightMatrix weight, long rowBegin, long rowCount)
     {
         Weight native = Native(weight);

@@ -163,7 +163,7 @@ internal sealed class BufferPlanner
     private long LinearBytes(ModuleSpec module, int rows, int activationBorder, bool ahead)
     {
         WeightLayout layout = ahead && _model.IsDequantisedAhead(module) ? _model.AheadLayout(module) : _model.LayoutOf(module);
-        int border = layout.Format == WeightFormat.Nf4 ? activationBorder : Math.Min(activationBorder, layout.Border);
+        int border = layout.Format is WeightFormat.F32 or WeightFormat.BF16 ? Math.Min(activationBorder, layout.Border) : activationBorder;
         return _model.Backend.LinearWorkspaceBytes(
             _model.Activations, layout.Format, border, rows, module.Columns, module.Rows, _model.RankOf(module.Name));
     }

@@ -45,6 +45,12 @@ void convert(ftc_stream& stream, void* y, int32_t y_dtype, const void* x, int32_
 void nf4_quantize(ftc_stream& stream, uint8_t* codes, float* absmax, const float* x, int64_t count);
 void nf4_quantize_absmax(ftc_stream& stream, uint8_t* codes, float* nested_absmax, float* nested_offset,
                          const float* absmax, const float* nested_map, int64_t count);
+void int8_quantize(ftc_stream& stream, int8_t* codes, float* scale, const float* x, int64_t rows, int64_t cols,
+                   int64_t x_row_stride);
+void affine_quantize(ftc_stream& stream, uint8_t* codes, float* scale, float* minimum, const float* x,
+                     const ftc_affine_quantize_params& params);
+void affine_merge(ftc_stream& stream, float* minimum, const float* b, const float* a, int64_t rows, int64_t groups,
+                  int32_t rank, int32_t group_size, float scaling);
 void weight_dequantize(ftc_stream& stream, void* y, int32_t y_dtype, int64_t y_row_stride, const ftc_weight& weight,
                        int64_t row_begin, int64_t row_count);
 

@@ -22,7 +22,8 @@ ftc_status ftc_embedding_forward(ftc_stream* stream, void* y, const int32_t* ids
         check_weight(function, weight);
         if (weight->format != FTC_WEIGHT_F32 && weight->format != FTC_WEIGHT_BF16)
             fail(FTC_ERROR_UNSUPPORTED,
-                 "%s: weight->format is FTC_WEIGHT_NF4, expected FTC_WEIGHT_F32 or FTC_WEIGHT_BF16", function);
+                 "%s: weight->format is %s, expected FTC_WEIGHT_F32 or FTC_WEIGHT_BF16", function,
+                 weight_format_name(weight->format));
         check_shape(function, stream, params, weight->cols);
         if (params->rows == 0) return;
         check_pointer(function, "y", y);

@@ -10,14 +10,21 @@ namespace {
 
 constexpr int64_t kMaxSize = int64_t{1} << 40; // products of sizes stay far from overflow
 
-void check_segment(const char* function, const ftc_lora_segment& s, int32_t index, const ftc_linear_params& p,
-                   bool backward) {
+void check_segment(const char* function, const ftc_lora_segment& s, int32_t index, int64_t in_features,
+                   const ftc_linear_params& p, bool backward) {
     if (s.struct_size != sizeof(ftc_lora_segment))
         fail(FTC_ERROR_INVALID_ARGUMENT,
              "%s: segments[%d].struct_size is %u, expected %zu; header and library differ in version", function, index,
              s.struct_size, sizeof(ftc_lora_segment));
     if (s.rank < 1)
         fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d].rank is %d, expected >= 1", function, index, s.rank);
+    if (s.pool != 0 && s.pool != 1 && s.pool != 32 && s.pool != 64 && s.pool != 128)
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "%s: segments[%d].pool is %d, expected 0 or 1 (LoRA), or 32, 64 or 128 (QA-LoRA)", function, index, s.pool);
+    if (s.pool > 1 && in_features % s.pool != 0)
+        fail(FTC_ERROR_INVALID_ARGUMENT,
+             "%s: segments[%d].pool is %d, expected a divisor of the in-features %" PRId64, function, index, s.pool,
+             in_features);
     if (s.row_begin < 0 || s.row_end < s.row_begin || s.row_end > p.rows)
         fail(FTC_ERROR_INVALID_ARGUMENT,
              "%s: segments[%d] covers rows [%" PRId64 ", %" PRId64 "), expected them in [0, %" PRId64 ")", function,
@@ -55,7 +62,7 @@ int64_t check_linear(const char* function, ftc_stream* stream, const ftc_weight*
     if (segment_count > 0) check_pointer(function, "segments", segments);
     int64_t rank = 0;
     for (int32_t i = 0; i < segment_count; i++) {
-        check_segment(function, segments[i], i, *params, backward);
+        check_segment(function, segments[i], i, weight->cols, *params, backward);
         for (int32_t j = 0; j < i; j++) {
             if (segments[i].row_begin < segments[j].row_end && segments[j].row_begin < segments[i].row_end)
                 fail(FTC_ERROR_INVALID_ARGUMENT, "%s: segments[%d] and segments[%d] overlap, expected disjoint rows",

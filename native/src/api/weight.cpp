@@ -3,6 +3,35 @@
 
 namespace ftc {
 
+void check_affine(const char* function, const char* prefix, int32_t bits, int32_t group_size, int64_t cols) {
+    if (bits != 4 && bits != 3 && bits != 2)
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %sbits is %d, expected 4, 3 or 2", function, prefix,
+             static_cast<int>(bits));
+    if (group_size != 32 && group_size != 64 && group_size != 128)
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %sgroup_size is %d, expected 32, 64 or 128", function, prefix,
+             static_cast<int>(group_size));
+    if (cols % group_size != 0)
+        fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %scols is %" PRId64 ", expected a multiple of group_size %d", function,
+             prefix, cols, static_cast<int>(group_size));
+}
+
+const char* weight_format_name(int32_t format) {
+    switch (format) {
+    case FTC_WEIGHT_F32:
+        return "FTC_WEIGHT_F32";
+    case FTC_WEIGHT_BF16:
+        return "FTC_WEIGHT_BF16";
+    case FTC_WEIGHT_NF4:
+        return "FTC_WEIGHT_NF4";
+    case FTC_WEIGHT_INT8:
+        return "FTC_WEIGHT_INT8";
+    case FTC_WEIGHT_AFFINE:
+        return "FTC_WEIGHT_AFFINE";
+    default:
+        return "unknown";
+    }
+}
+
 void check_weight(const char* function, const ftc_weight* weight) {
     check_params(function, weight, "weight");
     check_at_least(function, "weight->rows", weight->rows, 1);
@@ -14,12 +43,21 @@ void check_weight(const char* function, const ftc_weight* weight) {
         check_at_least(function, "weight->border", weight->border, 0);
         check_at_least(function, "weight->row_stride", weight->row_stride, weight->cols + weight->border);
         return;
+    case FTC_WEIGHT_INT8:
+        check_pointer(function, "weight->scale", weight->scale);
+        return;
+    case FTC_WEIGHT_AFFINE:
+        check_affine(function, "weight->", weight->bits, weight->group_size, weight->cols);
+        check_pointer(function, "weight->scale", weight->scale);
+        check_pointer(function, "weight->minimum", weight->minimum);
+        return;
     case FTC_WEIGHT_NF4:
         break;
     default:
         fail(FTC_ERROR_UNSUPPORTED,
-             "%s: weight->format is %d, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16 or FTC_WEIGHT_NF4", function,
-             static_cast<int>(weight->format));
+             "%s: weight->format is %d, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16, FTC_WEIGHT_NF4, FTC_WEIGHT_INT8 or "
+             "FTC_WEIGHT_AFFINE",
+             function, static_cast<int>(weight->format));
     }
     check_pointer(function, "weight->absmax", weight->absmax);
     check_pointer(function, "weight->quant_map", weight->quant_map);

@@ -10,6 +10,7 @@
 #include "ops/loss/softmax_nll.h"
 #include "ops/norm/rms_norm.h"
 #include "ops/optimizer/optimizer.h"
+#include "ops/quant/affine_quantize.h"
 #include "ops/quant/dequantize.h"
 #include "ops/quant/nf4_quantize.h"
 #include "ops/rope/rope.h"
@@ -29,6 +30,7 @@ struct Kernels {
     OptimizerKernels optimizer;
     LinearKernels linear;
     Nf4QuantizeKernels nf4_quantize;
+    AffineKernels affine;
     LossKernels loss;
 };
 

@@ -18,6 +18,7 @@ const Kernels& kernels() {
         .optimizer = optimizer_kernels(),
         .linear = linear_kernels(),
         .nf4_quantize = nf4_quantize_kernels(),
+        .affine = affine_kernels(),
         .loss = loss_kernels(),
     };
     return table;

@@ -46,6 +46,22 @@ void nf4_quantize_absmax(ftc_stream& stream, uint8_t* codes, float* nested_absma
         stream.context->pool, {codes, nested_absmax, nested_offset, absmax, nested_map, count});
 }
 
+void int8_quantize(ftc_stream& stream, int8_t* codes, float* scale, const float* x, int64_t rows, int64_t cols,
+                   int64_t x_row_stride) {
+    stream.context->kernels->affine.int8_quantize(stream.context->pool, {codes, scale, x, rows, cols, x_row_stride});
+}
+
+void affine_quantize(ftc_stream& stream, uint8_t* codes, float* scale, float* minimum, const float* x,
+                     const ftc_affine_quantize_params& params) {
+    stream.context->kernels->affine.quantize(stream.context->pool, {codes, scale, minimum, x, params});
+}
+
+void affine_merge(ftc_stream& stream, float* minimum, const float* b, const float* a, int64_t rows, int64_t groups,
+                  int32_t rank, int32_t group_size, float scaling) {
+    stream.context->kernels->affine.merge(stream.context->pool,
+                                          {minimum, b, a, rows, groups, rank, group_size, scaling});
+}
+
 void weight_dequantize(ftc_stream& stream, void* y, int32_t y_dtype, int64_t y_row_stride, const ftc_weight& weight,
                        int64_t row_begin, int64_t row_count) {
     if (y_dtype != FTC_F32)

@@ -100,6 +100,53 @@ TrafficCase lora_down_backward() {
         });
 }
 
+// QA-LoRA: the same products over means of `pool` features.
+TrafficCase pooled_down(int32_t pool) {
+    return lora_case(
+        "QA-LoRA S, groups of " + std::to_string(pool),
+        [=](double m, double k) { return 2 * m * k + 4 * kRank * k / pool + 4 * m * kRank; },
+        [=](Device& device, int64_t m, int64_t k) {
+            Memory<Bf16> x(m * k, kBf16One);
+            Memory<float> a(kRank * k / pool, 1.0f), s(m * kRank);
+            Memory<uint8_t> partial(cuda::lora_partial_bytes(m, k, kRank));
+            cuda::LoraDown args{};
+            args.s = s;
+            args.x = x;
+            args.x_row_stride = k;
+            args.a = a;
+            args.rows = m;
+            args.k = k;
+            args.rank = kRank;
+            args.pool = pool;
+            args.partial = partial;
+            cuda::lora_down(*static_cast<ftc_stream*>(device), FTC_BF16, args);
+            ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
+        });
+}
+
+TrafficCase pooled_down_backward(int32_t pool) {
+    return lora_case(
+        "QA-LoRA dA, groups of " + std::to_string(pool),
+        [=](double m, double k) { return 2 * m * k + 4 * kRank * k / pool * 2 + 4 * m * kRank; },
+        [=](Device& device, int64_t m, int64_t k) {
+            Memory<Bf16> x(m * k, kBf16One);
+            Memory<float> da(kRank * k / pool), ds(m * kRank, 1.0f);
+            Memory<uint8_t> partial(cuda::lora_partial_bytes(m, k, kRank));
+            cuda::LoraDownBackward args{};
+            args.da = da;
+            args.ds = ds;
+            args.x = x;
+            args.x_row_stride = k;
+            args.rows = m;
+            args.k = k;
+            args.rank = kRank;
+            args.pool = pool;
+            args.partial = partial;
+            cuda::lora_down_backward(*static_cast<ftc_stream*>(device), FTC_BF16, args);
+            ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
+        });
+}
+
 TrafficCase decode(int64_t rows) {
     const int64_t n = 512, k = 4096, real_n = 14336;
     const auto bytes_of = [=](double features) {
@@ -143,7 +190,8 @@ TrafficCase decode(int64_t rows) {
 } // namespace
 
 std::vector<TrafficCase> linear_traffic() {
-    return {decode(1), decode(8), lora_down(), lora_up_backward(), lora_down_backward()};
+    return {decode(1),       decode(8),       lora_down(),     lora_up_backward(),      lora_down_backward(),
+            pooled_down(32), pooled_down(128), pooled_down_backward(32), pooled_down_backward(128)};
 }
 
 } // namespace ftc::testing

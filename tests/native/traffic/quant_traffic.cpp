@@ -1,5 +1,5 @@
-// NF4: quantise, dequantise. Bytes a weight: 0.5 of codes, 1/64 of nested absmax (4/64 fp32), 4 in 16,384 of the nested
-// ones.
+// Quantise, dequantise. Bytes a weight: NF4 0.5 of codes, 1/64 of nested absmax (4/64 fp32), 4 in 16,384 of the nested
+// ones; affine bits / 8 and 8 a group; int8 1 and 4 a row.
 #include "golden.h"
 #include "traffic/traffic.h"
 
@@ -62,10 +62,75 @@ TrafficCase quantize() {
             }};
 }
 
+// Affine groups; int8 when bits are 8.
+std::string format_name(int32_t bits, int32_t group_size) {
+    if (bits == 8) return "int8";
+    return "affine " + std::to_string(bits) + "-bit, groups of " + std::to_string(group_size) + ",";
+}
+
+double bytes_of(int32_t bits, int32_t group_size, const Shape& s) {
+    return s.count() * bits / 8 + (bits == 8 ? 4 * double(s.rows) : 8 * s.count() / group_size);
+}
+
+TrafficCase dequantize_packed(int32_t dtype, int32_t bits, int32_t group_size, Shape counted, Shape real) {
+    const double wide = dtype == FTC_F32 ? 4 : 2;
+    return {format_name(bits, group_size) + " dequantise to " + (dtype == FTC_F32 ? "fp32" : "bf16"),
+            "packed_kernel",
+            {counted.name(), bytes_of(bits, group_size, counted) + counted.count() * wide},
+            {real.name(), bytes_of(bits, group_size, real) + real.count() * wide},
+            [=](Device& device) {
+                const int64_t count = counted.rows * counted.cols, scales = bits == 8 ? counted.rows : count / group_size;
+                Memory<uint8_t> codes(count * bits / 8);
+                for (int64_t i = 0; i < count * bits / 8; ++i) codes[i] = static_cast<uint8_t>(i * 29);
+                Memory<float> scale(scales, 1.0f), minimum(scales, -1.0f);
+                Memory<uint32_t> y(dtype == FTC_F32 ? count : count / 2);
+                ftc_weight w{};
+                w.struct_size = sizeof(w);
+                w.format = bits == 8 ? FTC_WEIGHT_INT8 : FTC_WEIGHT_AFFINE;
+                w.rows = counted.rows;
+                w.cols = counted.cols;
+                w.data = codes;
+                w.bits = bits;
+                w.group_size = group_size;
+                w.scale = scale;
+                w.minimum = minimum;
+                ASSERT_EQ(device.wait(ftc_weight_dequantize(device, y, dtype, w.cols, &w, 0, w.rows)), FTC_OK)
+                    << ftc_last_error_message();
+            }};
+}
+
+TrafficCase quantize_affine() {
+    const Shape counted{64, 4096}, real{14336, 4096};
+    return {"affine 4-bit, groups of 32, quantise",
+            "affine_quantize_kernel",
+            {counted.name(), bytes_of(4, 32, counted) + 4 * counted.count()},
+            {real.name(), bytes_of(4, 32, real) + 4 * real.count()},
+            [=](Device& device) {
+                const int64_t count = counted.rows * counted.cols;
+                Memory<float> x(count, 1.0f), scale(count / 32), minimum(count / 32);
+                Memory<uint8_t> codes(count / 2);
+                ftc_affine_quantize_params p{};
+                p.struct_size = sizeof(p);
+                p.bits = 4;
+                p.rows = counted.rows;
+                p.cols = p.x_row_stride = counted.cols;
+                p.group_size = 32;
+                ASSERT_EQ(device.wait(ftc_affine_quantize(device, codes, scale, minimum, x, &p)), FTC_OK)
+                    << ftc_last_error_message();
+            }};
+}
+
 } // namespace
 
 std::vector<TrafficCase> quant_traffic() {
     return {
+        dequantize_packed(FTC_BF16, 4, 32, {256, 4096}, {4096, 4096}),
+        dequantize_packed(FTC_BF16, 4, 128, {64, 14336}, {4096, 14336}),
+        dequantize_packed(FTC_BF16, 3, 64, {1024, 896}, {4864, 896}),
+        dequantize_packed(FTC_BF16, 2, 32, {256, 4096}, {4096, 4096}),
+        dequantize_packed(FTC_F32, 4, 32, {256, 4096}, {4096, 4096}),
+        dequantize_packed(FTC_BF16, 8, 0, {256, 4096}, {4096, 4096}),
+        quantize_affine(),
         dequantize(FTC_BF16, true, {256, 4096}, {4096, 4096}), dequantize(FTC_BF16, true, {64, 14336}, {4096, 14336}),
         dequantize(FTC_BF16, true, {1024, 896}, {4864, 896}),  dequantize(FTC_BF16, false, {256, 4096}, {4096, 4096}),
         dequantize(FTC_F32, true, {256, 4096}, {4096, 4096}),  quantize()};

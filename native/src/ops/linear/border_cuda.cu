@@ -14,11 +14,13 @@ uint32_t blocks_of(int64_t count) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) write_block_kernel(Block block, const float* source) {
+__global__ void __launch_bounds__(kThreads) write_block_kernel(Block block, const float* source, int32_t repeat) {
     const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
     if (i >= block.rows * block.cols) return;
     const int64_t row = i / block.cols, col = i % block.cols;
-    static_cast<T*>(block.data)[row * block.row_stride + col] = from_float<T>(source == nullptr ? 0.0f : source[i]);
+    float value = 0.0f;
+    if (source != nullptr) value = repeat == 1 ? source[i] : source[i / repeat] / static_cast<float>(repeat);
+    static_cast<T*>(block.data)[row * block.row_stride + col] = from_float<T>(value);
 }
 
 template <class T>
@@ -44,17 +46,19 @@ __global__ void __launch_bounds__(kThreads) column_sums_kernel(float* partial, B
 
 } // namespace
 
-void write_block(ftc_stream& stream, int32_t dtype, const Block& block, const float* source) {
+void write_block(ftc_stream& stream, int32_t dtype, const Block& block, const float* source, int32_t repeat) {
     const int64_t count = block.rows * block.cols;
     if (count == 0) return;
     if (dtype == FTC_BF16)
-        FTC_LAUNCH((write_block_kernel<bf16>), dim3(blocks_of(count)), dim3(kThreads), 0, stream.handle, block, source);
+        FTC_LAUNCH((write_block_kernel<bf16>), dim3(blocks_of(count)), dim3(kThreads), 0, stream.handle, block, source,
+                   repeat);
     else
-        FTC_LAUNCH((write_block_kernel<float>), dim3(blocks_of(count)), dim3(kThreads), 0, stream.handle, block, source);
+        FTC_LAUNCH((write_block_kernel<float>), dim3(blocks_of(count)), dim3(kThreads), 0, stream.handle, block, source,
+                   repeat);
 }
 
 void fill_zero_block(ftc_stream& stream, int32_t dtype, const Block& block) {
-    write_block(stream, dtype, block, nullptr);
+    write_block(stream, dtype, block, nullptr, 1);
 }
 
 void write_bias(ftc_stream& stream, int32_t dtype, const Block& block, const float* bias, bool accumulate) {

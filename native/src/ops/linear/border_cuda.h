@@ -15,8 +15,9 @@ struct Block {
 };
 
 void fill_zero_block(ftc_stream& stream, int32_t dtype, const Block& block);
-// block = source rounded to its dtype; source is fp32 and contiguous, [rows, cols].
-void write_block(ftc_stream& stream, int32_t dtype, const Block& block, const float* source);
+// block = source rounded to its dtype; source is fp32 and contiguous, [rows, cols], or [rows, cols / repeat]: then
+// `repeat` neighbouring columns get an element divided by repeat.
+void write_block(ftc_stream& stream, int32_t dtype, const Block& block, const float* source, int32_t repeat = 1);
 // Every row of block = bias, or + bias.
 void write_bias(ftc_stream& stream, int32_t dtype, const Block& block, const float* bias, bool accumulate);
 // sums[c] += the sum of column c of block; partial holds lora_partial_bytes(rows, cols, 1).

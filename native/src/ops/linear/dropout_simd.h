@@ -170,5 +170,18 @@ inline void apply_dropout(float* y, const float* x, int64_t count, const Dropout
     }
 }
 
+// y[j] += dropout of x[j], where `repeat` features, from first + j on, have one number: that of their group.
+inline void add_dropped_groups(float* y, const float* x, int64_t count, const Dropout& d, int64_t row, int64_t first,
+                               int32_t repeat) {
+    static_assert(kDropoutFeatures >= 8); // groups from a multiple of eight on: more than count features can have
+    const int64_t begin = first / repeat / 8 * 8;
+    uint16_t numbers[kDropoutFeatures];
+    philox_numbers(numbers, d, row, static_cast<uint32_t>(begin / 8));
+    for (int64_t j = 0; j < count; j++) {
+        const float scaled = x[j] / d.keep;
+        y[j] = y[j] + (numbers[(first + j) / repeat - begin] < d.threshold ? 0.0f : scaled);
+    }
+}
+
 } // namespace
 } // namespace ftc::FTC_ISA_NAMESPACE

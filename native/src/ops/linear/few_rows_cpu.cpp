@@ -2,7 +2,7 @@
 
 #include "ops/linear/pack_rows.h"
 #include "ops/linear/vector.h"
-#include "ops/quant/nf4_decode.h"
+#include "ops/quant/decode_row.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -100,6 +100,19 @@ struct NaturalNf4 {
     }
 };
 #endif
+
+// Any packed format, decoded a row of columns at a time.
+struct NaturalDecoded {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    void row(Vec x[kNaturalVecs], int64_t k) const {
+        float stage[kNaturalVecs * kLanes];
+        decode_row(stage, w, first_row + k, column, kNaturalVecs * kLanes);
+        for (int v = 0; v < kNaturalVecs; v++) x[v] = load(stage + v * kLanes);
+    }
+};
 
 template <int Rows, class Columns>
 void natural_block(const Finish& f, int64_t begin, int64_t depth) {
@@ -225,6 +238,35 @@ struct TransposedNf4 {
 };
 #endif
 
+// Any packed format: kStep depths of every row decoded, then transposed.
+struct TransposedDecoded {
+    static constexpr int64_t kStep = 32;
+    const ftc_weight& w;
+    int64_t column, begin;
+    TransposedDecoded(const ftc_weight& weight, int64_t first_column, int64_t first_depth)
+        : w(weight), column(first_column), begin(first_depth) {}
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
+        float stage[kLanes][kStep];
+        const float* rows[kLanes];
+        for (int i = 0; i < kLanes; i++) {
+            rows[i] = stage[i];
+            decode_row(stage[i], w, column + v * kLanes + i, begin + k, kStep);
+        }
+        for (int64_t d = 0; d < kStep; d += 4) {
+            Vec quads[4];
+            transpose_quads(quads, rows, d);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) use(d + j, quads[j]);
+        }
+    }
+    float value(int64_t k, int i) const {
+        float one;
+        decode_row(&one, w, column + i, begin + k, 1);
+        return one;
+    }
+};
+
 template <int Rows, class Columns>
 void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
     const Columns columns(f.args.b.weight, f.column, begin);
@@ -277,7 +319,7 @@ BlockKernel transposed_kernel(int64_t rows) {
 BlockKernel choose(const GemmArgs& args) {
     const ColumnSource& b = args.b;
     if (args.rows > kFewRows || args.a_depth_major || args.c_transposed || args.a_dropout != nullptr ||
-        b.dropout != nullptr)
+        args.a_pool > 1 || !b.is_plain())
         return nullptr;
     if (args.adapter_count > 1) return nullptr;
     if (args.adapter_count == 1) {
@@ -289,12 +331,15 @@ BlockKernel choose(const GemmArgs& args) {
         return b.transposed ? transposed_kernel<TransposedF32>(args.rows) : natural_kernel<NaturalF32>(args.rows);
     case FTC_WEIGHT_BF16:
         return b.transposed ? transposed_kernel<TransposedBf16>(args.rows) : natural_kernel<NaturalBf16>(args.rows);
-    default:
+    case FTC_WEIGHT_NF4:
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(b.weight))
             return b.transposed ? transposed_kernel<TransposedNf4>(args.rows) : natural_kernel<NaturalNf4>(args.rows);
 #endif
         return nullptr;
+    default:
+        return b.transposed ? transposed_kernel<TransposedDecoded>(args.rows)
+                            : natural_kernel<NaturalDecoded>(args.rows);
     }
 }
 

@@ -35,6 +35,7 @@ struct GemmArgs {
     bool a_depth_major;
     float a_scale;            // depth-major only
     const Dropout* a_dropout; // row-major only, or NULL; its arrays start at row 0 of A
+    int32_t a_pool;           // row-major only: > 1: A is the mean of so many neighbouring elements of `a`, before dropout
     ColumnSource b;
     int64_t rows, cols, depth;
     int64_t block_depth; // multiple of 64

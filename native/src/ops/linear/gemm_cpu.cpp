@@ -4,6 +4,7 @@
 #include "ops/linear/dropout_simd.h"
 #include "ops/linear/few_rows.h"
 #include "ops/linear/pack_rows.h"
+#include "ops/linear/pool_features.h"
 #include "ops/linear/tile.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -29,7 +30,7 @@ struct Scratch {
     float* extra;   // packed factors of the adapters where they do not follow the columns; directly behind them
     float* rows;    // packed tile of A
     float* extra_rows;
-    float* stage; // rows of A after dropout
+    float* stage; // rows of A after pooling and dropout
 
     Scratch(float* base, int64_t cols, int64_t block, int64_t rank) {
         const int64_t width = smaller(round_up(cols, kTileCols), kMaxColumns + kTileCols);
@@ -95,7 +96,7 @@ struct Block {
 // and share a set of the L1 cache.
 bool reads_in_place(const GemmArgs& args) {
     const ColumnSource& b = args.b;
-    if (b.transposed || b.weight.format != FTC_WEIGHT_F32 || b.dropout != nullptr) return false;
+    if (b.transposed || b.weight.format != FTC_WEIGHT_F32 || !b.is_plain()) return false;
     const bool cheap = kLanes >= 16 && b.weight.row_stride % 1024 != 0;
     return args.rows <= (cheap ? 5 : 2) * kTileRows;
 }
@@ -158,9 +159,14 @@ void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmA
             kTiles[rows - 1][width - t > kLanes ? 1 : 0](tile);
         }
         const int64_t column = block.column + j;
-        for (int64_t i = 0; i < rows; i++)
-            apply_dropout<true>(args.c + (row + i) * args.c_stride + column, part + i * kDropoutFeatures, width,
-                                *adapter.dropout, row + i, column);
+        for (int64_t i = 0; i < rows; i++) {
+            float* c = args.c + (row + i) * args.c_stride + column;
+            const float* added = part + i * kDropoutFeatures;
+            if (adapter.factor.repeat > 1)
+                add_dropped_groups(c, added, width, *adapter.dropout, row + i, column, adapter.factor.repeat);
+            else
+                apply_dropout<true>(c, added, width, *adapter.dropout, row + i, column);
+        }
     }
 }
 
@@ -185,14 +191,21 @@ void pack_tile_rows(const Block& block, const Scratch& scratch, int64_t row, int
                          args.a_scale);
         return;
     }
-    const float* a = args.a + row * args.a_stride + block.begin;
-    if (args.a_dropout == nullptr) {
+    const int64_t pool = args.a_pool > 1 ? args.a_pool : 1;
+    const float* a = args.a + row * args.a_stride + block.begin * pool;
+    if (args.a_dropout == nullptr && pool == 1) {
         pack_row_major(scratch.rows, a, args.a_stride, rows, block.depth);
         return;
     }
-    for (int i = 0; i < rows; i++)
-        apply_dropout<false>(scratch.stage + i * block.depth, a + i * args.a_stride, block.depth, *args.a_dropout,
-                             row + i, block.begin);
+    for (int i = 0; i < rows; i++) {
+        float* staged = scratch.stage + i * block.depth;
+        const float* x = a + i * args.a_stride;
+        if (pool > 1) {
+            pool_features(staged, x, block.depth, args.a_pool);
+            x = staged;
+        }
+        if (args.a_dropout != nullptr) apply_dropout<false>(staged, x, block.depth, *args.a_dropout, row + i, block.begin);
+    }
     pack_row_major(scratch.rows, scratch.stage, block.depth, rows, block.depth);
 }
 

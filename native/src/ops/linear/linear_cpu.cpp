@@ -2,6 +2,7 @@
 
 #include "core/pool.h"
 #include "ops/linear/gemm.h"
+#include "ops/linear/pool.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -66,14 +67,16 @@ void forward(Pool& pool, const LinearArgs& args) {
     for (int32_t i = 0; i < args.segment_count; i++) {
         const ftc_lora_segment& s = args.segments[i];
         const Dropout dropout = dropout_of(s, p, s.row_begin);
+        const int64_t groups = k / pool_of(s); // features, when they are not pooled
         GemmArgs down = product(s.s, s.rank, args.x + s.row_begin * p.x_row_stride, p.x_row_stride,
-                                columns_of(s.a, s.rank, k, k, true), segment_rows(s), s.rank, k);
+                                columns_of(s.a, s.rank, groups, groups, true), segment_rows(s), s.rank, groups);
+        down.a_pool = s.pool;
         if (dropout.threshold != 0) down.a_dropout = &dropout;
         gemm(pool, down, args.workspace);
         adapters[i] = {s.row_begin, s.row_end, s.rank, s.s, s.scaling, columns_of(s.b, n, s.rank, s.rank, true),
                        nullptr};
     }
-    GemmArgs g = product(args.y, p.y_row_stride, args.x, p.x_row_stride, {args.weight, true, nullptr}, p.rows, n, k);
+    GemmArgs g = product(args.y, p.y_row_stride, args.x, p.x_row_stride, {args.weight, true, nullptr, 0, 0}, p.rows, n, k);
     g.add_to_c = p.accumulate != 0;
     g.bias = args.bias;
     g.adapters = adapters;
@@ -105,12 +108,13 @@ void bias_gradient(Pool& pool, const LinearArgs& args) {
 void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segment& s, const float* ds,
                        float* workspace) {
     const ftc_linear_params& p = args.params;
-    const int64_t n = args.weight.rows, k = args.weight.cols, rows = segment_rows(s);
+    const int64_t n = args.weight.rows, groups = args.weight.cols / pool_of(s), rows = segment_rows(s);
     if (s.da != nullptr) {
         const Dropout dropout = dropout_of(s, p, s.row_begin);
-        ColumnSource x = columns_of(args.x + s.row_begin * p.x_row_stride, rows, k, p.x_row_stride, false);
+        ColumnSource x = columns_of(args.x + s.row_begin * p.x_row_stride, rows, groups, p.x_row_stride, false);
+        x.pool = s.pool;
         if (dropout.threshold != 0) x.dropout = &dropout;
-        gemm(pool, gradient(s.da, k, ds, s.rank, s.scaling, x, s.rank, k, rows), workspace);
+        gemm(pool, gradient(s.da, groups, ds, s.rank, s.scaling, x, s.rank, groups, rows), workspace);
     }
     if (s.db != nullptr) {
         const ColumnSource dy = columns_of(args.dy + s.row_begin * p.dy_row_stride, rows, n, p.dy_row_stride, false);
@@ -142,18 +146,20 @@ void backward(Pool& pool, const LinearArgs& args) {
         }
         adapter_gradients(pool, args, s, ds, workspace);
         dropouts[i] = dropout_of(s, p, 0);
+        const int64_t groups = k / pool_of(s);
         adapters[i] = {s.row_begin,
                        s.row_end,
                        s.rank,
                        ds,
                        s.scaling,
-                       columns_of(s.a, s.rank, k, k, false),
+                       columns_of(s.a, s.rank, groups, groups, false),
                        dropouts[i].threshold != 0 ? &dropouts[i] : nullptr};
+        adapters[i].factor.repeat = s.pool;
         ds += segment_rows(s) * s.rank;
     }
     if (args.dx != nullptr) {
         GemmArgs g =
-            product(args.dx, p.dx_row_stride, args.dy, p.dy_row_stride, {args.weight, false, nullptr}, p.rows, k, n);
+            product(args.dx, p.dx_row_stride, args.dy, p.dy_row_stride, {args.weight, false, nullptr, 0, 0}, p.rows, k, n);
         g.add_to_c = p.accumulate != 0;
         g.adapters = adapters;
         g.adapter_count = args.segment_count;

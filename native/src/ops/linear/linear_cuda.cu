@@ -15,6 +15,7 @@
 #include "ops/linear/lora_cuda.h"
 #include "ops/linear/lora_partial.h"
 #include "ops/linear/nf4_product_cuda.h"
+#include "ops/linear/pool.h"
 #include "ops/quant/dequantize_cuda.h"
 
 namespace ftc::cuda {
@@ -29,12 +30,14 @@ int64_t lora_partial_bytes(int64_t rows, int64_t width, int64_t rank) {
 }
 
 void lora_down(ftc_stream& stream, int32_t dtype, const LoraDown& args) {
+    if (args.pool > 1) return lora_down_pooled(stream, dtype, args);
     dtype == FTC_BF16 ? lora_down_bf16(stream, args) : lora_down_f32(stream, args);
 }
 void lora_up_backward(ftc_stream& stream, int32_t dtype, const LoraUpBackward& args) {
     dtype == FTC_BF16 ? lora_up_backward_bf16(stream, args) : lora_up_backward_f32(stream, args);
 }
 void lora_down_backward(ftc_stream& stream, int32_t dtype, const LoraDownBackward& args) {
+    if (args.pool > 1) return lora_down_backward_pooled(stream, dtype, args);
     dtype == FTC_BF16 ? lora_down_backward_bf16(stream, args) : lora_down_backward_f32(stream, args);
 }
 void lora_add(ftc_stream& stream, int32_t dtype, const LoraAdd& args) {
@@ -52,6 +55,12 @@ int64_t bytes_of(int32_t dtype) {
 // Columns of the border that `rank` fills: whole 16-byte chunks.
 int64_t padded_rank(int64_t rank) {
     return round_up(rank, 8);
+}
+// log2 of a power of two.
+int32_t shift_of(int32_t x) {
+    int32_t shift = 0;
+    while ((1 << shift) < x) ++shift;
+    return shift;
 }
 bool needs_scratch(int32_t format, int32_t dtype) {
     return !(format == FTC_WEIGHT_F32 && dtype == FTC_F32) && !(format == FTC_WEIGHT_BF16 && dtype == FTC_BF16);
@@ -148,7 +157,8 @@ struct Call {
             return b;
         };
         for (int32_t i = 0; i < segment_count; ++i)
-            write_block(stream, params.dtype, part(segments[i].rank), with_b ? segments[i].b : segments[i].a);
+            write_block(stream, params.dtype, part(segments[i].rank), with_b ? segments[i].b : segments[i].a,
+                        with_b ? 1 : pool_of(segments[i]));
         if (done < padded_rank(rank)) fill_zero_block(stream, params.dtype, part(padded_rank(rank) - done));
     }
     // Zeroes the border of X or dY where the segments leave gaps; returns its address.
@@ -223,6 +233,7 @@ void forward(Call& call, void* y, const void* x, const float* bias) {
                                          .rows = s.row_end - s.row_begin,
                                          .k = w.cols,
                                          .rank = s.rank,
+                                         .pool = s.pool,
                                          .dropout = dropout_of(s, p, s.row_begin),
                                          .partial = call.workspace.partial});
     }
@@ -253,6 +264,7 @@ void forward(Call& call, void* y, const void* x, const float* bias) {
                                         .rows = s.row_end - s.row_begin,
                                         .cols = w.rows,
                                         .rank = s.rank,
+                                        .repeat_shift = 0,
                                         .scale = s.scaling,
                                         .dropout = {}});
     }
@@ -295,6 +307,7 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
                                                   .rows = rows,
                                                   .k = w.cols,
                                                   .rank = s.rank,
+                                                  .pool = s.pool,
                                                   .dropout = dropout_of(s, p, s.row_begin),
                                                   .partial = call.workspace.partial});
     }
@@ -310,11 +323,12 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
                                         .v = call.workspace.ds + s.row_begin * call.rank,
                                         .u = s.a,
                                         .column_stride = 1,
-                                        .rank_stride = w.cols,
+                                        .rank_stride = w.cols / pool_of(s),
                                         .rows = s.row_end - s.row_begin,
                                         .cols = w.cols,
                                         .rank = s.rank,
-                                        .scale = 1.0f,
+                                        .repeat_shift = shift_of(pool_of(s)),
+                                        .scale = 1.0f / static_cast<float>(pool_of(s)),
                                         .dropout = dropout_of(s, p, s.row_begin)});
     }
     if (dweight != nullptr)

@@ -18,9 +18,9 @@ __device__ __forceinline__ float element(const float* p, bool inside) {
 }
 
 // 64 lines of up to 64 ranks as a bf16 tile; ranks past `steps` groups of sixteen are not needed and left alone.
-__device__ __forceinline__ void load_lines(bf16* tile, const float* source, int64_t line_stride, int64_t rank_stride,
-                                           int64_t line0, int64_t lines, int32_t rank0, int32_t rank, int steps,
-                                           int thread) {
+__device__ __forceinline__ void load_lines(bf16* tile, const float* source, int64_t line_stride, int32_t line_shift,
+                                           int64_t rank_stride, int64_t line0, int64_t lines, int32_t rank0,
+                                           int32_t rank, int steps, int thread) {
     const int chunks = steps * 2;
     for (int c = thread; c < kRows * chunks; c += kThreads) {
         // Along what lies together in memory.
@@ -29,7 +29,8 @@ __device__ __forceinline__ void load_lines(bf16* tile, const float* source, int6
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
             const int j = rank0 + chunk * 8 + i;
-            value[i] = element(source + (line0 + line) * line_stride + j * rank_stride, line0 + line < lines && j < rank);
+            value[i] = element(source + ((line0 + line) >> line_shift) * line_stride + j * rank_stride,
+                               line0 + line < lines && j < rank);
         }
         store16(tile + tile_offset(line, chunk),
                 make_uint4(pack_bf16(value[0], value[1]), pack_bf16(value[2], value[3]), pack_bf16(value[4], value[5]),
@@ -47,8 +48,9 @@ __global__ void __launch_bounds__(kThreads) add_bf16(LoraAdd a, bool aligned) {
     for (int32_t rank0 = 0; rank0 < a.rank; rank0 += kTileColumns) {
         const int left = a.rank - rank0, steps = left >= kTileColumns ? kTileColumns / 16 : (left + 15) / 16;
         if (rank0 > 0) __syncthreads();
-        load_lines(v_tile, a.v, a.rank, 1, row0, a.rows, rank0, a.rank, steps, thread);
-        load_lines(u_tile, a.u, a.column_stride, a.rank_stride, col0, a.cols, rank0, a.rank, steps, thread);
+        load_lines(v_tile, a.v, a.rank, 0, 1, row0, a.rows, rank0, a.rank, steps, thread);
+        load_lines(u_tile, a.u, a.column_stride, a.repeat_shift, a.rank_stride, col0, a.cols, rank0, a.rank, steps,
+                   thread);
         __syncthreads();
         for (int step = 0; step < steps; ++step) {
             uint32_t left16[4];
@@ -77,7 +79,12 @@ __global__ void __launch_bounds__(kThreads) add_bf16(LoraAdd a, bool aligned) {
         if (row >= a.rows || col >= a.cols) continue;
         const float* add = sums + c / 8 * kSumStride + c % 8 * 8;
         bf16* y = static_cast<bf16*>(a.y) + row * a.y_row_stride + col;
-        const uint32_t kept = a.dropout.threshold > 0 ? kept_features(a.dropout, row, col / 8) : 0xffu;
+        uint32_t kept = 0xffu;
+        if (a.dropout.threshold > 0) {
+            const int64_t feature = col >> a.repeat_shift;
+            kept = kept_features(a.dropout, row, feature / 8);
+            if (a.repeat_shift > 0) kept = (kept >> (feature % 8) & 1u) != 0 ? 0xffu : 0u; // one group
+        }
         if (aligned && col + 8 <= a.cols) {
             uint4 chunk = load16(y);
             uint32_t* pairs = &chunk.x;

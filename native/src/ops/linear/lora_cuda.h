@@ -32,6 +32,7 @@ struct LoraDown { // s = drop(x) a^T
     const float* a; // [rank, k]
     int64_t rows, k;
     int32_t rank;
+    int32_t pool;    // > 1: of the means of so many neighbouring features, then a is [rank, k / pool]
     Dropout dropout; // threshold 0: none
     void* partial;
 };
@@ -53,12 +54,13 @@ struct LoraUpBackward { // ds = scaling dy b; db += scaling dy^T s
 void lora_up_backward(ftc_stream& stream, int32_t dtype, const LoraUpBackward& args);
 
 struct LoraDownBackward { // da += ds^T drop(x)
-    float* da;            // [rank, k]
+    float* da;            // [rank, k], or [rank, k / pool]
     const float* ds;
     const void* x;
     int64_t x_row_stride;
     int64_t rows, k;
     int32_t rank;
+    int32_t pool;
     Dropout dropout;
     void* partial;
 };
@@ -68,16 +70,19 @@ struct LoraAdd { // y += mask * (scale v u^T)
     void* y;     // [rows, cols]
     int64_t y_row_stride;
     const float* v; // [rows, rank]
-    const float* u; // element (column c, rank j) at u[c * column_stride + j * rank_stride]
+    const float* u; // element (column c, rank j) at u[(c >> repeat_shift) * column_stride + j * rank_stride]
     int64_t column_stride, rank_stride;
     int64_t rows, cols;
     int32_t rank;
+    int32_t repeat_shift; // > 0: that many columns, a multiple of eight, share an element of u and are dropped together
     float scale;
     Dropout dropout; // of the columns
 };
 void lora_add(ftc_stream& stream, int32_t dtype, const LoraAdd& args);
 
-// One dtype each; the functions above choose.
+// The functions above choose.
+void lora_down_pooled(ftc_stream& stream, int32_t dtype, const LoraDown& args);
+void lora_down_backward_pooled(ftc_stream& stream, int32_t dtype, const LoraDownBackward& args);
 void lora_down_f32(ftc_stream& stream, const LoraDown& args);
 void lora_down_bf16(ftc_stream& stream, const LoraDown& args);
 void lora_up_backward_f32(ftc_stream& stream, const LoraUpBackward& args);

@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(kThreads) add_f32(LoraAdd a) {
         for (int i = 0; i < kRanks * kDepth / kThreads; ++i) {
             const int e = thread + i * kThreads, j = e / kDepth, k = e % kDepth;
             const bool inside = rank0 + j < a.rank && col0 + k < a.cols;
-            u[j][k] = inside ? a.u[(col0 + k) * a.column_stride + (rank0 + j) * a.rank_stride] : 0.0f;
+            u[j][k] = inside ? a.u[((col0 + k) >> a.repeat_shift) * a.column_stride + (rank0 + j) * a.rank_stride] : 0.0f;
         }
         __syncthreads();
 #pragma unroll
@@ -143,7 +143,8 @@ __global__ void __launch_bounds__(kThreads) add_f32(LoraAdd a) {
     for (int i = 0; i < 8; ++i) {
         const int64_t col = col0 + c + 8 * i;
         if (col >= a.cols) continue;
-        if (a.dropout.threshold > 0 && (kept_features(a.dropout, row, col / 8) >> (col % 8) & 1u) == 0) continue;
+        const int64_t feature = col >> a.repeat_shift;
+        if (a.dropout.threshold > 0 && (kept_features(a.dropout, row, feature / 8) >> (feature % 8) & 1u) == 0) continue;
         y[col] = y[col] + a.scale * sum[i] / keep;
     }
 }

@@ -12,6 +12,12 @@ struct ColumnSource {
     ftc_weight weight;
     bool transposed;
     const Dropout* dropout; // of natural F32 rows, else NULL
+    // QA-LoRA, of natural F32 rows, 0 or 1 for neither: a column is the mean of `pool` neighbouring elements of the row, or
+    // `repeat` neighbouring columns have one element of it, divided by repeat.
+    int32_t pool;
+    int32_t repeat;
+
+    bool is_plain() const { return dropout == nullptr && pool <= 1 && repeat <= 1; }
 };
 
 } // namespace ftc

@@ -1,8 +1,9 @@
 #include "ops/linear/pack_columns.h"
 
 #include "ops/linear/dropout_simd.h"
+#include "ops/linear/pool_features.h"
 #include "ops/linear/vector.h"
-#include "ops/quant/nf4_decode.h"
+#include "ops/quant/decode_row.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -69,8 +70,8 @@ void pack_group_bf16(float* dst, const ftc_weight& w, int64_t row, int64_t valid
         for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = bf16_value(rows[i][k]);
 }
 
-// Any shape: rows decoded in runs, then transposed.
-void pack_group_nf4_any(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+// Any packed format and shape: rows decoded in runs, then transposed.
+void pack_group_decoded(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
     constexpr int64_t kStage = 64;
     float stage[kLanes][kStage];
     const float* rows[kLanes];
@@ -78,7 +79,7 @@ void pack_group_nf4_any(float* dst, const ftc_weight& w, int64_t row, int64_t va
     for (int64_t k = 0; k < depth; k += kStage) {
         const int64_t count = smaller(kStage, depth - k);
         for (int64_t i = 0; i < kLanes; i++)
-            nf4_decode_any(stage[i], w, (row + smaller(i, valid - 1)) * w.cols + begin + k, count);
+            decode_row(stage[i], w, row + smaller(i, valid - 1), begin + k, count);
         transpose_f32(dst + k * kTileCols, rows, count);
     }
 }
@@ -136,7 +137,7 @@ void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid,
         return;
     }
 #endif
-    pack_group_nf4_any(dst, w, row, valid, begin, depth);
+    pack_group_decoded(dst, w, row, valid, begin, depth);
 }
 
 void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t count, int64_t begin, int64_t depth,
@@ -151,8 +152,11 @@ void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t co
         case FTC_WEIGHT_BF16:
             pack_group_bf16(group, w, column + j, valid, begin, depth);
             break;
+        case FTC_WEIGHT_NF4:
+            pack_group_nf4(group, w, column + j, valid, begin, depth);
+            break;
         default:
-            pack_group_nf4(group, w, column + j, valid, begin, depth); // api/ has refused anything else
+            pack_group_decoded(group, w, column + j, valid, begin, depth);
         }
     }
 }
@@ -191,6 +195,21 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
 }
 #endif
 
+// y[j] = column `column` + j of a row that is pooled, repeated or dropped from.
+void stage_row(float* y, const ColumnSource& source, const float* x, int64_t row, int64_t column, int64_t count) {
+    if (source.repeat > 1) {
+        const float share = 1.0f / static_cast<float>(source.repeat);
+        for (int64_t j = 0; j < count; j++) y[j] = share * x[(column + j) / source.repeat];
+        return;
+    }
+    const float* from = x + column;
+    if (source.pool > 1) {
+        pool_features(y, x + column * source.pool, count, source.pool);
+        from = y;
+    }
+    if (source.dropout != nullptr) apply_dropout<false>(y, from, count, *source.dropout, row, column);
+}
+
 // Depth `row`, columns [column, column + count), count <= kSlice, into the micropanels from `to` on.
 constexpr int64_t kSlice = 64 > kDropoutFeatures ? 64 : kDropoutFeatures;
 
@@ -202,8 +221,8 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
     switch (w.format) {
     case FTC_WEIGHT_F32: {
         const float* x = f32_row(w, row) + column;
-        if (source.dropout != nullptr) {
-            apply_dropout<false>(stage, x, count, *source.dropout, row, column);
+        if (!source.is_plain()) {
+            stage_row(stage, source, f32_row(w, row), row, column, count);
             x = stage;
         } else if (prefetch) {
             for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(x + kAhead * w.row_stride + j);
@@ -218,16 +237,16 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
         spread_bf16(to, x, count, panel);
         return;
     }
-    default: // NF4: api/ has refused anything else
+    default:
 #if FTC_NF4_VECTORS
-        if (nf4_rows_aligned(w)) {
+        if (w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w)) {
             if (prefetch)
                 __builtin_prefetch(static_cast<const uint8_t*>(w.data) + ((row + kAhead) * w.cols + column) / 2);
             spread_nf4(to, w, nf4_table(w.quant_map), row, column, count, panel);
             return;
         }
 #endif
-        nf4_decode_any(stage, w, row * w.cols + column, count);
+        decode_row(stage, w, row, column, count);
         spread_f32(to, stage, count, panel);
     }
 }

@@ -1,7 +1,7 @@
 #include "ops/quant/dequantize.h"
 
 #include "core/pool.h"
-#include "ops/quant/nf4_decode.h"
+#include "ops/quant/decode_row.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -19,8 +19,8 @@ void dequantize_row(float* y, const ftc_weight& w, int64_t row) {
         for (int64_t k = 0; k < w.cols; k++) y[k] = __builtin_bit_cast(float, uint32_t{x[k]} << 16);
         break;
     }
-    default: // NF4: the caller has refused every other format
-        nf4_decode_row(y, w, row, 0, w.cols);
+    default:
+        decode_row(y, w, row, 0, w.cols);
     }
 }
 

@@ -1,5 +1,6 @@
-// y = rows of a weight. NF4: Dettmers et al. 2023, arXiv:2305.14314; the value of an element is fp32 map value times
-// fp32 absmax, one rounding, then one more to y's dtype, bit-equal to bitsandbytes.
+// y = rows of a weight; int8 and affine ones are packed_dequantize_cuda.cu's. NF4: Dettmers et al. 2023, arXiv:2305.14314;
+// the value of an element is fp32 map value times fp32 absmax, one rounding, then one more to y's dtype, bit-equal to
+// bitsandbytes.
 //
 // NF4 in one launch, nested absmax decoded on the way. A warp takes tiles of 2,048 consecutive elements = 32 blocks:
 //   codes   1,024 bytes, 16 a lane, twice
@@ -217,16 +218,25 @@ void dequantize_into(cudaStream_t stream, const ftc_context& context, void* y, i
     if (w.format == FTC_WEIGHT_F32) {
         const float* x = static_cast<const float*>(w.data) + row_begin * w.row_stride;
         convert_rows_from<float>(stream, y, y_dtype, y_row_stride, x, w.row_stride, row_count, w.cols);
-    } else if (w.format == FTC_WEIGHT_BF16) {
+        return;
+    }
+    if (w.format == FTC_WEIGHT_BF16) {
         const bf16* x = static_cast<const bf16*>(w.data) + row_begin * w.row_stride;
         convert_rows_from<bf16>(stream, y, y_dtype, y_row_stride, x, w.row_stride, row_count, w.cols);
-    } else if (y_dtype == FTC_F32) {
-        dequantize_nf4(stream, context, static_cast<float*>(y), y_row_stride, w, row_begin, row_count, max_blocks);
-    } else if (y_dtype == FTC_BF16) {
-        dequantize_nf4(stream, context, static_cast<bf16*>(y), y_row_stride, w, row_begin, row_count, max_blocks);
-    } else {
-        dequantize_nf4(stream, context, static_cast<f16*>(y), y_row_stride, w, row_begin, row_count, max_blocks);
+        return;
     }
+    const auto into = [&](auto* typed) {
+        if (w.format == FTC_WEIGHT_NF4)
+            dequantize_nf4(stream, context, typed, y_row_stride, w, row_begin, row_count, max_blocks);
+        else
+            dequantize_packed(stream, context, typed, y_row_stride, w, row_begin, row_count, max_blocks);
+    };
+    if (y_dtype == FTC_F32)
+        into(static_cast<float*>(y));
+    else if (y_dtype == FTC_BF16)
+        into(static_cast<bf16*>(y));
+    else
+        into(static_cast<f16*>(y));
 }
 
 } // namespace ftc::cuda

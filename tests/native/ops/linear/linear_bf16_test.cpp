@@ -7,6 +7,7 @@
 #include "everywhere.h"
 #include "ops/linear/linear_case.h"
 #include "ops/quant/nf4_weight.h"
+#include "ops/quant/packed_weight.h"
 
 namespace ftc::testing {
 namespace {
@@ -16,11 +17,14 @@ struct Case {
     float dropout;
     bool bias, border, packed; // packed: NF4 with double quantisation
     int64_t adapters = 1;      // in equal segments, the last one leaves a row out; several begin with an empty one
+    int64_t pool = 1;          // > 1: QA-LoRA, but every second adapter
+    PackedFormat format = {0, 0}; // packed: in place of NF4
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
     return out << c.m << "x" << c.n << "x" << c.k << " rank " << c.rank << " dropout " << c.dropout << (c.bias ? " bias" : "")
-               << (c.border ? " border" : "") << (c.packed ? " nf4" : "") << " adapters " << c.adapters;
+               << (c.border ? " border" : "") << (c.packed ? " nf4" : "") << " adapters " << c.adapters
+               << " pool " << c.pool << " format " << c.format.bits << '/' << c.format.group_size;
 }
 
 void round_all(Vector<float>& values) {
@@ -58,7 +62,7 @@ ReferenceLinear reference_of(const Case& c) {
     if (c.adapters > 1) add_segment(l, 0, 0, 2);
     for (int64_t i = 0; i < c.adapters && c.rank > 0; i++) {
         const int64_t end = std::min((i + 1) * part, i + 1 == c.adapters && c.adapters > 1 ? c.m - 1 : c.m);
-        if (i * part < end) add_segment(l, i * part, end, c.rank + 3 * i, c.dropout);
+        if (i * part < end) add_segment(l, i * part, end, c.rank + 3 * i, c.dropout, i % 2 == 0 ? c.pool : 1);
     }
     return l;
 }
@@ -91,7 +95,7 @@ Outputs run(Device& device, const Case& c, const ReferenceLinear& l, const ftc_w
     Vector<Vector<float>> down;
     for (const ReferenceSegment& s : l.segments) {
         down.emplace_back(static_cast<size_t>((s.row_end - s.row_begin) * s.rank + 1));
-        out.emplace_back(s.rank, c.k);
+        out.emplace_back(s.rank, c.k / s.pool);
         out.emplace_back(c.n, s.rank);
     }
     for (size_t i = 0; i < l.segments.size(); i++) {
@@ -109,6 +113,7 @@ Outputs run(Device& device, const Case& c, const ReferenceLinear& l, const ftc_w
         segment.scaling = s.scaling;
         segment.dropout_probability = s.dropout_probability;
         segment.dropout_seed = s.seed;
+        segment.pool = static_cast<int32_t>(s.pool);
         segments.push_back(segment);
     }
     ftc_linear_params p{};
@@ -166,11 +171,14 @@ ReferenceLinear sizes_of(ReferenceLinear l, bool packed) {
 
 // result_ulps: roundings of the result itself, 0 for fp32 outputs.
 void expect_near(const Matrix& actual, const Vector<double>& exact, const Vector<double>& sizes, double roundings,
-                 double result_ulps, double fp32_error, const std::string& what) {
+                 int result_ulps, double fp32_error, const std::string& what) {
     ASSERT_EQ(exact.size(), actual.data.size()) << what;
     for (size_t i = 0; i < exact.size(); i++) {
         const double slack = roundings * std::ldexp(sizes[i], -9) + fp32_error;
-        const double allowed = slack + result_ulps * half_ulp_bf16(std::abs(exact[i]) + slack);
+        // What is rounded before the LoRA part is added may be larger than the result, by that part.
+        double allowed = slack;
+        if (result_ulps > 0) allowed += half_ulp_bf16(std::abs(exact[i]) + slack);
+        if (result_ulps > 1) allowed += half_ulp_bf16(std::abs(exact[i]) + sizes[i] + slack);
         ASSERT_LE(std::abs(static_cast<double>(actual.data[i]) - exact[i]), allowed)
             << what << ", element " << i << " is " << actual.data[i] << ", expected " << exact[i];
     }
@@ -186,11 +194,20 @@ protected:
 TEST_P(LinearBf16, MatchesTheReference) {
     const Case c = GetParam();
     ReferenceLinear l = reference_of(c);
-    std::unique_ptr<Nf4Weight> packed;
+    std::unique_ptr<Nf4Weight> nf4;
+    PackedWeight other;
+    const ftc_weight* packed = nullptr;
     if (c.packed) {
         const Device device;
-        packed = std::make_unique<Nf4Weight>(device, l.w, c.n, c.k, true);
-        l.w = packed->dequantize(device);
+        if (c.format.bits == 0) {
+            nf4 = std::make_unique<Nf4Weight>(device, l.w, c.n, c.k, true);
+            l.w = nf4->dequantize(device);
+            packed = &*nf4;
+        } else {
+            make_packed(other, device, l.w, c.n, c.k, c.format);
+            l.w = dequantize(other, device);
+            packed = &other;
+        }
         round_all(l.w); // the product reads bf16
     }
     const Vector<double> y = reference_forward<double>(l);
@@ -199,7 +216,7 @@ TEST_P(LinearBf16, MatchesTheReference) {
     const Vector<double> y_sizes = reference_forward<double>(sizes);
     const auto g_sizes = reference_backward<double>(sizes);
     const double fp32 = 1e-6 * static_cast<double>(c.k + c.n + c.m);
-    for (const auto& [variant, out] : run_everywhere([&](Device& device) { return run(device, c, l, packed ? &*packed : nullptr); })) {
+    for (const auto& [variant, out] : run_everywhere([&](Device& device) { return run(device, c, l, packed); })) {
         // Without a border (and in dx with dropout) the LoRA part is added to a result that was rounded already.
         expect_near(out[0], y, y_sizes, 4, 2, fp32, variant + " y");
         expect_near(out[1], g.dx, g_sizes.dx, 4, 2, fp32, variant + " dx");
@@ -229,6 +246,17 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{33, 72, 320, 4, 0, true, true, true, 2}, Case{100, 136, 192, 8, 0, false, false, true},
                       Case{140, 64, 128, 16, 0.1f, false, true, true}));
 
+// QA-LoRA, alone and beside LoRA, over affine weights and others; int8 and affine weights.
+INSTANTIATE_TEST_SUITE_P(
+    QaLora, LinearBf16,
+    ::testing::Values(Case{1, 24, 96, 5, 0, true, true, true, 1, 32, {4, 32}}, Case{3, 40, 64, 1, 0.25f, false, false, true, 1, 64, {3, 64}},
+                      Case{17, 33, 160, 24, 0, true, true, true, 1, 32, {2, 32}}, Case{64, 24, 1184, 8, 0.1f, false, true, false, 1, 32},
+                      Case{257, 16, 256, 64, 0, false, true, true, 1, 128, {4, 128}}, Case{65, 48, 128, 16, 0.5f, true, false, true, 1, 128, {3, 32}},
+                      Case{31, 40, 128, 4, 0.2f, true, true, true, 3, 32, {4, 64}}, Case{31, 40, 128, 70, 0, false, true, false, 2, 64},
+                      Case{2, 33, 2144, 5, 0.3f, false, false, true, 1, 32, {4, 32}}, Case{9, 130, 72, 8, 0, false, false, true, 1, 1, {8, 0}},
+                      Case{3, 36, 192, 8, 0, true, false, true, 1, 64, {8, 0}}, Case{33, 72, 320, 4, 0, true, true, true, 2, 32, {3, 64}},
+                      Case{140, 64, 128, 16, 0.1f, false, true, true, 1, 1, {2, 64}}));
+
 // Every rank with every number of rows, with and without dropout, bias and border.
 Vector<Case> ranks_and_rows() {
     Vector<Case> cases;
@@ -236,6 +264,7 @@ Vector<Case> ranks_and_rows() {
         for (const int64_t m : {1, 3, 17, 64, 257}) {
             const bool odd = (rank + m) % 2 != 0;
             cases.push_back({m, 24, 40, rank, odd ? 0.25f : 0.0f, m % 3 != 0, rank % 3 != 0, false});
+            cases.push_back({m, 24, 96, rank, odd ? 0.0f : 0.25f, m % 3 == 0, rank % 3 == 0, false, 1, 32});
         }
     return cases;
 }

@@ -64,10 +64,11 @@ inline ReferenceLinear random_linear(int64_t m, int64_t n, int64_t k, bool with_
     return l;
 }
 
-inline void add_segment(ReferenceLinear& l, int64_t row_begin, int64_t row_end, int64_t rank, float dropout = 0.0f) {
+inline void add_segment(ReferenceLinear& l, int64_t row_begin, int64_t row_end, int64_t rank, float dropout = 0.0f,
+                        int64_t pool = 1) {
     const uint64_t seed = 10 + 2 * l.segments.size();
-    l.segments.push_back({row_begin, row_end, rank, random_floats(rank * l.k, seed),
-                          random_floats(l.n * rank, seed + 1), 0.75f, dropout, 0x123456789abcdefU + seed});
+    l.segments.push_back({row_begin, row_end, rank, random_floats(rank * (l.k / pool), seed),
+                          random_floats(l.n * rank, seed + 1), 0.75f, dropout, 0x123456789abcdefU + seed, pool});
 }
 
 // A weight over fp32 data; `weight` overrides it (other formats of the same matrix).
@@ -132,6 +133,7 @@ inline LinearResult run_linear(const Device& device, const ReferenceLinear& l, c
         segment.scaling = s.scaling;
         segment.dropout_probability = s.dropout_probability;
         segment.dropout_seed = s.seed;
+        segment.pool = static_cast<int32_t>(s.pool);
         segments.push_back(segment);
     }
     ftc_linear_params params{};

@@ -2,6 +2,7 @@
 
 #include "ops/linear/linear_case.h"
 #include "ops/quant/nf4_weight.h"
+#include "ops/quant/packed_weight.h"
 
 namespace {
 
@@ -27,6 +28,26 @@ TEST_P(LinearFormats, Nf4EqualsDequantizeThenMultiply) {
                 ReferenceLinear l = random_linear(m, f.n, f.k, true);
                 add_segment(l, 0, m, 4);
                 l.w = weight.dequantize(device);
+                EXPECT_EQ(run_linear(device, l, {}, &weight), run_linear(device, l));
+            }
+        }
+    }
+}
+
+TEST_P(LinearFormats, PackedEqualsDequantizeThenMultiply) {
+    const Device device(GetParam(), 2);
+    for (const Features& f : {Features{96, 64}, {70, 192}, {33, 160}, {33, 50}, {130, 640}, {1088, 128}}) {
+        for (const PackedFormat& format : packed_formats(f.k)) {
+            PackedWeight weight;
+            make_packed(weight, device, random_floats(f.n * f.k, 3), f.n, f.k, format);
+            for (const int64_t m : kRows) {
+                if (is_simulated() && (m > 17 || m % 2 == 0 || f.n > 100)) continue;
+                if (m > 17 && (f.n > 96 || format.group_size > 32)) continue;
+                SCOPED_TRACE(::testing::Message() << m << " x " << f.n << " x " << f.k << ", " << format.bits
+                                                  << " bits, groups of " << format.group_size);
+                ReferenceLinear l = random_linear(m, f.n, f.k, true);
+                add_segment(l, 0, m, 4);
+                l.w = dequantize(weight, device);
                 EXPECT_EQ(run_linear(device, l, {}, &weight), run_linear(device, l));
             }
         }

@@ -26,10 +26,11 @@ inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint
 
 struct ReferenceSegment {
     int64_t row_begin, row_end, rank;
-    Vector<float> a, b; // [rank, K], [N, rank]
+    Vector<float> a, b; // [rank, K / pool], [N, rank]
     float scaling;
     float dropout_probability;
     uint64_t seed;
+    int64_t pool = 1; // features that the adapter sees as one, their mean
 };
 
 struct ReferenceLinear {
@@ -67,16 +68,25 @@ T at(const Vector<float>& v, int64_t i) {
     return static_cast<T>(v[static_cast<size_t>(i)]);
 }
 
+// What the adapter sees in place of feature g: the mean of its group.
+template <class T>
+T reference_mean(const ReferenceLinear& l, const ReferenceSegment& s, int64_t row, int64_t g) {
+    T sum = 0;
+    for (int64_t k = g * s.pool; k < (g + 1) * s.pool; k++) sum += at<T>(l.x, row * l.k + k);
+    return sum / static_cast<T>(s.pool);
+}
+
 // s = drop(x) a^T of one segment.
 template <class T>
 Vector<T> reference_down(const ReferenceLinear& l, const ReferenceSegment& s) {
     Vector<T> down;
+    const int64_t groups = l.k / s.pool;
     for (int64_t i = s.row_begin; i < s.row_end; i++) {
         Vector<T> dropped;
-        for (int64_t k = 0; k < l.k; k++) dropped.push_back(at<T>(l.x, i * l.k + k) * l.mask<T>(s, i, k));
+        for (int64_t g = 0; g < groups; g++) dropped.push_back(reference_mean<T>(l, s, i, g) * l.mask<T>(s, i, g));
         for (int64_t t = 0; t < s.rank; t++) {
             T sum = 0;
-            for (int64_t k = 0; k < l.k; k++) sum += dropped[static_cast<size_t>(k)] * at<T>(s.a, t * l.k + k);
+            for (int64_t g = 0; g < groups; g++) sum += dropped[static_cast<size_t>(g)] * at<T>(s.a, t * groups + g);
             down.push_back(sum);
         }
     }
@@ -123,7 +133,8 @@ ReferenceGradients<T> reference_backward(const ReferenceLinear& l) {
     for (const ReferenceSegment& s : l.segments) {
         const T scaling = static_cast<T>(s.scaling);
         const Vector<T> down = reference_down<T>(l, s);
-        Vector<T> da(static_cast<size_t>(s.rank * l.k)), db(static_cast<size_t>(l.n * s.rank));
+        const int64_t groups = l.k / s.pool;
+        Vector<T> da(static_cast<size_t>(s.rank * groups)), db(static_cast<size_t>(l.n * s.rank));
         for (int64_t i = s.row_begin; i < s.row_end; i++)
             for (int64_t t = 0; t < s.rank; t++) {
                 T ds = 0;
@@ -132,11 +143,12 @@ ReferenceGradients<T> reference_backward(const ReferenceLinear& l) {
                     db[static_cast<size_t>(j * s.rank + t)] +=
                         scaling * at<T>(l.dy, i * l.n + j) * down[static_cast<size_t>((i - s.row_begin) * s.rank + t)];
                 }
-                for (int64_t k = 0; k < l.k; k++) {
-                    const T mask = l.mask<T>(s, i, k);
-                    g.dx[static_cast<size_t>(i * l.k + k)] += mask * ds * at<T>(s.a, t * l.k + k);
-                    da[static_cast<size_t>(t * l.k + k)] += ds * mask * at<T>(l.x, i * l.k + k);
-                }
+                for (int64_t k = 0; k < l.k; k++)
+                    g.dx[static_cast<size_t>(i * l.k + k)] += l.mask<T>(s, i, k / s.pool) * ds *
+                                                              at<T>(s.a, t * groups + k / s.pool) / static_cast<T>(s.pool);
+                for (int64_t f = 0; f < groups; f++)
+                    da[static_cast<size_t>(t * groups + f)] +=
+                        ds * l.mask<T>(s, i, f) * reference_mean<T>(l, s, i, f);
             }
         g.da.push_back(da);
         g.db.push_back(db);

@@ -5,13 +5,14 @@
 #include "everywhere.h"
 #include "ops/loss/linear_cross_entropy_reference.h"
 #include "ops/quant/nf4_weight.h"
+#include "ops/quant/packed_weight.h"
 
 namespace ftc::testing {
 namespace {
 
 constexpr float kScale = 0.25f; // of gradients
 
-enum class Format { bf16, f32, nf4, nf4_nested };
+enum class Format { bf16, f32, nf4, nf4_nested, int8, affine };
 
 struct Shape {
     int64_t rows, hidden_size, vocab_size;
@@ -27,6 +28,7 @@ struct Weight {
     Matrix wide;
     Bf16Matrix half{0, 0, 0};
     std::unique_ptr<Nf4Weight> nf4;
+    PackedWeight packed;
 
     Weight(const Shape& s) : wide(Matrix::random(s.vocab_size, s.hidden_size, 0, 2)) {
         description.struct_size = sizeof(description);
@@ -40,6 +42,12 @@ struct Weight {
         } else if (s.format == Format::f32) {
             description.format = FTC_WEIGHT_F32;
             description.data = wide.ptr();
+        } else if (s.format == Format::int8 || s.format == Format::affine) {
+            Device device;
+            make_packed(packed, device, wide.data, s.vocab_size, s.hidden_size,
+                        s.format == Format::int8 ? PackedFormat{8, 0} : PackedFormat{3, 32});
+            description = packed.weight;
+            wide.data = dequantize(packed, device);
         } else {
             Device device;
             nf4 = std::make_unique<Nf4Weight>(device, wide.data, s.vocab_size, s.hidden_size,
@@ -195,7 +203,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearCrossEntropyBf16,
                                            Shape{65, 40, 130, 1, 8, Format::bf16},
                                            Shape{257, 8, 64, 2, 8, Format::bf16}, Shape{9, 33, 100, 4, 1, Format::f32},
                                            Shape{12, 64, 300, 3, 8, Format::f32}, Shape{7, 64, 200, 2, 8, Format::nf4},
-                                           Shape{7, 128, 96, 2, 8, Format::nf4_nested}));
+                                           Shape{7, 128, 96, 2, 8, Format::nf4_nested}, Shape{5, 72, 90, 2, 8, Format::int8},
+                                           Shape{9, 96, 130, 3, 8, Format::affine}));
 
 // What the library does in parts, held against the reference without bounds for every element: more rows than a chunk
 // takes (2,048), and more weight than the scratch it is converted in (32 MiB).

@@ -194,7 +194,8 @@ TEST(Nf4Errors, SayWhatIsWrong) {
     EXPECT_EQ(ftc_weight_dequantize(device, y, FTC_F32, 64, &wrong, 0, 1), FTC_ERROR_UNSUPPORTED);
     EXPECT_STREQ(
         ftc_last_error_message(),
-        "ftc_weight_dequantize: weight->format is 9, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16 or FTC_WEIGHT_NF4");
+        "ftc_weight_dequantize: weight->format is 9, expected FTC_WEIGHT_F32, FTC_WEIGHT_BF16, FTC_WEIGHT_NF4, "
+        "FTC_WEIGHT_INT8 or FTC_WEIGHT_AFFINE");
 }
 
 } // namespace
