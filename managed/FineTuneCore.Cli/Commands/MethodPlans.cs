@@ -29,7 +29,7 @@ internal sealed class MethodPlans(ModelConfig config, Device device, int sequenc
     {
         long vram = Size(size);
         if (device.Name.Kind != NativeLibraryKind.Cuda) throw FineTuneException.Usage("--vram is about a GPU's memory; give --device cuda.");
-        long overhead = RunMemory.Overhead(device.Backend, vram);
+        long overhead = RunMemory.Overhead(device.Backend, vram, sequenceLength * microBatchSize);
         Console.Out.WriteLine();
         Console.Out.WriteLine($"within {RunMemory.Text(vram)}, of which {RunMemory.Text(overhead)} for the driver and kernels");
         foreach ((string name, WeightOptions options) in MemoryPlan.Methods(device.Precision, rank, _packedRows))

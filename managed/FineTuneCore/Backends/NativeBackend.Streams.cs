@@ -10,10 +10,10 @@ internal sealed partial class NativeBackend
 
     public bool HasBackground => !ReadsHostMemory;
 
-    public IBackgroundStream Background(BackgroundWork work)
+    public IBackgroundStream Background(BackgroundWork work, int sharePercent = 100)
     {
         if (_background[(int)work] is { } known) return known;
-        NativeMethods.ftc_stream_create_background(out StreamHandle stream, _context).ThrowIfFailed();
+        NativeMethods.ftc_stream_create_background(out StreamHandle stream, _context, sharePercent).ThrowIfFailed();
         return _background[(int)work] = new BackgroundStream(stream);
     }
 

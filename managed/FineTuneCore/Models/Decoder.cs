@@ -77,7 +77,7 @@ internal sealed class Decoder : IDisposable
         _firstTrained = Array.FindIndex(weights.Blocks, b => b.Linears.Any(l => l.IsTrained) || b.Norms.Any(n => n.Trained is not null));
         if (weights.EmbeddingParameter is not null) _firstTrained = 0;
         _wholeWorkspace = new Workspace(_workspace.Memory, _planner.WholeWorkspaceBytes);
-        if (_planner.Ahead) _ahead = new WeightsAhead(weights, _planner.AheadMatrices(_arena), _firstTrained, mode == BufferMode.TrainingCheckpointed);
+        if (_planner.Ahead) _ahead = new WeightsAhead(weights, _planner.AheadMatrices(_arena), _firstTrained, mode == BufferMode.TrainingCheckpointed, maxRows);
     }
 
     internal ModelConfig Config => _weights.Config;

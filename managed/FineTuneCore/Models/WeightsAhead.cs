@@ -12,6 +12,15 @@ internal sealed class WeightsAhead : IDisposable
 {
     internal const int Matrices = 2;
 
+    private const int RowsThatNeedTheWholeDevice = 312;
+
+    /// <summary>
+    /// Percent of the device that dequantisation ahead of products of so many rows may take. A product of M rows takes 2 M flops for an element
+    /// of the weight, dequantising it moves 2.5 bytes: on GPUs of some 180 flops a byte it is ready in time with 230 / M of the memory's
+    /// speed, a third more for good measure. What it takes beyond that, the product lacks.
+    /// </summary>
+    internal static int SharePercent(int rows) => Math.Clamp(100 * RowsThatNeedTheWholeDevice / rows, 5, 100);
+
     private readonly IBackend _backend;
     private readonly IBackgroundStream _background;
     private readonly LayerRing? _ring;
@@ -32,10 +41,11 @@ internal sealed class WeightsAhead : IDisposable
     /// <param name="memory">The two matrices, each for the largest weight.</param>
     /// <param name="firstTrained">The block at which backward ends.</param>
     /// <param name="recomputes">Blocks but the last run forward again in backward.</param>
-    internal WeightsAhead(DecoderWeights weights, Tensor[] memory, int firstTrained, bool recomputes)
+    /// <param name="rows">Most rows of a product.</param>
+    internal WeightsAhead(DecoderWeights weights, Tensor[] memory, int firstTrained, bool recomputes, int rows)
     {
         (_backend, _ring) = (weights.Backend, weights.Ring);
-        _background = _backend.Background(BackgroundWork.Dequantise);
+        _background = _backend.Background(BackgroundWork.Dequantise, SharePercent(rows));
         _begun = _backend.CreateEvent();
         _ready = [.. memory.Select(_ => _backend.CreateEvent())];
         _taken = [.. memory.Select(_ => _backend.CreateEvent())];

@@ -36,7 +36,7 @@ internal sealed class RunMemory
         Available = _budget = run.Backend.Info.MemoryAvailableBytes;
         if (_options.Vram is { } vram)
         {
-            _overhead = Overhead(run.Backend, vram);
+            _overhead = Overhead(run.Backend, vram, rows);
             DeviceInfo info = run.Backend.Info;
             run.Backend.LimitBuffers(vram - info.MemoryOverheadBytes);
             Available = vram;
@@ -69,9 +69,9 @@ internal sealed class RunMemory
     }
 
     /// <summary>What of a cap goes to the driver and to kernels it loads at first use.</summary>
-    internal static long Overhead(NativeBackend backend, long vram)
+    internal static long Overhead(NativeBackend backend, long vram, int rows)
     {
-        foreach (BackgroundWork work in Enum.GetValues<BackgroundWork>()) backend.Background(work); // they take memory too
+        foreach (BackgroundWork work in Enum.GetValues<BackgroundWork>()) backend.Background(work, WeightsAhead.SharePercent(rows)); // they take memory too
         return backend.Info.MemoryOverheadBytes + Math.Min(vram / KernelShare, MostForKernels);
     }
 

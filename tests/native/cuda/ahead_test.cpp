@@ -88,7 +88,7 @@ TEST(Ahead, AWeightDequantisedAheadGivesTheSameBits) {
 
             ftc_stream* background = nullptr;
             ftc_event* ready = nullptr;
-            ASSERT_EQ(ftc_stream_create_background(&background, device.context()), FTC_OK) << ftc_last_error_message();
+            ASSERT_EQ(ftc_stream_create_background(&background, device.context(), 25), FTC_OK) << ftc_last_error_message();
             ASSERT_EQ(ftc_event_create(&ready, device.context()), FTC_OK) << ftc_last_error_message();
             ftc_linear_layout layout{};
             layout.struct_size = sizeof(layout);

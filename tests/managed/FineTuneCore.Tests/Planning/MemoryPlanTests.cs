@@ -21,7 +21,17 @@ public sealed class MemoryPlanTests
         foreach (string precision in TestDevice.IsCpu ? (string[])["fp32"] : ["fp32", "bf16"]) Check(method, checkpointing, modules, precision);
     }
 
-    private static void Check(FineTuneMethod method, bool checkpointing, string modules, string precision)
+    [Theory]
+    [InlineData(FineTuneMethod.Lora, 0)]
+    [InlineData(FineTuneMethod.Lora, 4)]
+    [InlineData(FineTuneMethod.QLora, 1)]
+    public void SoIsThePlanOfStreamedLayers(FineTuneMethod method, int resident)
+    {
+        Assert.SkipWhen(TestDevice.IsCpu, "layers are streamed to a GPU");
+        foreach (string precision in (string[])["fp32", "bf16"]) Check(method, checkpointing: true, "", precision, resident);
+    }
+
+    private static void Check(FineTuneMethod method, bool checkpointing, string modules, string precision, int? resident = null)
     {
         using var run = new StoriesRun();
         var options = new FineTuneOptions
@@ -29,6 +39,7 @@ public sealed class MemoryPlanTests
             Model = TestData.Path("models", "stories260K"), Data = run.Data, Method = method, ActivationCheckpointing = checkpointing, Threads = 1,
             Device = TestDevice.Name, Precision = precision,
             ModulesToSave = modules.Split(',', StringSplitOptions.RemoveEmptyEntries), MicroBatchSize = 8,
+            ResidentLayers = resident,
         };
         using var preparation = new RunPreparation(options, CancellationToken.None);
         long before = preparation.Backend.Info.MemoryUsedBytes;
