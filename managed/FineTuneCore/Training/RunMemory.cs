@@ -50,6 +50,7 @@ internal sealed class RunMemory
         if (_options.Vram is not null) Categories = [.. Categories, ("driver and kernels", _overhead)];
         string because = _options.Vram is { } cap ? $"to stay below {Text(cap)} of the GPU: " : "";
         Choices = [.. Placement.Choices(mode).Select(choice => because + choice)];
+        if (_planOf(Placement.Options).HostStateBytes is > 0 and long state) Choices = [.. Choices, $"optimiser's state in {Text(state)} of host memory"];
     }
 
     internal PlacementPlan Placement { get; }
@@ -100,6 +101,14 @@ internal sealed class RunMemory
         if (wide && Fits(options, BufferMode.TrainingCheckpointed, _rows, out long bytes)) yield return $"--activation-checkpointing ({Text(bytes)})";
         if (small && Fits(options, mode, single, out bytes)) yield return $"{one} ({Text(bytes)})";
         if (small && wide && Fits(options, BufferMode.TrainingCheckpointed, single, out bytes)) yield return $"{one} --activation-checkpointing ({Text(bytes)})";
+        if (_options.Optimizer == OptimizerKind.AdamW && Fits(options with { State = OptimizerKind.AdamW8Bit.State() }, mode, _rows, out bytes))
+            yield return $"--optimizer adamw-8bit ({Text(bytes)})";
+        if (_run.Device.Name.Kind == NativeLibraryKind.Cuda && _options.Optimizer is (OptimizerKind.AdamW or OptimizerKind.AdamW8Bit)
+            && Fits(options with { StateOnHost = true }, mode, _rows, out bytes))
+        {
+            yield return $"--optimizer paged-{_options.Optimizer.Name()} ({Text(bytes)})";
+        }
+
         if (_run.Device.Name.Kind == NativeLibraryKind.Cuda && _run.Device.Precision == Precision.Fp32) yield return "--precision bf16";
         if (_options.Method == FineTuneMethod.Full) yield return "--method lora or qlora";
         if (_options.Method == FineTuneMethod.Lora) yield return "--method qlora";

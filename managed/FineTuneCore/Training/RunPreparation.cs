@@ -41,6 +41,8 @@ internal sealed class RunPreparation : IDisposable
         try
         {
             CheckPlacement();
+            CheckGraphs();
+            CheckOptimizer();
             EncodeData(cancellation);
             ResolveSchedule();
         }
@@ -101,6 +103,8 @@ internal sealed class RunPreparation : IDisposable
         TrainAll = Options.Method == FineTuneMethod.Full,
         Lora = Lora,
         Training = true,
+        State = Options.Optimizer.State(),
+        StateOnHost = Options.Optimizer.IsPaged(),
         LoraPlusRatio = (float)Options.LoraPlusRatio,
         Seed = (ulong)Options.Seed,
         ResidentLayers = Options.ResidentLayers,
@@ -132,6 +136,8 @@ internal sealed class RunPreparation : IDisposable
         var memory = new RunMemory(this, files, WeightOptions, Mode, MaxRows);
         (Memory, MemoryAvailable) = (memory.Categories, memory.Available);
         _choices.AddRange(memory.Choices);
+        if (Options.CudaGraphs != CudaGraphs.Off && Backend.CapturesGraphs)
+            _choices.Add(memory.Placement.HostBytes == 0 ? "steps run as CUDA graphs" : "updates run as CUDA graphs; passes op by op, as layers come from host memory");
         return memory.Placement;
     }
 
@@ -145,6 +151,21 @@ internal sealed class RunPreparation : IDisposable
             throw FineTuneException.Usage("--resident-layers streams the other layers from host memory to a GPU; on the CPU there is nothing to stream to: leave it out, or use a GPU with --device cuda.");
         if (Options.Vram is not null)
             throw FineTuneException.Usage("--vram caps what a run takes of a GPU's memory, but this one runs on the CPU; use --memory-limit, or a GPU with --device cuda.");
+    }
+
+    private void CheckGraphs()
+    {
+        if (Options.CudaGraphs == CudaGraphs.On && !Backend.CapturesGraphs)
+            throw FineTuneException.Usage("--cuda-graphs on: the CPU library records no graphs, it runs each op at once; use --cuda-graphs auto, or a GPU with --device cuda.");
+    }
+
+    private void CheckOptimizer()
+    {
+        if (Options.Optimizer.IsPaged() && Device.Name.Kind == NativeLibraryKind.Cpu)
+        {
+            throw FineTuneException.Usage(
+                $"--optimizer {Options.Optimizer.Name()} keeps the state in host memory instead of a GPU's, but this run is on the CPU, where it lies there anyway; use {Options.Optimizer.Unpaged().Name()}, or a GPU with --device cuda.");
+        }
     }
 
     private void ResolveSequenceLength()
