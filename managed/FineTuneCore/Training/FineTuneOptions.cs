@@ -21,7 +21,7 @@ public enum OptimizerKind
     /// <summary>AdamW: Loshchilov &amp; Hutter 2019, arXiv:1711.05101.</summary>
     AdamW,
 
-    /// <summary>AdamW whose state takes 8 bits a moment, a quarter of the memory: Dettmers et al. 2022, arXiv:2110.02861.</summary>
+    /// <summary>AdamW whose state takes 8 bits a moment, of small tensors too, a quarter of the memory: Dettmers et al. 2022, arXiv:2110.02861.</summary>
     AdamW8Bit,
 
     /// <summary>AdamW whose state lies in host memory, where a GPU's update reads and writes it over the bus: none of it in the GPU's memory.</summary>
