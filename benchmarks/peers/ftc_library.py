@@ -28,9 +28,9 @@ def of(kind, names):
 
 ContextParams = struct("ContextParams", *of(I32, "device_index threads reserved"), ("memory_limit_bytes", I64))
 Weight = struct("Weight", ("format", I32), *of(I64, "rows cols row_stride"), *of(P, "data absmax nested_absmax nested_map quant_map"),
-                ("nested_offset", F), *of(I32, "block_size nested_block_size border"))
+                ("nested_offset", F), *of(I32, "block_size nested_block_size border bits group_size"), *of(P, "scale minimum"))
 LoraSegment = struct("LoraSegment", ("rank", I32), *of(I64, "row_begin row_end"), *of(P, "a b s da db"),
-                     *of(F, "scaling dropout_probability"), ("dropout_seed", U64))
+                     *of(F, "scaling dropout_probability"), ("dropout_seed", U64), *of(I32, "pool reserved"))
 LinearParams = struct("LinearParams", ("dtype", I32), *of(I64, "rows x_row_stride y_row_stride dx_row_stride dy_row_stride dweight_row_stride"),
                       ("accumulate", I32), ("dropout_step", U32), *of(I32, "x_border dy_border"), *of(P, "dropout_samples dropout_positions"))
 LinearLayout = struct("LinearLayout", ("border", I32), *of(I64, "x_row_stride y_row_stride weight_row_stride"))
