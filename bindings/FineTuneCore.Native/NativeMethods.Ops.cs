@@ -50,6 +50,9 @@ internal static partial class NativeMethods
         StreamHandle stream, nint dgate, nint dup, nint dy, nint gate, nint up, in SwigluParams parameters);
 
     [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_adamw_get_update_values(out UpdateValues values, in AdamwParams parameters);
+
+    [LibraryImport(Library)]
     internal static partial FtcStatus ftc_adamw_step(
         StreamHandle stream, nint parameter, nint m, nint v, nint gradient, in AdamwParams parameters);
 
@@ -64,4 +67,7 @@ internal static partial class NativeMethods
 
     [LibraryImport(Library)]
     internal static partial FtcStatus ftc_sum_of_squares(StreamHandle stream, nint sum, nint x, long count);
+
+    [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_clip_gradients(StreamHandle stream, nint values, nint sum, nint nll, long count, float clipNorm);
 }

@@ -89,6 +89,8 @@ typedef struct ftc_context_info {
     int64_t memory_overhead_bytes;  /* what the process takes on the device beside buffers: the driver's context, kernels
                                        loaded so far, streams' workspaces, rounding. Other processes' allocations since the
                                        context was made cannot be told apart and count too. CPU: 0                 */
+    int32_t captures_graphs;        /* 1 where ftc_stream_begin_capture works: CUDA                                */
+    int32_t reserved;
 } ftc_context_info;
 
 /* Errors: INVALID_ARGUMENT (threads out of range, device_index), UNSUPPORTED (FTC_CPU_ISA names an ISA this CPU lacks). */
@@ -152,6 +154,41 @@ FTC_API ftc_status ftc_copy_to_host(ftc_stream* stream, void* host, const void* 
 FTC_API ftc_status ftc_copy(ftc_stream* stream, void* y, const void* x, int64_t size_bytes);
 FTC_API ftc_status ftc_fill_zero(ftc_stream* stream, void* y, int64_t size_bytes);
 
+/* ---- Graphs: a step recorded once, then enqueued as one --------------------------------------------------------------- */
+
+typedef struct ftc_graph ftc_graph;
+
+/* From here to ftc_stream_end_capture what is enqueued on the stream is recorded instead of run. Refused meanwhile, and no
+ * part of the recording: waiting, copies from and to memory that is no host buffer, ftc_linear_tune, new streams and buffers
+ * of the context. Other streams of the context join the recording by events, both ways. What is recorded should have run once
+ * before, as a library may prepare at a first call what cannot be recorded.
+ * Errors: UNSUPPORTED where ftc_context_info.captures_graphs is 0; INVALID_ARGUMENT when the context is recording already. */
+FTC_API ftc_status ftc_stream_begin_capture(ftc_stream* stream);
+/* Ends the recording; the stream runs what follows again, also after an error, when *out is NULL.
+ * Errors: UNSUPPORTED, with the reason, when what was enqueued cannot be recorded; INVALID_ARGUMENT when nothing was begun. */
+FTC_API ftc_status ftc_stream_end_capture(ftc_stream* stream, ftc_graph** out);
+/* Enqueues all that was recorded, with the addresses and numbers it was recorded with, on the stream it was recorded from.
+ * What changes from one step to the next stands in device memory: ftc_step_values. */
+FTC_API ftc_status ftc_graph_launch(ftc_stream* stream, ftc_graph* graph);
+FTC_API void ftc_graph_destroy(ftc_graph* graph); /* accepts NULL; destroy it before its stream */
+
+/* The numbers of a step that its ops may take from device memory instead of from their params, at a multiple of 16 bytes.
+ * The caller copies them there, once a step. */
+typedef struct ftc_step_values {
+    float loss_scale;      /* for gradient_scale of ftc_linear_cross_entropy                                       */
+    uint32_t dropout_step; /* for dropout_step of ftc_linear_forward and ftc_linear_backward                       */
+    float gradient_scale;  /* for gradient_scale of the optimisers; ftc_clip_gradients writes it                   */
+    int32_t skip;          /* not 0: the optimisers leave everything as it is; ftc_clip_gradients writes it        */
+} ftc_step_values;
+
+/* The same for one group of parameters: what an optimiser otherwise computes from its params, on the host. */
+typedef struct ftc_update_values {
+    float learning_rate; /* SGD                                                                                  */
+    float decay;         /* AdamW: 1 - learning_rate * weight_decay                                              */
+    float step_size;     /* AdamW: learning_rate / (1 - beta1^step)                                              */
+    float v_correction;  /* AdamW: sqrt(1 - beta2^step)                                                          */
+} ftc_update_values;
+
 /* ---- Types of elements and formats of weights ---------------------------------------------------------------------- */
 
 #define FTC_F32 0
@@ -179,7 +216,8 @@ FTC_API ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, con
  * AFFINE: the value of element (n, k) is fmaf(scale[n, g], code, minimum[n, g]) with g = k / group_size: a product and a sum
  * with one rounding together. A row of codes is a string of bits, lowest first: code k fills bits [bits * k, bits * (k + 1))
  * of it, bit 0 being the lowest of the first byte. So 4 bits have the even element in the low nibble, 3 bits put 32 codes
- * into 12 bytes, 2 bits 4 into one, and groups are the ones of MLX, whose scales and biases are scale and minimum. */
+ * into 12 bytes, 2 bits 4 into one. These are the bytes of MLX, whose scales and biases are scale and minimum; GGUF's Q4_1 is
+ * 4 bits in groups of 32, d and m being scale and minimum in fp16, codes j and j + 16 of a group sharing a byte. */
 typedef struct ftc_weight {
     uint32_t struct_size;
     int32_t format;             /* FTC_WEIGHT_*                                                                     */
@@ -429,6 +467,7 @@ typedef struct ftc_linear_params {
     int32_t x_border, dy_border;        /* columns behind every row of x and of dy that the op may overwrite; 0 = none        */
     const uint32_t* dropout_samples;    /* [device] [rows], or NULL when no segment drops                                     */
     const uint32_t* dropout_positions;  /* [device] [rows]                                                                    */
+    const ftc_step_values* step_values; /* [device] dropout_step stands there, or NULL                                        */
 } ftc_linear_params;
 
 /* What a library wants for a linear layer of this shape; other strides and borders are as right, only slower.
@@ -489,6 +528,7 @@ typedef struct ftc_cross_entropy_params {
     float gradient_scale;       /* dL/d(nll) of every trained token: 1 / trained tokens of the global batch */
     int32_t trained_rows;       /* at most so many targets are not FTC_IGNORE_INDEX; 0 = not known. A GPU, which   */
                                 /* cannot ask before it multiplies, then does so for that many rows only           */
+    const ftc_step_values* step_values; /* [device] gradient_scale stands there as loss_scale, or NULL             */
 } ftc_cross_entropy_params;
 
 #define FTC_IGNORE_INDEX (-100)
@@ -531,7 +571,12 @@ typedef struct ftc_adamw_params {
     int32_t reserved;
     int64_t step;           /* 1 for the first update; bias corrections are computed from it in double        */
     int64_t count;
+    const ftc_step_values* step_values;     /* [device] gradient_scale and skip stand there, or NULL          */
+    const ftc_update_values* update_values; /* [device] stand for learning_rate, weight_decay and step, or NULL */
 } ftc_adamw_params;
+
+/* [host] What ftc_adamw_step computes from learning_rate, weight_decay, betas and step: its update_values. */
+FTC_API ftc_status ftc_adamw_get_update_values(ftc_update_values* values, const ftc_adamw_params* params);
 
 /* p *= 1 - lr * wd;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
  * Loshchilov & Hutter 2019, arXiv:1711.05101.   parameter, m, v [device] inout, gradient [device] in, all fp32 [count]. */
@@ -557,6 +602,8 @@ typedef struct ftc_sgd_params {
     float gradient_scale;
     int32_t reserved;
     int64_t count;
+    const ftc_step_values* step_values;     /* [device] as for AdamW, or NULL */
+    const ftc_update_values* update_values;
 } ftc_sgd_params;
 
 /* g += wd * p;  u = momentum * u + g;  p -= lr * u. */
@@ -565,6 +612,13 @@ FTC_API ftc_status ftc_sgd_step(ftc_stream* stream, float* parameter, float* vel
 
 /* sum [device] out fp32 [1] = sum of x[i]^2, accumulated in double in a fixed order. NaN and infinity pass through. */
 FTC_API ftc_status ftc_sum_of_squares(ftc_stream* stream, float* sum, const float* x, int64_t count);
+
+/* What is decided between backward and update, without asking the device: with norm = sqrt(sum), in double,
+ * values->gradient_scale = min(1, clip_norm / (norm + 1e-6)), as PyTorch clips, or 1 when clip_norm is 0;
+ * values->skip = 1 when sum or one of nll is NaN or infinite, otherwise 0.
+ *   values [device] out   sum [device] in fp32 [1]: ftc_sum_of_squares of all gradients   nll [device] in fp32 [count] */
+FTC_API ftc_status ftc_clip_gradients(ftc_stream* stream, ftc_step_values* values, const float* sum, const float* nll,
+                                      int64_t count, float clip_norm);
 
 #ifdef __cplusplus
 }

@@ -38,4 +38,6 @@ internal struct ContextInfo
     public Utf8Name16 Isa;
     public long HostMemoryUsedBytes;
     public long MemoryOverheadBytes;
+    public int CapturesGraphs;
+    public int Reserved;
 }

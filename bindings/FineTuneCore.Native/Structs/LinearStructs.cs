@@ -50,6 +50,7 @@ internal struct LinearParams
     public int DyBorder;
     public nint DropoutSamples;
     public nint DropoutPositions;
+    public nint StepValues;
 }
 
 [StructLayout(LayoutKind.Sequential)]

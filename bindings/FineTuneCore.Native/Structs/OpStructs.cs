@@ -86,6 +86,7 @@ internal struct CrossEntropyParams
     public long DweightRowStride;
     public float GradientScale;
     public int TrainedRows;
+    public nint StepValues;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -101,6 +102,8 @@ internal struct AdamwParams
     public int Reserved;
     public long Step;
     public long Count;
+    public nint StepValues;
+    public nint UpdateValues;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -113,4 +116,6 @@ internal struct SgdParams
     public float GradientScale;
     public int Reserved;
     public long Count;
+    public nint StepValues;
+    public nint UpdateValues;
 }

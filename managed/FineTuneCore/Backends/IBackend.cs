@@ -49,6 +49,18 @@ internal interface IBackend : IDisposable
 
     void Synchronize();
 
+    /// <summary>Whether work can be recorded once and launched again.</summary>
+    bool CapturesGraphs { get; }
+
+    /// <summary>Records what is enqueued from here on instead of running it.</summary>
+    void BeginCapture();
+
+    /// <summary>Ends the recording, also a failed one.</summary>
+    DeviceGraph EndCapture();
+
+    /// <summary>Enqueues what was recorded; memory it names must still exist.</summary>
+    void Launch(DeviceGraph graph);
+
     void Convert(Tensor y, Tensor x, long count);
 
     void Nf4Quantize(Tensor codes, Tensor absmax, Tensor x, long count);
@@ -109,24 +121,34 @@ internal interface IBackend : IDisposable
     LinearStrides LinearStrides(DType dtype, long inFeatures, long outFeatures, long rank);
 
     /// <summary>
-    /// Up to how many rows NF4 weights are multiplied packed: takes over a value of an earlier measurement, or measures (negative), and gives what
+    /// Up to how many rows quantised weights are multiplied packed: takes over a value of an earlier measurement, or measures (negative), and gives what
     /// holds now.
     /// </summary>
     long TunePackedRows(long packedRows);
 
     /// <summary>
     /// nll per row (0 where the target is ignored), optionally argmax, dx (scaled) and dweight. At most <paramref name="trainedRows"/> targets
-    /// are not ignored: a GPU cannot count them before it multiplies.
+    /// are not ignored: a GPU cannot count them before it multiplies. Step numbers on the device, where given, hold the scale.
     /// </summary>
     void LinearCrossEntropy(
         Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, int trainedRows,
-        float gradientScale, in Workspace workspace);
+        float gradientScale, Tensor stepNumbers, in Workspace workspace);
 
     long LinearCrossEntropyWorkspaceBytes(DType dtype, WeightFormat format, long rows, long hiddenSize, long vocabSize);
 
     void AdamWStep(Tensor parameter, Tensor m, Tensor v, Tensor gradient, in AdamWArguments arguments);
 
+    /// <summary>The same with both moments as codes on a map of 256 values, times an absmax for each block of 256.</summary>
+    void AdamW8BitStep(
+        Tensor parameter, Tensor mCodes, Tensor vCodes, Tensor mAbsmax, Tensor vAbsmax, Tensor gradient, Tensor mMap, Tensor vMap, in AdamWArguments arguments);
+
     void SgdStep(Tensor parameter, Tensor velocity, Tensor gradient, in SgdArguments arguments);
+
+    /// <summary>What an AdamW step computes from its arguments on the host.</summary>
+    UpdateNumbers AdamWNumbers(in AdamWArguments arguments);
+
+    /// <summary>Decides on the device, from the gradients' sum of squares and the losses, by what gradients are multiplied and whether the step counts.</summary>
+    void ClipGradients(Tensor stepNumbers, Tensor sum, Tensor nll, float clipNorm);
 
     /// <summary>sum[0] = Σ x², in double and a fixed order.</summary>
     void SumOfSquares(Tensor sum, Tensor x);

@@ -64,14 +64,14 @@ internal sealed unsafe partial class NativeBackend
 
     public void LinearCrossEntropy(
         Tensor nll, Tensor predictions, Tensor dx, Tensor dweight, Tensor x, WeightMatrix weight, Tensor targets, int trainedRows,
-        float gradientScale, in Workspace workspace)
+        float gradientScale, Tensor stepNumbers, in Workspace workspace)
     {
         Weight native = Native(weight);
         var p = new CrossEntropyParams
         {
             StructSize = (uint)sizeof(CrossEntropyParams), Dtype = (int)x.DType, Rows = x.Rows, XRowStride = x.RowStride,
             DxRowStride = dx.RowStride, DweightRowStride = dweight.RowStride, GradientScale = gradientScale,
-            TrainedRows = trainedRows,
+            TrainedRows = trainedRows, StepValues = Address(stepNumbers),
         };
         NativeMethods.ftc_linear_cross_entropy(
             _stream, Address(nll), Address(predictions), Address(dx), Address(dweight), Address(x), in native, Address(targets), in p,
@@ -92,7 +92,7 @@ internal sealed unsafe partial class NativeBackend
     private static LinearParams Linear(long rows, DType dtype, in DropoutRows dropout, bool accumulate) => new()
     {
         StructSize = (uint)sizeof(LinearParams), Dtype = (int)dtype, Rows = rows, Accumulate = accumulate ? 1 : 0, DropoutStep = dropout.Step,
-        DropoutSamples = Address(dropout.Samples), DropoutPositions = Address(dropout.Positions),
+        DropoutSamples = Address(dropout.Samples), DropoutPositions = Address(dropout.Positions), StepValues = Address(dropout.StepNumbers),
     };
 
     private static void Fill(LoraSegment* list, ReadOnlySpan<LoraSegmentArguments> segments)

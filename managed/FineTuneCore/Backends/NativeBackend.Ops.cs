@@ -152,12 +152,17 @@ internal sealed unsafe partial class NativeBackend
 
     public void AdamWStep(Tensor parameter, Tensor m, Tensor v, Tensor gradient, in AdamWArguments a)
     {
-        var p = new AdamwParams
-        {
-            StructSize = (uint)sizeof(AdamwParams), LearningRate = a.LearningRate, Beta1 = a.Beta1, Beta2 = a.Beta2, Eps = a.Eps,
-            WeightDecay = a.WeightDecay, GradientScale = a.GradientScale, Step = a.Step, Count = parameter.Columns,
-        };
+        AdamwParams p = AdamW(in a, parameter.Columns);
         NativeMethods.ftc_adamw_step(_stream, Address(parameter), Address(m), Address(v), Address(gradient), in p).ThrowIfFailed();
+    }
+
+    public void AdamW8BitStep(
+        Tensor parameter, Tensor mCodes, Tensor vCodes, Tensor mAbsmax, Tensor vAbsmax, Tensor gradient, Tensor mMap, Tensor vMap, in AdamWArguments a)
+    {
+        AdamwParams p = AdamW(in a, parameter.Columns);
+        NativeMethods.ftc_adamw_8bit_step(
+            _stream, Address(parameter), Address(mCodes), Address(vCodes), Address(mAbsmax), Address(vAbsmax), Address(gradient), Address(mMap),
+            Address(vMap), in p).ThrowIfFailed();
     }
 
     public void SgdStep(Tensor parameter, Tensor velocity, Tensor gradient, in SgdArguments a)
@@ -165,13 +170,30 @@ internal sealed unsafe partial class NativeBackend
         var p = new SgdParams
         {
             StructSize = (uint)sizeof(SgdParams), LearningRate = a.LearningRate, Momentum = a.Momentum, WeightDecay = a.WeightDecay,
-            GradientScale = a.GradientScale, Count = parameter.Columns,
+            GradientScale = a.GradientScale, Count = parameter.Columns, StepValues = Address(a.StepNumbers), UpdateValues = Address(a.UpdateNumbers),
         };
         NativeMethods.ftc_sgd_step(_stream, Address(parameter), Address(velocity), Address(gradient), in p).ThrowIfFailed();
     }
 
+    public UpdateNumbers AdamWNumbers(in AdamWArguments a)
+    {
+        AdamwParams p = AdamW(in a, count: 0);
+        NativeMethods.ftc_adamw_get_update_values(out UpdateValues values, in p).ThrowIfFailed();
+        return new UpdateNumbers(values.LearningRate, values.Decay, values.StepSize, values.VCorrection);
+    }
+
+    public void ClipGradients(Tensor stepNumbers, Tensor sum, Tensor nll, float clipNorm) =>
+        NativeMethods.ftc_clip_gradients(_stream, Address(stepNumbers), Address(sum), Address(nll), nll.Columns, clipNorm).ThrowIfFailed();
+
     public void SumOfSquares(Tensor sum, Tensor x) =>
         NativeMethods.ftc_sum_of_squares(_stream, Address(sum), Address(x), x.Columns).ThrowIfFailed();
+
+    private static AdamwParams AdamW(in AdamWArguments a, long count) => new()
+    {
+        StructSize = (uint)sizeof(AdamwParams), LearningRate = a.LearningRate, Beta1 = a.Beta1, Beta2 = a.Beta2, Eps = a.Eps,
+        WeightDecay = a.WeightDecay, GradientScale = a.GradientScale, Step = a.Step, Count = count, StepValues = Address(a.StepNumbers),
+        UpdateValues = Address(a.UpdateNumbers),
+    };
 
     /// <summary>Two matrices for which the contract has one stride.</summary>
     private static void SameStride(Tensor a, Tensor b)

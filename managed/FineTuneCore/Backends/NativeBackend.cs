@@ -27,14 +27,14 @@ internal sealed unsafe partial class NativeBackend : IBackend
         NativeMethods.ftc_context_create(out _context, in parameters).ThrowIfFailed();
         NativeMethods.ftc_stream_create(out _stream, _context).ThrowIfFailed();
         ReadsHostMemory = Info.Kind == "cpu";
+        CapturesGraphs = NativeInfo().CapturesGraphs != 0;
     }
 
     public DeviceInfo Info
     {
         get
         {
-            var info = new ContextInfo { StructSize = (uint)sizeof(ContextInfo) };
-            NativeMethods.ftc_context_get_info(_context, ref info).ThrowIfFailed();
+            ContextInfo info = NativeInfo();
             return new DeviceInfo(
                 Name(info.DeviceKind), Name(info.DeviceName), Name(info.Isa), info.Threads, info.MemoryTotalBytes,
                 info.MemoryAvailableBytes, info.MemoryUsedBytes, info.HostMemoryUsedBytes, info.MemoryOverheadBytes);
@@ -42,6 +42,8 @@ internal sealed unsafe partial class NativeBackend : IBackend
     }
 
     public bool ReadsHostMemory { get; }
+
+    public bool CapturesGraphs { get; }
 
     public DeviceBuffer Allocate(long sizeBytes, string purpose)
     {
@@ -122,10 +124,29 @@ internal sealed unsafe partial class NativeBackend : IBackend
 
     public void Synchronize() => NativeMethods.ftc_stream_synchronize(_stream).ThrowIfFailed();
 
+    public void BeginCapture() => NativeMethods.ftc_stream_begin_capture(_stream).ThrowIfFailed();
+
+    public DeviceGraph EndCapture()
+    {
+        FtcStatus status = NativeMethods.ftc_stream_end_capture(_stream, out GraphHandle handle);
+        if (status != FtcStatus.Ok) handle.Dispose();
+        status.ThrowIfFailed();
+        return new NativeGraph(handle);
+    }
+
+    public void Launch(DeviceGraph graph) => NativeMethods.ftc_graph_launch(_stream, ((NativeGraph)graph).Handle).ThrowIfFailed();
+
     public void Dispose()
     {
         _stream.Dispose();
         _context.Dispose();
+    }
+
+    private ContextInfo NativeInfo()
+    {
+        var info = new ContextInfo { StructSize = (uint)sizeof(ContextInfo) };
+        NativeMethods.ftc_context_get_info(_context, ref info).ThrowIfFailed();
+        return info;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -22,6 +22,9 @@ internal readonly ref struct TokenBatch
 
     /// <summary>Number of each row's sample, for the dropout generator. Empty when nothing drops.</summary>
     internal ReadOnlySpan<int> Samples { get; init; }
+
+    /// <summary>Rows that are tokens; those behind them pad the batch and are not trained.</summary>
+    internal int Tokens { get; init; }
 }
 
 /// <summary>
@@ -86,8 +89,9 @@ internal sealed class Decoder : IDisposable
     /// </summary>
     internal void Evaluate(in TokenBatch batch, Span<float> nll, Span<int> predictions = default)
     {
-        ForwardBlocks(in batch, training: false, NoDropout);
-        Loss(in batch, gradientScale: 0, wantGradient: false, !predictions.IsEmpty);
+        Load(in batch);
+        ForwardBlocks(training: false, NoDropout);
+        Loss(TrainedRows(in batch), gradientScale: 0, default, wantGradient: false, !predictions.IsEmpty);
         _backend.Download(nll[..batch.Rows], _head.Nll);
         if (!predictions.IsEmpty) _backend.Download(predictions[..batch.Rows], _head.Predictions);
         _backend.Synchronize(); // what only the device could see is reported here
@@ -98,12 +102,40 @@ internal sealed class Decoder : IDisposable
     /// </summary>
     internal void ForwardBackward(in TokenBatch batch, float gradientScale, uint dropoutStep, Span<float> nll)
     {
-        var dropout = new DropoutRows(_batch.Samples, _batch.Positions, dropoutStep);
-        BlockInputs inputs = ForwardBlocks(in batch, training: true, dropout);
-        Loss(in batch, gradientScale, wantGradient: true, wantPredictions: false);
+        Load(in batch);
+        DropoutRows dropout = batch.Samples.IsEmpty ? NoDropout : new DropoutRows(_batch.Samples, _batch.Positions, dropoutStep);
+        BlockInputs inputs = ForwardBlocks(training: true, in dropout);
+        Loss(TrainedRows(in batch), gradientScale, default, wantGradient: true, wantPredictions: false);
         Backward(inputs);
         _backend.Download(nll[..batch.Rows], _head.Nll);
         _backend.Synchronize();
+    }
+
+    /// <summary>
+    /// Enqueues the same for a batch of <paramref name="rows"/> that <see cref="Load"/> has put in place, scale and dropout step taken from the
+    /// device. Nothing is waited for, and calls with equal arguments enqueue the same work, so that it can be recorded.
+    /// </summary>
+    /// <param name="rows">Rows of the batch.</param>
+    /// <param name="trainedRows">At most so many are trained.</param>
+    /// <param name="stepNumbers"><see cref="StepNumbers"/>.</param>
+    internal void EnqueueForwardBackward(int rows, int trainedRows, Tensor stepNumbers)
+    {
+        Cut(rows);
+        var dropout = new DropoutRows(_batch.Samples, _batch.Positions, 0, stepNumbers);
+        BlockInputs inputs = ForwardBlocks(training: true, in dropout);
+        Loss(trainedRows, gradientScale: 0, stepNumbers, wantGradient: true, wantPredictions: false);
+        Backward(inputs);
+    }
+
+    /// <summary>Losses of the last pass over so many rows, as a vector.</summary>
+    internal Tensor Losses(int rows) => Tensor.Vector(_head.Nll.Buffer!, _head.Nll.ByteOffset, rows);
+
+    /// <summary>Puts a batch with targets where the passes read it.</summary>
+    internal void Load(in TokenBatch batch)
+    {
+        if (batch.Targets.IsEmpty) throw new ArgumentException("a loss needs targets", nameof(batch));
+        Place(in batch, past: 0);
+        _backend.Upload(_batch.Targets, batch.Targets[..batch.Rows]);
     }
 
     /// <summary>Runs rows after what the cache holds, adds them to it, and gives the logits of the last row, [vocab size].</summary>
@@ -114,11 +146,10 @@ internal sealed class Decoder : IDisposable
         Span<int> positions = cache.Positions.AsSpan(0, rows);
         for (int i = 0; i < rows; i++) positions[i] = past + i;
         Span<int> starts = cache.Starts.AsSpan(0, rows);
-        BlockInputs inputs = Prepare(
-            new TokenBatch { Rows = rows, Ids = ids, Positions = positions, SegmentStarts = starts }, training: false, NoDropout, past);
-        RunBlocks(inputs, rows, cache, past);
+        Place(new TokenBatch { Rows = rows, Ids = ids, Positions = positions, SegmentStarts = starts }, past);
+        RunBlocks(Inputs(training: false, NoDropout), cache, past);
         cache.Length = past + rows;
-        FinalNorm(rows);
+        FinalNorm();
         LogitsOf(rows - 1, lastLogits);
     }
 
@@ -147,24 +178,33 @@ internal sealed class Decoder : IDisposable
         _backend.Synchronize(); // what only the device could see is reported here
     }
 
-    private BlockInputs ForwardBlocks(in TokenBatch batch, bool training, in DropoutRows dropout)
+    private static int TrainedRows(in TokenBatch batch) => batch.Rows - batch.Targets[..batch.Rows].Count(-100);
+
+    private BlockInputs ForwardBlocks(bool training, in DropoutRows dropout)
     {
-        BlockInputs inputs = Prepare(in batch, training, in dropout, past: 0);
-        if (batch.Targets.IsEmpty) throw new ArgumentException("a loss needs targets", nameof(batch));
-        _backend.Upload(_batch.Targets, batch.Targets[..batch.Rows]);
-        RunBlocks(inputs, batch.Rows, cache: null, past: 0);
-        FinalNorm(batch.Rows);
+        BlockInputs inputs = Inputs(training, in dropout);
+        RunBlocks(inputs, cache: null, past: 0);
+        FinalNorm();
         return inputs;
     }
 
-    private BlockInputs Prepare(in TokenBatch batch, bool training, in DropoutRows dropout, int past)
+    private BlockInputs Inputs(bool training, in DropoutRows dropout) => new(
+        new StepContext(_backend, _workspace, dropout, training), _batch.Positions, _cos, _sin, default, _scratch);
+
+    /// <summary>Makes every view one of so many rows; their memory begins where it always does.</summary>
+    private void Cut(int rows)
     {
-        int rows = batch.Rows;
-        if (rows < 1 || rows > MaxRows) throw new ArgumentOutOfRangeException(nameof(batch), $"a batch of {rows} rows, planned for 1 to {MaxRows}");
+        if (rows < 1 || rows > MaxRows) throw new ArgumentOutOfRangeException(nameof(rows), $"a batch of {rows} rows, planned for 1 to {MaxRows}");
         foreach (LayerBuffers layer in _layers) layer.Cut(rows);
         _scratch.Cut(rows);
         _head.Cut(rows);
         _batch.Cut(rows);
+    }
+
+    private void Place(in TokenBatch batch, int past)
+    {
+        int rows = batch.Rows;
+        Cut(rows);
         _backend.Upload(_batch.Ids, batch.Ids[..rows]);
         _backend.Upload(_batch.Positions, batch.Positions[..rows]);
         if (!batch.Samples.IsEmpty) _backend.Upload(_batch.Samples, batch.Samples[..rows]);
@@ -174,13 +214,9 @@ internal sealed class Decoder : IDisposable
                 _keyBegin[i] = _windows[w] == 0 ? batch.SegmentStarts[i] : Math.Max(batch.SegmentStarts[i], past + i - _windows[w] + 1);
             _backend.Upload<int>(_batch.KeyBegin[w], _keyBegin.AsSpan(0, rows));
         }
-
-        bool drops = training && !batch.Samples.IsEmpty;
-        var step = new StepContext(_backend, _workspace, drops ? dropout : NoDropout, training);
-        return new BlockInputs(step, _batch.Positions, _cos, _sin, default, _scratch);
     }
 
-    private void RunBlocks(BlockInputs inputs, int rows, KeyValueCache? cache, int past)
+    private void RunBlocks(BlockInputs inputs, KeyValueCache? cache, int past)
     {
         _backend.EmbeddingForward(_layers[0].Sum1, _batch.Ids, _weights.Embedding);
         for (int i = 0; i < _layers.Length; i++)
@@ -193,20 +229,19 @@ internal sealed class Decoder : IDisposable
         }
     }
 
-    private void FinalNorm(int rows)
+    private void FinalNorm()
     {
         Tensor rstd = _planner.Mode == BufferMode.Inference ? default : _head.Rstd;
         _backend.RmsNormForward(
             _head.Norm, _head.Sum, rstd, _layers[^1].Sum2, _scratch.Delta, _weights.FinalNorm.Weight, 1, Config.RmsNormEps);
     }
 
-    private void Loss(in TokenBatch batch, float gradientScale, bool wantGradient, bool wantPredictions)
+    private void Loss(int trainedRows, float gradientScale, Tensor stepNumbers, bool wantGradient, bool wantPredictions)
     {
-        int trainedRows = batch.Rows - batch.Targets[..batch.Rows].Count(-100);
         Tensor dweight = wantGradient && _weights.HeadParameter is { } head ? _weights.Parameters.Gradient(head) : default;
         _backend.LinearCrossEntropy(
             _head.Nll, wantPredictions ? _head.Predictions : default, wantGradient ? _scratch.DNorm : default, dweight, _head.Norm,
-            _weights.Head, _batch.Targets, trainedRows, gradientScale, in _workspace);
+            _weights.Head, _batch.Targets, trainedRows, gradientScale, stepNumbers, in _workspace);
     }
 
     private void Backward(BlockInputs inputs)

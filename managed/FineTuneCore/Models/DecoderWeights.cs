@@ -22,6 +22,12 @@ internal sealed record WeightOptions
     /// <summary>Gradients and optimiser state are wanted.</summary>
     internal bool Training { get; init; }
 
+    /// <summary>What the optimiser remembers.</summary>
+    internal OptimizerState State { get; init; } = OptimizerState.TwoMoments;
+
+    /// <summary>It lies in pinned host memory, where the update reads and writes it.</summary>
+    internal bool StateOnHost { get; init; }
+
     /// <summary>Learning rate of B over that of A. LoRA+: Hayou et al. 2024, arXiv:2402.12354.</summary>
     internal float LoraPlusRatio { get; init; } = 1;
 
@@ -41,6 +47,7 @@ internal sealed class DecoderWeights : IDisposable
     private DecoderWeights(ModelConfig config, IBackend backend, WeightLoader loader, WeightOptions options)
     {
         (Backend, _loader, _options) = (backend, loader, options);
+        Parameters = new ParameterStore(options.State, options.StateOnHost);
         Plan = new ModelPlan(config, backend, options, loader.StoredAs);
     }
 
@@ -50,7 +57,7 @@ internal sealed class DecoderWeights : IDisposable
 
     internal IBackend Backend { get; }
 
-    internal ParameterStore Parameters { get; } = new();
+    internal ParameterStore Parameters { get; }
 
     internal WeightMatrix Embedding { get; private set; } = null!;
 

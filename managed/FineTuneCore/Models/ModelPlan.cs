@@ -84,10 +84,41 @@ internal sealed class ModelPlan
     internal long FrozenBytes => Modules.Values.Where(m => !IsTrained(m)).Sum(m =>
         m.Kind == WeightKind.Norm ? m.Columns * 4 : LayoutOf(m).BytesOf(m) + (m.Bias ? m.Rows * 4 : 0));
 
-    /// <summary>Bytes of what is trained: values, gradients and two moments in fp32, and working copies.</summary>
-    internal long TrainedBytes => Modules.Values.Sum(m =>
-        16 * (RankOf(m.Name) * (m.Rows + m.Columns) + (IsTrained(m) ? m.Rows * m.Columns + (m.Bias ? m.Rows : 0) : 0))
-        + (HasWorkingCopy(m) ? LayoutOf(m).BytesOf(m) : 0));
+    /// <summary>Bytes of what is trained: values and gradients in fp32, the optimiser's state unless it lies on the host, and working copies.</summary>
+    internal long TrainedBytes => 8 * FlatCount + (_options.StateOnHost ? 0 : _options.State.BytesOf(FlatCount)) + Modules.Values.Where(HasWorkingCopy).Sum(m => LayoutOf(m).BytesOf(m));
+
+    /// <summary>Bytes of host memory for the optimiser's state.</summary>
+    internal long HostStateBytes => _options.StateOnHost ? _options.State.BytesOf(FlatCount) : 0;
+
+    /// <summary>Elements of the parameter store's arrays.</summary>
+    private long FlatCount
+    {
+        get
+        {
+            long alignment = _options.State.Alignment();
+            return TensorSizes.Sum(count => (count + alignment - 1) / alignment * alignment);
+        }
+    }
+
+    /// <summary>Elements of each trained tensor.</summary>
+    private IEnumerable<long> TensorSizes
+    {
+        get
+        {
+            foreach (ModuleSpec m in Modules.Values)
+            {
+                if (RankOf(m.Name) is > 0 and int rank)
+                {
+                    yield return rank * m.Columns;
+                    yield return rank * m.Rows;
+                }
+
+                if (!IsTrained(m)) continue;
+                yield return m.Rows * m.Columns;
+                if (m.Bias) yield return m.Rows;
+            }
+        }
+    }
 
     /// <summary>Bytes of the arena for passes of up to <paramref name="rows"/> tokens.</summary>
     internal long ActivationBytes(BufferMode mode, int rows) => new BufferPlanner(this, mode, rows).Plan.Bytes;

@@ -44,6 +44,12 @@ internal sealed class BatchSource
     /// <summary>Most tokens of one micro-batch.</summary>
     internal int MaxRows { get; }
 
+    /// <summary>Micro-batches are padded to multiples of so many rows, as far as <see cref="MaxRows"/> goes: few shapes instead of many.</summary>
+    internal int PadTo { get; set; } = 1;
+
+    /// <summary>Most micro-batches of a step.</summary>
+    internal int MostMicroBatches => Math.Min(_accumulationSteps, MicroBatches);
+
     internal int StepsPerEpoch { get; }
 
     /// <summary>Micro-batches of an epoch.</summary>
@@ -76,9 +82,12 @@ internal sealed class BatchSource
         _filled = 0;
         for (int r = index * _microBatchSize; r < RowEnd(index); r++)
             foreach (int sample in _rows[_order[r]]) Append(sample);
+        int tokens = _filled;
+        Pad();
         return new TokenBatch
         {
             Rows = _filled,
+            Tokens = tokens,
             Ids = _ids,
             Positions = _positions,
             Targets = _targets,
@@ -112,6 +121,14 @@ internal sealed class BatchSource
         }
 
         _filled += ids.Length;
+    }
+
+    /// <summary>Rows that see themselves only and are not trained: they add nothing to any gradient.</summary>
+    private void Pad()
+    {
+        int rows = Math.Min((_filled + PadTo - 1) / PadTo * PadTo, MaxRows);
+        for (; _filled < rows; _filled++)
+            (_ids[_filled], _positions[_filled], _targets[_filled], _starts[_filled], _sampleNumbers[_filled]) = (0, 0, -100, _filled, 0);
     }
 
     private void EnterEpoch(int epoch)

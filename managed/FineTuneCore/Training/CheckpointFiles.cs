@@ -9,7 +9,7 @@ using FineTuneCore.Tensors;
 namespace FineTuneCore.Training;
 
 /// <summary>
-/// checkpoint-N directories: weights, optimiser moments, state and a checksum of each file. They appear whole (temporary directory,
+/// checkpoint-N directories: weights, the optimiser's state, the trainer's and a checksum of each file. They appear whole (temporary directory,
 /// fsync, rename), and one whose checksums do not hold is never resumed from.
 /// </summary>
 internal static class CheckpointFiles
@@ -28,7 +28,7 @@ internal static class CheckpointFiles
         AtomicFile.WriteDirectory(path, directory =>
         {
             writeWeights(directory);
-            AtomicFile.WriteDurably(Path.Combine(directory, OptimizerName), stream => SafetensorsWriter.Write(stream, Moments(weights)));
+            AtomicFile.WriteDurably(Path.Combine(directory, OptimizerName), stream => SafetensorsWriter.Write(stream, State(weights)));
             AtomicFile.WriteDurably(Path.Combine(directory, StateName), stream => stream.Write(state.ToJson()));
             AtomicFile.WriteDurably(Path.Combine(directory, "trainer_state.json"), stream => stream.Write(trainerState));
             byte[] checksums = Checksums(directory);
@@ -37,22 +37,23 @@ internal static class CheckpointFiles
         return path;
     }
 
-    /// <summary>Reads weights (trained ones) and moments back, bit for bit.</summary>
-    internal static TrainerState Read(string path, DecoderWeights weights, bool withMoments)
+    /// <summary>Reads weights (trained ones) and the optimiser's state back, bit for bit.</summary>
+    internal static TrainerState Read(string path, DecoderWeights weights, bool withState)
     {
         TrainerState state = TrainerState.Read(Path.Combine(path, StateName));
         if (File.Exists(Path.Combine(path, AdapterFiles.WeightsName))) AdapterFiles.Read(path, weights);
         else ReadParameters(Path.Combine(path, "model.safetensors"), weights);
         weights.ParametersChanged();
-        if (!withMoments) return state;
+        if (!withState) return state;
         using TensorFiles files = TensorFiles.Open(Path.Combine(path, OptimizerName));
         foreach (Parameter p in weights.Parameters.Parameters)
         {
-            foreach ((string kind, Tensor moment) in MomentsOf(weights.Parameters, p))
+            foreach ((string part, Tensor tensor, long[] shape) in weights.Parameters.StateOf(p))
             {
-                string name = $"{p.Name}.{kind}";
-                files.Require(name, p.Rows, p.Columns);
-                weights.Backend.Upload(moment, files.Bytes(name));
+                string name = $"{p.Name}.{part}";
+                if (files.Require(name, shape).Type != TypeOf(tensor))
+                    throw FineTuneException.Failed($"{files.FileOf(name)}: tensor '{name}' is {files.Require(name).Type}, expected {TypeOf(tensor)}: it is the state of another optimiser.");
+                weights.Backend.Upload(tensor, files.Bytes(name));
             }
         }
 
@@ -145,17 +146,16 @@ internal static class CheckpointFiles
         return Convert.ToHexStringLower(SHA256.HashData(stream));
     }
 
-    private static IEnumerable<TensorToWrite> Moments(DecoderWeights weights) =>
+    private static IEnumerable<TensorToWrite> State(DecoderWeights weights) =>
         from p in weights.Parameters.Parameters
-        from moment in MomentsOf(weights.Parameters, p)
-        select new TensorToWrite($"{p.Name}.{moment.Kind}", ElementType.F32, [p.Rows, p.Columns], stream => stream.Write(Bytes(weights, moment.Tensor)));
+        from part in weights.Parameters.StateOf(p)
+        select new TensorToWrite($"{p.Name}.{part.Name}", TypeOf(part.Tensor), part.Shape, stream => stream.Write(Bytes(weights, part.Tensor)));
 
-    private static IEnumerable<(string Kind, Tensor Tensor)> MomentsOf(ParameterStore store, Parameter p) =>
-        [("m", store.FlatFirstMoments(p.Offset, p.Count)), ("v", store.FlatSecondMoments(p.Offset, p.Count))];
+    private static ElementType TypeOf(Tensor state) => state.DType == DType.U8 ? ElementType.U8 : ElementType.F32;
 
     private static byte[] Bytes(DecoderWeights weights, Tensor tensor)
     {
-        var bytes = new byte[tensor.Columns * 4];
+        var bytes = new byte[tensor.Columns * tensor.DType.Size()];
         weights.Backend.Download<byte>(bytes, tensor);
         return bytes;
     }

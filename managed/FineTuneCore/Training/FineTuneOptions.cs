@@ -21,8 +21,30 @@ public enum OptimizerKind
     /// <summary>AdamW: Loshchilov &amp; Hutter 2019, arXiv:1711.05101.</summary>
     AdamW,
 
+    /// <summary>AdamW whose state takes 8 bits a moment, a quarter of the memory: Dettmers et al. 2022, arXiv:2110.02861.</summary>
+    AdamW8Bit,
+
+    /// <summary>AdamW whose state lies in host memory, where a GPU's update reads and writes it over the bus: none of it in the GPU's memory.</summary>
+    PagedAdamW,
+
+    /// <summary>Both: a quarter of the state, in host memory.</summary>
+    PagedAdamW8Bit,
+
     /// <summary>Stochastic gradient descent with momentum <see cref="FineTuneOptions.Beta1"/>.</summary>
     Sgd,
+}
+
+/// <summary>Whether steps are recorded as CUDA graphs.</summary>
+public enum CudaGraphs
+{
+    /// <summary>Where the device can.</summary>
+    Auto,
+
+    /// <summary>Refused where it cannot.</summary>
+    On,
+
+    /// <summary>Never.</summary>
+    Off,
 }
 
 /// <summary>
@@ -159,6 +181,9 @@ public sealed class FineTuneOptions
 
     /// <summary>Arithmetic: auto, fp32 or bf16 (CUDA only). Default auto: bf16 on CUDA, fp32 on the CPU.</summary>
     public string Precision { get; set; } = "auto";
+
+    /// <summary>Steps recorded once and launched as one (CUDA): auto, on or off. Changes no number. Default auto: where the device can.</summary>
+    public CudaGraphs CudaGraphs { get; set; } = CudaGraphs.Auto;
 
     /// <summary>Continue the run in <see cref="Output"/> from its newest valid checkpoint.</summary>
     public bool Resume { get; set; }

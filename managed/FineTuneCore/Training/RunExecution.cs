@@ -44,7 +44,7 @@ internal sealed class RunExecution : IDisposable
     {
         (_run, _options, _fingerprint, _output, _report) = (run, run.Options, fingerprint, output, report);
         var schedule = new LearningRateSchedule(_options.Schedule, _options.LearningRate!.Value, run.WarmupSteps, run.TotalSteps);
-        _loop = new TrainingLoop(run.Weights, run.Decoder, run.Training, _options, schedule);
+        _loop = new TrainingLoop(run.Weights, run.Decoder, run.Training, _options, schedule, message => report(new RunNotice(message)));
         _validation = run.Validation is null ? null : new Validation(run.Decoder, run.Validation);
     }
 
@@ -190,7 +190,7 @@ internal sealed class RunExecution : IDisposable
             return;
         }
 
-        TrainerState state = CheckpointFiles.Read(checkpoint, _run.Weights, withMoments: true);
+        TrainerState state = CheckpointFiles.Read(checkpoint, _run.Weights, withState: true);
         (_step, _updates, _trainedTokens, _bestStep, _bestLoss) = (state.Step, state.Updates, state.TrainedTokens, state.BestStep, state.BestLoss);
         (_initialLoss, _withoutImprovement, _skippedInARow) = (state.InitialLoss, state.EvaluationsWithoutImprovement, state.SkippedInARow);
         (_trainLossSum, _trainLossCount, _secondsBefore) = (state.TrainLossSum, state.TrainLossCount, state.Seconds);
@@ -211,9 +211,10 @@ internal sealed class RunExecution : IDisposable
     private FineTuneResult Finish(bool stopped)
     {
         int saved = _step;
+        if (_loop.GraphCount > 0) _report(new RunNotice($"steps ran as {_loop.GraphCount} CUDA graphs"));
         if (_validation is not null && _bestStep != _step && _bestStep > 0)
         {
-            CheckpointFiles.Read(CheckpointFiles.PathOf(_output, _bestStep), _run.Weights, withMoments: false);
+            CheckpointFiles.Read(CheckpointFiles.PathOf(_output, _bestStep), _run.Weights, withState: false);
             saved = _bestStep;
             _report(new RunNotice($"the weights of step {_bestStep} had the lowest validation loss and are the ones saved"));
         }

@@ -40,6 +40,8 @@ internal sealed class RunPreparation : IDisposable
         options.Precision = Device.Precision.Name(); // a resumed run goes on in it
         try
         {
+            ResolveGraphs();
+            CheckOptimizer();
             EncodeData(cancellation);
             ResolveSchedule();
         }
@@ -100,6 +102,8 @@ internal sealed class RunPreparation : IDisposable
         TrainAll = Options.Method == FineTuneMethod.Full,
         Lora = Lora,
         Training = true,
+        State = Options.Optimizer.State(),
+        StateOnHost = Options.Optimizer.IsPaged(),
         LoraPlusRatio = (float)Options.LoraPlusRatio,
         Seed = (ulong)Options.Seed,
     };
@@ -119,6 +123,22 @@ internal sealed class RunPreparation : IDisposable
         if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);
         if (Options.InitAdapter is { } adapter) AdapterFiles.Read(AdapterFiles.Resolve(adapter), _weights);
         _decoder = new Decoder(_weights, Mode, MaxRows, Options.SequenceLength!.Value);
+    }
+
+    private void ResolveGraphs()
+    {
+        if (Options.CudaGraphs == CudaGraphs.On && !Backend.CapturesGraphs)
+            throw FineTuneException.Usage("--cuda-graphs on: the CPU library records no graphs, it runs each op at once; use --cuda-graphs auto, or a GPU with --device cuda.");
+        if (Options.CudaGraphs != CudaGraphs.Off && Backend.CapturesGraphs) _choices.Add("steps run as CUDA graphs");
+    }
+
+    private void CheckOptimizer()
+    {
+        if (Options.Optimizer.IsPaged() && Device.Name.Kind == NativeLibraryKind.Cpu)
+        {
+            throw FineTuneException.Usage(
+                $"--optimizer {Options.Optimizer.Name()} keeps the state in host memory instead of a GPU's, but this run is on the CPU, where it lies there anyway; use {Options.Optimizer.Unpaged().Name()}, or a GPU with --device cuda.");
+        }
     }
 
     private void ResolveSequenceLength()
@@ -228,11 +248,13 @@ internal sealed class RunPreparation : IDisposable
     private void CheckMemory()
     {
         using TensorFiles files = TensorFiles.Open(Base.WeightFiles());
-        var plan = new ModelPlan(Config, Backend, WeightOptions, m => WeightLoader.StoredAs(files, m));
+        ModelPlan PlanOf(WeightOptions options) => new(Config, Backend, options, m => WeightLoader.StoredAs(files, m));
+        ModelPlan plan = PlanOf(WeightOptions);
         (_, long weights, long trained, long activations) = MemoryPlan.Of("this run", plan, Mode, MaxRows);
         Memory = [("weights", weights), ("trained state", trained), ("activations", activations)];
         MemoryAvailable = Backend.Info.MemoryAvailableBytes;
         long needed = weights + trained + activations;
+        if (plan.HostStateBytes > 0) _choices.Add($"optimiser's state in {Megabytes(plan.HostStateBytes)} of host memory");
         if (needed <= MemoryAvailable) return;
 
         var remedies = new List<string>();
@@ -252,6 +274,10 @@ internal sealed class RunPreparation : IDisposable
                 weights + trained + plan.ActivationBytes(BufferMode.TrainingCheckpointed, single));
         }
 
+        if (Options.Optimizer == OptimizerKind.AdamW)
+            Try("--optimizer adamw-8bit", weights + PlanOf(WeightOptions with { State = OptimizerKind.AdamW8Bit.State() }).TrainedBytes + activations);
+        if (Device.Name.Kind == NativeLibraryKind.Cuda && Options.Optimizer is (OptimizerKind.AdamW or OptimizerKind.AdamW8Bit))
+            Try($"--optimizer paged-{Options.Optimizer.Name()}", weights + PlanOf(WeightOptions with { StateOnHost = true }).TrainedBytes + activations);
         if (Device.Name.Kind == NativeLibraryKind.Cuda && Device.Precision == Precision.Fp32) remedies.Add("--precision bf16");
         if (Options.Method == FineTuneMethod.Full) remedies.Add("--method lora or qlora");
         if (Options.Method == FineTuneMethod.Lora) remedies.Add("--method qlora");

@@ -71,6 +71,13 @@ internal sealed class Setting
             set(o, Enum.TryParse(t, ignoreCase: true, out T value) && Enum.IsDefined(value) && !char.IsDigit(t[0])
                 ? value : throw new FormatException(string.Join(", ", Enum.GetNames<T>().Select(n => n.ToLowerInvariant())))), false);
 
+    /// <summary>A choice whose names are not those of its values; Hugging Face's underscores are taken for dashes.</summary>
+    internal static Setting Named<T>(string key, string help, (string Name, T Value)[] names, Func<FineTuneOptions, T> get, Action<FineTuneOptions, T> set)
+        where T : struct, Enum =>
+        new(key, help, o => names.Single(n => n.Value.Equals(get(o))).Name, (o, t) =>
+            set(o, names.FirstOrDefault(n => n.Name == t.ToLowerInvariant().Replace('_', '-')) is { Name: not null } found
+                ? found.Value : throw new FormatException(string.Join(", ", names.Select(n => n.Name)))), false);
+
     /// <summary>Text that a check knows to be right or wrong.</summary>
     internal static Setting Checked(
         string key, string help, string expected, Func<string, bool> isRight, Func<FineTuneOptions, string> get, Action<FineTuneOptions, string> set) =>

@@ -30,7 +30,7 @@ internal static class Settings
         Setting.Choice("schedule", "cosine, linear or constant after warm-up [cosine]", o => o.Schedule, (o, v) => o.Schedule = v),
         Setting.Number("warmup_ratio", "part of the steps that warm up, 0 to 1 [0.03]", 0, 1, o => o.WarmupRatio, (o, v) => o.WarmupRatio = v),
         Setting.Integer("warmup_steps", "steps that warm up, over warmup_ratio", 0, int.MaxValue, o => o.WarmupSteps, (o, v) => o.WarmupSteps = (int)v),
-        Setting.Choice("optimizer", "adamw or sgd [adamw]", o => o.Optimizer, (o, v) => o.Optimizer = v),
+        Setting.Named("optimizer", "adamw, adamw-8bit (its state in a quarter of the memory), paged-adamw or paged-adamw-8bit (the state in host memory, GPU only) or sgd [adamw]", OptimizerKinds.Names, o => o.Optimizer, (o, v) => o.Optimizer = v),
         Setting.Number("weight_decay", "decoupled weight decay, 0 to 1; norms and biases never decay [0]", 0, 1, o => o.WeightDecay, (o, v) => o.WeightDecay = v),
         Setting.Number("beta1", "AdamW's first decay, SGD's momentum, 0 to 0.9999 [0.9]", 0, 0.9999, o => o.Beta1, (o, v) => o.Beta1 = v),
         Setting.Number("beta2", "AdamW's second decay, 0 to 0.99999 [0.999]", 0, 0.99999, o => o.Beta2, (o, v) => o.Beta2 = v),
@@ -50,6 +50,7 @@ internal static class Settings
         Setting.Bytes("memory_limit", "memory this run may take, such as 8GB [what is free]", o => o.MemoryLimit, (o, v) => o.MemoryLimit = v),
         Setting.Checked("device", "auto, cpu, cuda or cuda:N; auto takes a GPU where one can be used [auto]", DeviceName.Expected, t => DeviceName.TryParse(t) is not null, o => o.Device, (o, v) => o.Device = v),
         Setting.Checked("precision", "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU [auto]", Device.PrecisionsExpected, Device.IsPrecision, o => o.Precision, (o, v) => o.Precision = v),
+        Setting.Choice("cuda_graphs", "steps recorded once and launched as one, the numbers stay the same: auto, on or off [auto: on a GPU]", o => o.CudaGraphs, (o, v) => o.CudaGraphs = v),
         Setting.Switch("resume", "continue the run in output from its newest checkpoint [false]", o => o.Resume, (o, v) => o.Resume = v),
     ];
 

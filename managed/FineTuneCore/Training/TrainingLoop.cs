@@ -9,83 +9,143 @@ internal readonly record struct StepResult(double Loss, double LearningRate, dou
 
 /// <summary>
 /// One optimiser step: micro-batches forward and backward, clip, update. The loss of a step is weighted by the trained tokens of
-/// all its micro-batches, so accumulation and packing change nothing but time. Allocates nothing.
+/// all its micro-batches, so accumulation and packing change nothing but time. Nothing is asked of the device before the step is done: its
+/// numbers stand in device memory, and the device decides about clipping and about skipping. Allocates nothing.
 /// </summary>
 internal sealed class TrainingLoop : IDisposable
 {
+    // Where work is recorded by shape there should be few: rows, and among them trained ones, are rounded up to multiples.
+    private const int RowStep = 256;
+    private const int TrainedRowSteps = 8; // at most, of a micro-batch
+
     private readonly IBackend _backend;
     private readonly DecoderWeights _weights;
     private readonly Decoder _decoder;
     private readonly BatchSource _batches;
     private readonly FineTuneOptions _options;
     private readonly LearningRateSchedule _schedule;
-    private readonly DeviceBuffer _sum;
-    private readonly float[] _nll;
-    private readonly float[] _sumOfSquares = new float[1];
+    private readonly StepMemory _memory;
+    private readonly StepGraphs _graphs;
+    private readonly int _trainedRowStep = 1;
+    private readonly Action<PartShape> _enqueuePass;
+    private readonly Action<PartShape> _enqueueUpdate;
 
-    internal TrainingLoop(DecoderWeights weights, Decoder decoder, BatchSource batches, FineTuneOptions options, LearningRateSchedule schedule)
+    /// <param name="weights">What is trained.</param>
+    /// <param name="decoder">The model, with memory for the batches.</param>
+    /// <param name="batches">Their source; padded to few shapes where the device records work, used or not: the same bits either way.</param>
+    /// <param name="options">Optimiser, clipping, graphs.</param>
+    /// <param name="schedule">Learning rates.</param>
+    /// <param name="report">Told when graphs cannot be used after all.</param>
+    internal TrainingLoop(
+        DecoderWeights weights, Decoder decoder, BatchSource batches, FineTuneOptions options, LearningRateSchedule schedule, Action<string>? report = null)
     {
         (_backend, _weights, _decoder, _batches, _options, _schedule) = (weights.Backend, weights, decoder, batches, options, schedule);
-        _sum = _backend.Allocate(64, "the gradient norm");
-        _nll = new float[decoder.MaxRows];
+        (_enqueuePass, _enqueueUpdate) = (EnqueuePass, EnqueueUpdate);
+        if (_backend.CapturesGraphs)
+        {
+            batches.PadTo = RowStep;
+            _trainedRowStep = Math.Max(RowStep, RoundUp(batches.MaxRows / TrainedRowSteps, RowStep));
+        }
+
+        _memory = new StepMemory(_backend, weights.Parameters.Groups.Count, batches.MostMicroBatches, batches.MaxRows);
+        _graphs = new StepGraphs(_backend, _backend.CapturesGraphs && options.CudaGraphs != CudaGraphs.Off, report ?? (_ => { }));
     }
+
+    /// <summary>Parts of steps that run as graphs.</summary>
+    internal int GraphCount => _graphs.Count;
 
     /// <summary>Runs step number <paramref name="step"/> (from 0); <paramref name="updates"/> counts the updates before it.</summary>
     internal StepResult Run(int step, int updates)
     {
         ParameterStore parameters = _weights.Parameters;
+        int trained = _batches.TrainedTokensOf(step), microBatches = _batches.MicroBatchesOf(step), tokens = 0;
+        double rate = _schedule.At(step);
+        SetNumbers(1f / trained, (uint)step, rate, updates + 1);
+        _memory.Begin();
         _backend.Zero(parameters.FlatGradients(0, parameters.FlatCount));
-        int trained = _batches.TrainedTokensOf(step), tokens = 0;
-        double loss = 0;
-        for (int m = 0; m < _batches.MicroBatchesOf(step); m++)
+        for (int m = 0; m < microBatches; m++)
         {
             TokenBatch batch = _batches.Fill(step, m);
-            _decoder.ForwardBackward(in batch, 1f / trained, (uint)step, _nll);
-            for (int i = 0; i < batch.Rows; i++) loss += _nll[i];
-            tokens += batch.Rows;
+            _decoder.Load(in batch);
+            _graphs.Run(new PartShape(batch.Rows, MostTrained(in batch)), _enqueuePass);
+            _backend.Copy(_memory.LossesOf(m, batch.Rows), _decoder.Losses(batch.Rows));
+            tokens += batch.Tokens;
         }
 
+        if (trained > 0) _graphs.Run(default, _enqueueUpdate);
+        _memory.Download(microBatches);
+        double loss = 0;
+        for (int m = 0; m < microBatches; m++)
+            foreach (float nll in _memory.DownloadedLossesOf(m, _batches.MaxRows)) loss += nll;
         loss /= trained;
-        double norm = GradientNorm();
-        double rate = _schedule.At(step);
-        bool finite = double.IsFinite(norm) && double.IsFinite(loss);
-        if (finite) Update(rate, norm, updates + 1);
-        return new StepResult(loss, rate, norm, tokens, trained, !finite);
+        double norm = trained > 0 ? Math.Sqrt(_memory.SumOfSquares) : 0;
+        return new StepResult(loss, rate, norm, tokens, trained, Skipped: !double.IsFinite(norm) || !double.IsFinite(loss));
     }
 
-    private double GradientNorm()
+    private static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
+
+    /// <summary>At most so many rows of a batch are trained: the exact number, or one of few above it.</summary>
+    private int MostTrained(in TokenBatch batch)
     {
-        Tensor sum = Tensor.Vector(_sum, 0, 1);
-        _backend.SumOfSquares(sum, _weights.Parameters.FlatGradients(0, _weights.Parameters.FlatCount));
-        _backend.Download<float>(_sumOfSquares, sum);
-        return Math.Sqrt(_sumOfSquares[0]);
+        int trained = batch.Rows - batch.Targets[..batch.Rows].Count(-100);
+        return _trainedRowStep == 1 ? trained : Math.Min(RoundUp(Math.Max(trained, 1), _trainedRowStep), batch.Rows);
     }
 
-    private void Update(double rate, double norm, int update)
+    private void SetNumbers(float lossScale, uint step, double rate, int update)
+    {
+        _memory.Set(new StepNumbers(lossScale, step, 1, 0));
+        for (int g = 0; g < _weights.Parameters.Groups.Count; g++)
+        {
+            ParameterGroup group = _weights.Parameters.Groups[g].Group;
+            float groupRate = (float)(rate * group.LearningRateMultiplier);
+            _memory.Set(g, _backend.AdamWNumbers(AdamW(group, g) with { LearningRate = groupRate, Step = update }));
+        }
+    }
+
+    private void EnqueuePass(PartShape shape) => _decoder.EnqueueForwardBackward(shape.Rows, shape.TrainedRows, _memory.Step);
+
+    /// <summary>The gradients' norm, clipping, and the update of every group.</summary>
+    private void EnqueueUpdate(PartShape shape)
     {
         ParameterStore p = _weights.Parameters;
-        float scale = _options.ClipNorm > 0 ? (float)Math.Min(1, _options.ClipNorm / (norm + 1e-6)) : 1;
+        _backend.SumOfSquares(_memory.Sum, p.FlatGradients(0, p.FlatCount));
+        _backend.ClipGradients(_memory.Step, _memory.Sum, _memory.Losses, (float)_options.ClipNorm);
         for (int g = 0; g < p.Groups.Count; g++)
         {
             (ParameterGroup group, long offset, long count) = p.Groups[g];
-            float groupRate = (float)(rate * group.LearningRateMultiplier);
-            float decay = group.Decays ? (float)_options.WeightDecay : 0;
-            Tensor values = p.FlatValues(offset, count), gradients = p.FlatGradients(offset, count), m = p.FlatFirstMoments(offset, count);
-            if (_options.Optimizer == OptimizerKind.Sgd)
+            Tensor values = p.FlatValues(offset, count), gradients = p.FlatGradients(offset, count);
+            switch (p.State)
             {
-                _backend.SgdStep(values, m, gradients, new SgdArguments(groupRate, (float)_options.Beta1, decay, scale));
-                continue;
+                case OptimizerState.Velocity:
+                    float decay = group.Decays ? (float)_options.WeightDecay : 0;
+                    _backend.SgdStep(
+                        values, p.FlatFirstMoments(offset, count), gradients,
+                        new SgdArguments(0, (float)_options.Beta1, decay, 1, _memory.Step, _memory.Update(g)));
+                    break;
+                case OptimizerState.TwoMoments8Bit:
+                    _backend.AdamW8BitStep(
+                        values, p.FlatCodes(0, offset, count), p.FlatCodes(1, offset, count), p.FlatAbsmax(0, offset, count), p.FlatAbsmax(1, offset, count),
+                        gradients, p.FirstMap, p.SecondMap, AdamW(group, g));
+                    break;
+                default:
+                    _backend.AdamWStep(values, p.FlatFirstMoments(offset, count), p.FlatSecondMoments(offset, count), gradients, AdamW(group, g));
+                    break;
             }
-
-            _backend.AdamWStep(
-                values, m, p.FlatSecondMoments(offset, count), gradients,
-                new AdamWArguments(groupRate, (float)_options.Beta1, (float)_options.Beta2, (float)_options.Epsilon, decay, scale, update));
         }
 
         _weights.ParametersChanged();
     }
 
-    public void Dispose() => _sum.Dispose();
+    /// <summary>An update whose learning rate, decay and corrections stand on the device.</summary>
+    private AdamWArguments AdamW(ParameterGroup group, int index) => new(
+        0, (float)_options.Beta1, (float)_options.Beta2, (float)_options.Epsilon, group.Decays ? (float)_options.WeightDecay : 0, 1, Step: 1,
+        _memory.Step, _memory.Update(index));
+
+    public void Dispose()
+    {
+        _graphs.Dispose();
+        _memory.Dispose();
+    }
 }
 
 /// <summary>Mean loss over a validation set.</summary>

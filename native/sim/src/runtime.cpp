@@ -37,7 +37,7 @@ cudaError_t allocate(void** p, size_t bytes, simt::MemoryKind kind) {
     *p = nullptr;
     // Managed memory can be had on a dead device: it may be the heap of whoever reports the death.
     if (kind != simt::MemoryKind::managed && status() != cudaSuccess) return status();
-    if (kind != simt::MemoryKind::managed && capturing()) return failed(cudaErrorStreamCaptureUnsupported);
+    if (kind != simt::MemoryKind::managed && capturing()) return simt::forbidden_in_capture();
     if (bytes == 0) return cudaSuccess;
     try {
         *p = simt::allocate(bytes, kind);
@@ -142,6 +142,10 @@ const char* cudaGetErrorName(cudaError_t error) {
         return "cudaErrorStreamCaptureInvalidated";
     case cudaErrorStreamCaptureUnjoined:
         return "cudaErrorStreamCaptureUnjoined";
+    case cudaErrorStreamCaptureIsolation:
+        return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorCapturedEvent:
+        return "cudaErrorCapturedEvent";
     case cudaErrorUnknown:
         return "cudaErrorUnknown";
     }
@@ -170,6 +174,8 @@ const char* cudaGetErrorString(cudaError_t error) {
         return "unspecified launch failure";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+        return "operation failed due to a previous error during capture";
     default:
         return cudaGetErrorName(error);
     }
@@ -274,7 +280,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 
 cudaError_t cudaDeviceSynchronize() {
     const Lock lock;
-    if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
+    if (capturing()) return simt::forbidden_in_capture();
     if (status() == cudaSuccess) simt::drain_all();
     return status();
 }
@@ -393,7 +399,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
     const Lock lock;
-    if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
+    if (capturing()) return simt::forbidden_in_capture();
     const cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
     if (error != cudaSuccess) return error;
     simt::drain_stream(simt::stream_or_default(nullptr));
@@ -403,7 +409,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width_bytes,
                          size_t height, cudaMemcpyKind kind) {
     const Lock lock;
-    if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
+    if (capturing()) return simt::forbidden_in_capture();
     const cudaError_t error = cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width_bytes, height, kind, nullptr);
     if (error != cudaSuccess) return error;
     simt::drain_stream(simt::stream_or_default(nullptr));
@@ -426,7 +432,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
 
 cudaError_t cudaMemset(void* p, int value, size_t bytes) {
     const Lock lock;
-    if (capturing()) return failed(cudaErrorStreamCaptureUnsupported);
+    if (capturing()) return simt::forbidden_in_capture();
     const cudaError_t error = cudaMemsetAsync(p, value, bytes, nullptr);
     if (error != cudaSuccess) return error;
     simt::drain_stream(simt::stream_or_default(nullptr));

@@ -61,7 +61,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     const Lock lock;
     stream = simt::stream_or_default(stream);
     if (!known(stream)) return failed(cudaErrorInvalidResourceHandle);
-    if (stream->capture != nullptr) return failed(cudaErrorStreamCaptureUnsupported);
+    if (stream->capture != nullptr) return simt::forbidden_in_capture();
     if (status() == cudaSuccess) simt::drain_stream(stream);
     return status();
 }
@@ -80,6 +80,10 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     if (event == nullptr) return failed(cudaErrorInvalidResourceHandle);
     stream = simt::stream_or_default(stream);
     if (event->capture != nullptr) {
+        const auto& streams = device().streams;
+        if (std::none_of(streams.begin(), streams.end(),
+                         [event](const simt_stream* s) { return s->capture == event->capture; }))
+            return failed(cudaErrorCapturedEvent); // of a capture that has ended
         if (stream->capture == nullptr) {
             stream->capture = event->capture;
             stream->capture_joined = false;
@@ -88,7 +92,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
         }
         return cudaSuccess;
     }
-    if (stream->capture != nullptr || !event->state) return cudaSuccess;
+    if (!event->state) return cudaSuccess;
+    if (stream->capture != nullptr) { // a graph cannot wait for what lies outside of it
+        stream->capture->invalid = true;
+        return failed(cudaErrorStreamCaptureIsolation);
+    }
     simt::enqueue_wait(stream, event->state);
     return status();
 }
@@ -170,17 +178,20 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
         other->capture_joined = true;
     }
     --device().captures;
-    if (!joined) {
+    if (captured->invalid || !joined) {
+        const bool invalid = captured->invalid;
         delete captured;
-        return failed(cudaErrorStreamCaptureUnjoined);
+        return failed(invalid ? cudaErrorStreamCaptureInvalidated : cudaErrorStreamCaptureUnjoined);
     }
     *graph = captured;
     return status();
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* capture_status) {
     const Lock lock;
-    *capture_status = simt::stream_or_default(stream)->capture != nullptr ? cudaStreamCaptureStatusActive
-                                                                          : cudaStreamCaptureStatusNone;
+    const simt_graph* capture = simt::stream_or_default(stream)->capture;
+    *capture_status = capture == nullptr ? cudaStreamCaptureStatusNone
+                      : capture->invalid ? cudaStreamCaptureStatusInvalidated
+                                         : cudaStreamCaptureStatusActive;
     return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {

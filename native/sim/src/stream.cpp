@@ -99,6 +99,12 @@ cudaError_t failed(cudaError_t error) {
     return error;
 }
 
+cudaError_t forbidden_in_capture() {
+    for (simt_stream* stream : device().streams)
+        if (stream->capture != nullptr) stream->capture->invalid = true;
+    return failed(cudaErrorStreamCaptureUnsupported);
+}
+
 simt_stream* stream_or_default(simt_stream* stream) {
     return stream != nullptr ? stream : device().streams[0];
 }
@@ -107,6 +113,7 @@ cudaError_t enqueue(simt_stream* stream, Task run) {
     Device& d = device();
     if (d.dead != cudaSuccess) return failed(d.dead);
     if (stream->capture != nullptr) {
+        if (stream->capture->invalid) return failed(cudaErrorStreamCaptureInvalidated);
         stream->capture->nodes.push_back(std::move(run));
         if (!stream->capture_origin) stream->capture_joined = false;
         return cudaSuccess;

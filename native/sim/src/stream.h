@@ -34,6 +34,7 @@ struct Work {
 
 struct simt_graph {
     std::vector<simt::Task> nodes;
+    bool invalid = false; // something was done that a capture does not survive
 };
 struct simt_graph_exec {
     std::shared_ptr<simt_graph> graph;
@@ -85,6 +86,9 @@ public:
 
 // Keeps and returns the error.
 cudaError_t failed(cudaError_t error);
+
+// What may not be done while streams are captured was asked for: the captures are lost, the error is kept and returned.
+cudaError_t forbidden_in_capture();
 
 // Puts work at the end of the stream (of its graph, under capture); runs it at once when launches block.
 cudaError_t enqueue(simt_stream* stream, Task run);

@@ -32,6 +32,10 @@ void buffer_get_data(ftc_buffer& buffer, void** data, int64_t* size_bytes);
 ftc_host_buffer* host_buffer_create(ftc_context& context, int64_t size_bytes);
 void host_buffer_destroy(ftc_host_buffer* buffer);
 void host_buffer_get_data(ftc_host_buffer& buffer, void** data, int64_t* size_bytes);
+void stream_begin_capture(ftc_stream& stream);
+ftc_graph* stream_end_capture(ftc_stream& stream);
+void graph_launch(ftc_stream& stream, ftc_graph& graph);
+void graph_destroy(ftc_graph* graph);
 void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t size_bytes);
 void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t size_bytes);
 void copy(ftc_stream& stream, void* y, const void* x, int64_t size_bytes);
@@ -106,5 +110,7 @@ void adamw_8bit_step(ftc_stream& stream, float* parameter, uint8_t* m_codes, uin
                      const ftc_adamw_params& params);
 void sgd_step(ftc_stream& stream, float* parameter, float* velocity, const float* gradient, const ftc_sgd_params& params);
 void sum_of_squares(ftc_stream& stream, float* sum, const float* x, int64_t count); // count may be 0
+void clip_gradients(ftc_stream& stream, ftc_step_values* values, const float* sum, const float* nll, int64_t count,
+                    float clip_norm); // count may be 0
 
 } // namespace ftc::backend

@@ -37,6 +37,8 @@ void context_destroy(ftc_context* context) {
 
 void context_get_info(ftc_context& context, ftc_context_info& info) {
     const MachineLimits limits = read_machine_limits("");
+    info.captures_graphs = 0;
+    info.reserved = 0;
     info.threads = context.pool.threads();
     info.memory_total_bytes = limits.memory_total_bytes;
     info.memory_available_bytes = available_bytes(context, limits);
@@ -63,6 +65,30 @@ void stream_destroy(ftc_stream* stream) {
 }
 
 void stream_synchronize(ftc_stream&) {}
+
+namespace {
+
+[[noreturn]] void refuse_graphs(const char* function) {
+    fail(FTC_ERROR_UNSUPPORTED,
+         "%s: the CPU library runs an op inside its call and records no graphs (ftc_context_info.captures_graphs is 0)",
+         function);
+}
+
+} // namespace
+
+void stream_begin_capture(ftc_stream&) {
+    refuse_graphs("ftc_stream_begin_capture");
+}
+
+ftc_graph* stream_end_capture(ftc_stream&) {
+    refuse_graphs("ftc_stream_end_capture");
+}
+
+void graph_launch(ftc_stream&, ftc_graph&) {
+    refuse_graphs("ftc_graph_launch");
+}
+
+void graph_destroy(ftc_graph*) {} // there is none
 
 void enter(const ftc_stream&) {}
 

@@ -79,6 +79,11 @@ struct Closer {
     }
     void operator()(ftc_stream* stream) const {
         cudaSetDevice(stream->context->device);
+        if (stream->context->capturing == stream) { // what was recorded so far is dropped
+            cudaGraph_t recorded = nullptr;
+            if (cudaStreamEndCapture(stream->handle, &recorded) == cudaSuccess) cudaGraphDestroy(recorded);
+            stream->context->capturing = nullptr;
+        }
         if (stream->handle != nullptr) cudaStreamSynchronize(stream->handle);
         if (stream->handle != nullptr) cudaStreamDestroy(stream->handle);
         if (stream->scratch != nullptr) cudaFree(stream->scratch);
@@ -140,6 +145,8 @@ void context_destroy(ftc_context* context) {
 void context_get_info(ftc_context& context, ftc_context_info& info) {
     check(cudaSetDevice(context.device), "cudaSetDevice");
     info.threads = 0;
+    info.captures_graphs = 1;
+    info.reserved = 0;
     info.memory_available_bytes = cuda::available_bytes(context, &info.memory_total_bytes);
     info.memory_used_bytes = context.memory_used_bytes;
     info.host_memory_used_bytes = context.host_memory_used_bytes;
@@ -163,6 +170,7 @@ void check_activations(const char* function, int32_t dtype) {
 }
 
 ftc_stream* stream_create(ftc_context& context, bool background) {
+    cuda::refuse_while_capturing(background ? "ftc_stream_create_background" : "ftc_stream_create", context);
     check(cudaSetDevice(context.device), "cudaSetDevice");
     std::unique_ptr<ftc_stream, Closer> stream(new ftc_stream);
     stream->context = &context;
@@ -183,6 +191,7 @@ void stream_destroy(ftc_stream* stream) {
 
 void stream_synchronize(ftc_stream& stream) {
     const ftc_context& context = *stream.context;
+    cuda::refuse_while_capturing("ftc_stream_synchronize", context);
     check(cudaMemcpyAsync(context.late_error_host, context.late_error, sizeof(LateError), cudaMemcpyDeviceToHost,
                           stream.handle),
           "cudaMemcpyAsync");

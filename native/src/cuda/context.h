@@ -74,6 +74,7 @@ struct ftc_context {
     ftc::cuda::LateError* late_error_host = nullptr; // pinned
     ftc::cuda::CublasLt* cublaslt = nullptr;         // opened at the first matmul
     int64_t packed_rows = 128; // up to so many rows quantised weights are multiplied packed: ftc_linear_tune
+    ftc_stream* capturing = nullptr; // the stream whose work is being recorded: graph.cpp
 };
 
 struct ftc_stream {
@@ -95,9 +96,21 @@ struct ftc_host_buffer {
     int64_t size_bytes;
 };
 
+struct ftc_graph {
+    ftc_stream* stream; // recorded from it, with its scratch: launched there only
+    cudaGraphExec_t exec;
+};
+
 struct ftc_buffer {
     ftc_context* context;
     void* data;
     int64_t size_bytes;
     bool owned;
 };
+
+namespace ftc::cuda {
+
+// Throws when work of the context is being recorded, which this function cannot be part of.
+void refuse_while_capturing(const char* function, const ftc_context& context);
+
+} // namespace ftc::cuda

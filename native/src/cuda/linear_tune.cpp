@@ -111,6 +111,7 @@ int64_t measure(ftc_stream& stream) {
 } // namespace
 
 int64_t linear_tune(ftc_stream& stream, int64_t packed_rows) {
+    cuda::refuse_while_capturing("ftc_linear_tune", *stream.context);
     if (packed_rows < 0) packed_rows = measure(stream);
     return stream.context->packed_rows = std::min(packed_rows, cuda::kMostPackedRows);
 }

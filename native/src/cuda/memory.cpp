@@ -54,6 +54,7 @@ cudaMemcpyKind kind_of(const ftc_stream& stream, std::initializer_list<const voi
 } // namespace
 
 ftc_buffer* buffer_create(ftc_context& context, int64_t size_bytes) {
+    cuda::refuse_while_capturing("ftc_buffer_create", context);
     check(cudaSetDevice(context.device), "cudaSetDevice");
     const int64_t available = cuda::available_bytes(context);
     const auto refuse = [&] {
@@ -100,6 +101,7 @@ void buffer_get_data(ftc_buffer& buffer, void** data, int64_t* size_bytes) {
 }
 
 ftc_host_buffer* host_buffer_create(ftc_context& context, int64_t size_bytes) {
+    cuda::refuse_while_capturing("ftc_host_buffer_create", context);
     check(cudaSetDevice(context.device), "cudaSetDevice");
     const int64_t available = read_machine_limits("").memory_available_bytes;
     const auto refuse = [&] { fail_host_memory(size_bytes, available, context.host_memory_used_bytes); };
@@ -133,10 +135,12 @@ void host_buffer_get_data(ftc_host_buffer& buffer, void** data, int64_t* size_by
 }
 
 void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t size_bytes) {
+    const bool enqueued_only = in_host_buffer(*stream.context, host, size_bytes);
+    if (!enqueued_only) cuda::refuse_while_capturing("ftc_copy_from_host", *stream.context);
     check(cudaMemcpyAsync(device, host, static_cast<size_t>(size_bytes),
                           kind_of(stream, {device}, cudaMemcpyHostToDevice), stream.handle),
           "cudaMemcpyAsync");
-    if (in_host_buffer(*stream.context, host, size_bytes)) return;
+    if (enqueued_only) return;
     // Pageable memory has been read when the call returns; memory pinned by others may still be in use.
     cudaPointerAttributes attributes{};
     if (cudaPointerGetAttributes(&attributes, host) != cudaSuccess) cudaGetLastError();
@@ -145,10 +149,12 @@ void copy_from_host(ftc_stream& stream, void* device, const void* host, int64_t 
 }
 
 void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t size_bytes) {
+    const bool enqueued_only = in_host_buffer(*stream.context, host, size_bytes);
+    if (!enqueued_only) cuda::refuse_while_capturing("ftc_copy_to_host", *stream.context);
     check(cudaMemcpyAsync(host, device, static_cast<size_t>(size_bytes),
                           kind_of(stream, {device}, cudaMemcpyDeviceToHost), stream.handle),
           "cudaMemcpyAsync");
-    if (in_host_buffer(*stream.context, host, size_bytes)) return;
+    if (enqueued_only) return;
     check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize");
 }
 

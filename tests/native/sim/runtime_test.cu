@@ -184,9 +184,6 @@ TEST(Runtime, GraphOfTwoStreams) {
         cudaEventRecord(back, s.second);
         cudaStreamWaitEvent(s.first, back);
         simt::launch("scale", scale_kernel, 1, 64, 0, s.first, z, y, 2.0f, 64);
-        void* p;
-        EXPECT_EQ(cudaMalloc(&p, 16), cudaErrorStreamCaptureUnsupported);
-        cudaGetLastError();
         cudaGraph_t graph;
         ASSERT_EQ(cudaStreamEndCapture(s.first, &graph), cudaSuccess);
         cudaGraphExec_t exec;
@@ -212,6 +209,110 @@ TEST(Runtime, CaptureThatDoesNotComeTogether) {
     cudaGraph_t graph;
     EXPECT_EQ(cudaStreamEndCapture(s.first, &graph), cudaErrorStreamCaptureUnjoined);
     cudaGetLastError();
+}
+
+// What a graph holds is the work with the arguments it was captured with, done anew at every launch: kernels, fills, copies,
+// library products, whatever the memory they name holds by then.
+TEST(Runtime, GraphsDoTheirWorkAnewEachTime) {
+    everywhere([] {
+        Streams s;
+        std::vector<float> ones(64, 1.0f);
+        Buffer<float> x(ones), y(64), z(64);
+        y.fill(0);
+        z.fill(0);
+        float* pinned;
+        ASSERT_EQ(cudaMallocHost(&pinned, 64 * sizeof(float)), cudaSuccess);
+        cudaDeviceSynchronize();
+        ASSERT_EQ(cudaStreamBeginCapture(s.first, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+        float factor = 3.0f;
+        simt::launch("scale", scale_kernel, 1, 64, 0, s.first, y, x, factor, 64);
+        factor = 1e9f; // arguments were taken at the launch
+        EXPECT_EQ(cudaMemsetAsync(z, 0, 32 * sizeof(float), s.first), cudaSuccess);
+        EXPECT_EQ(cudaMemcpyAsync(static_cast<float*>(z) + 32, y, 32 * sizeof(float), cudaMemcpyDeviceToDevice, s.first), cudaSuccess);
+        EXPECT_EQ(cudaMemcpyAsync(pinned, z, 64 * sizeof(float), cudaMemcpyDeviceToHost, s.first), cudaSuccess);
+        cudaGraph_t graph;
+        ASSERT_EQ(cudaStreamEndCapture(s.first, &graph), cudaSuccess);
+        cudaGraphExec_t exec;
+        ASSERT_EQ(cudaGraphInstantiate(&exec, graph), cudaSuccess);
+        cudaGraphDestroy(graph);
+        for (int turn = 1; turn <= 3; ++turn) {
+            simt::launch("add", add_kernel, 1, 64, 0, s.first, x, 1.0f, 64); // 2, 3, 4
+            ASSERT_EQ(cudaGraphLaunch(exec, s.first), cudaSuccess);
+            ASSERT_EQ(cudaStreamSynchronize(s.first), cudaSuccess);
+            EXPECT_EQ(pinned[0], 0.0f);
+            EXPECT_EQ(pinned[63], 3.0f * static_cast<float>(1 + turn));
+            z.fill(0x3f);
+            cudaDeviceSynchronize();
+        }
+        cudaGraphExecDestroy(exec);
+        cudaFreeHost(pinned);
+    });
+}
+
+// A race between a graph and another stream is found as one of kernels is.
+TEST(Runtime, GraphsRaceLikeTheirKernels) {
+    const auto race = [](bool waits) {
+        Streams s;
+        std::vector<float> ones(64, 1.0f);
+        Buffer<float> x(ones), y(64);
+        y.fill(0);
+        cudaDeviceSynchronize();
+        cudaStreamBeginCapture(s.first, cudaStreamCaptureModeThreadLocal);
+        simt::launch("scale", scale_kernel, 1, 64, 0, s.first, y, x, 2.0f, 64);
+        cudaGraph_t graph;
+        cudaStreamEndCapture(s.first, &graph);
+        cudaGraphExec_t exec;
+        cudaGraphInstantiate(&exec, graph);
+        cudaGraphLaunch(exec, s.first);
+        if (waits) {
+            cudaEventRecord(s.event, s.first);
+            cudaStreamWaitEvent(s.second, s.event);
+        }
+        simt::launch("add", add_kernel, 1, 64, 0, s.second, y, 1.0f, 64);
+        cudaDeviceSynchronize();
+        cudaGraphExecDestroy(exec);
+        cudaGraphDestroy(graph);
+    };
+    expect_fault({"race on device memory"}, [&] { race(false); });
+    everywhere([&] { race(true); });
+}
+
+// A capture does not survive waiting, allocating or waiting for what lies outside of it; the stream does.
+TEST(Runtime, CapturesThatAreLost) {
+    Streams s;
+    Buffer<float> y(64);
+    y.fill(0);
+    cudaEvent_t outside;
+    cudaEventCreateWithFlags(&outside, cudaEventDisableTiming);
+    cudaEventRecord(outside, s.second);
+    cudaDeviceSynchronize();
+    void* p;
+    const std::pair<const char*, std::function<cudaError_t()>> mistakes[] = {
+        {"cudaMalloc", [&] { return cudaMalloc(&p, 16); }},
+        {"cudaStreamSynchronize", [&] { return cudaStreamSynchronize(s.first); }},
+        {"cudaDeviceSynchronize", [&] { return cudaDeviceSynchronize(); }},
+        {"cudaStreamWaitEvent", [&] { return cudaStreamWaitEvent(s.first, outside); }},
+    };
+    for (const auto& [name, mistake] : mistakes) {
+        ASSERT_EQ(cudaStreamBeginCapture(s.first, cudaStreamCaptureModeThreadLocal), cudaSuccess) << name;
+        simt::launch("add", add_kernel, 1, 64, 0, s.first, y, 1.0f, 64);
+        EXPECT_NE(mistake(), cudaSuccess) << name;
+        cudaGraph_t graph;
+        EXPECT_EQ(cudaStreamEndCapture(s.first, &graph), cudaErrorStreamCaptureInvalidated) << name;
+        EXPECT_EQ(graph, nullptr) << name;
+        cudaGetLastError();
+        EXPECT_EQ(cudaStreamSynchronize(s.first), cudaSuccess) << name;
+    }
+    EXPECT_EQ(y.get()[0], 0.0f);
+    // An event of a capture that has ended is nothing to wait for.
+    ASSERT_EQ(cudaStreamBeginCapture(s.first, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    cudaEventRecord(s.event, s.first);
+    cudaGraph_t graph;
+    ASSERT_EQ(cudaStreamEndCapture(s.first, &graph), cudaSuccess);
+    EXPECT_EQ(cudaStreamWaitEvent(s.second, s.event), cudaErrorCapturedEvent);
+    cudaGetLastError();
+    cudaGraphDestroy(graph);
+    cudaEventDestroy(outside);
 }
 
 // ---- Library products

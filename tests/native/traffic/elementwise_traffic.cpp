@@ -174,6 +174,18 @@ void run_sum_of_squares(Device& device, int64_t count) {
     ASSERT_EQ(device.wait(ftc_sum_of_squares(device, sum, x, count)), FTC_OK) << ftc_last_error_message();
 }
 
+// One block looks at the losses of a step, once: 16 micro-batches of 8,192 rows.
+TrafficCase clip_gradients() {
+    constexpr int64_t kCount = 16 * 8192;
+    const Work work{std::to_string(kCount), 4.0 * kCount};
+    return {"clipping and skipping", "clip_gradients_kernel", work, work, [](Device& device) {
+                Memory<float> nll(kCount, 1.0f), sum(1, 4.0f);
+                Memory<ftc_step_values> values(1);
+                ASSERT_EQ(device.wait(ftc_clip_gradients(device, values, sum, nll, kCount, 1.0f)), FTC_OK)
+                    << ftc_last_error_message();
+            }};
+}
+
 void run_convert(Device& device, int64_t count) {
     Memory<float> x(count, 1.0f);
     Memory<Bf16> y(count);
@@ -193,6 +205,7 @@ std::vector<TrafficCase> elementwise_traffic() {
             flat_case("AdamW", "adamw_kernel", 28, run_adamw),
             flat_case("AdamW, 8-bit state", "adamw_8bit_kernel", 16 + 16.0 / 256, run_adamw_8bit),
             flat_case("sum of squares", "", 4, run_sum_of_squares),
+            clip_gradients(),
             flat_case("cast fp32 to bf16", "convert_kernel", 6, run_convert)};
 }
 

@@ -6,6 +6,12 @@
 
 namespace ftc::cuda {
 
+// With the step from where it stands: once a thread, before the first kept_features.
+__device__ __forceinline__ Dropout at_this_step(Dropout d) {
+    if (d.step_value != nullptr) d.step = *d.step_value;
+    return d;
+}
+
 // Bit i of the result: feature 8 * block + i of row m is kept.
 __device__ __forceinline__ uint32_t kept_features(const Dropout& d, int64_t row, int64_t block) {
     uint32_t c0 = static_cast<uint32_t>(block), c1 = d.positions[row], c2 = d.samples[row], c3 = d.step;

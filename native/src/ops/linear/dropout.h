@@ -14,6 +14,7 @@ struct Dropout {
     float keep;         // 1 - threshold / 65536
     const uint32_t* samples;
     const uint32_t* positions;
+    const uint32_t* step_value; // [device] the step stands there, or NULL
 };
 
 inline uint32_t dropout_threshold(const ftc_lora_segment& segment) {
@@ -31,6 +32,7 @@ inline Dropout dropout_of(const ftc_lora_segment& segment, const ftc_linear_para
     if (d.threshold == 0) return d;
     d.samples = params.dropout_samples + first_row;
     d.positions = params.dropout_positions + first_row;
+    d.step_value = params.step_values != nullptr ? &params.step_values->dropout_step : nullptr;
     return d;
 }
 

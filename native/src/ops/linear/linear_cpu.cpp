@@ -27,6 +27,13 @@ ColumnSource columns_of(const float* data, int64_t rows, int64_t cols, int64_t r
     return source;
 }
 
+// On the CPU device memory is at hand: the step is read at once.
+Dropout dropout_here(const ftc_lora_segment& segment, const ftc_linear_params& params, int64_t first_row) {
+    Dropout d = dropout_of(segment, params, first_row);
+    if (d.step_value != nullptr) d.step = *d.step_value;
+    return d;
+}
+
 GemmArgs product(float* c, int64_t c_stride, const float* a, int64_t a_stride, const ColumnSource& b, int64_t rows,
                  int64_t cols, int64_t depth) {
     GemmArgs g{};
@@ -66,7 +73,7 @@ void forward(Pool& pool, const LinearArgs& args) {
     GemmAdapter adapters[backend::kMaxSegments];
     for (int32_t i = 0; i < args.segment_count; i++) {
         const ftc_lora_segment& s = args.segments[i];
-        const Dropout dropout = dropout_of(s, p, s.row_begin);
+        const Dropout dropout = dropout_here(s, p, s.row_begin);
         const int64_t groups = k / pool_of(s); // features, when they are not pooled
         GemmArgs down = product(s.s, s.rank, args.x + s.row_begin * p.x_row_stride, p.x_row_stride,
                                 columns_of(s.a, s.rank, groups, groups, true), segment_rows(s), s.rank, groups);
@@ -110,7 +117,7 @@ void adapter_gradients(Pool& pool, const LinearArgs& args, const ftc_lora_segmen
     const ftc_linear_params& p = args.params;
     const int64_t n = args.weight.rows, groups = args.weight.cols / pool_of(s), rows = segment_rows(s);
     if (s.da != nullptr) {
-        const Dropout dropout = dropout_of(s, p, s.row_begin);
+        const Dropout dropout = dropout_here(s, p, s.row_begin);
         ColumnSource x = columns_of(args.x + s.row_begin * p.x_row_stride, rows, groups, p.x_row_stride, false);
         x.pool = s.pool;
         if (dropout.threshold != 0) x.dropout = &dropout;
@@ -145,7 +152,7 @@ void backward(Pool& pool, const LinearArgs& args) {
                  workspace);
         }
         adapter_gradients(pool, args, s, ds, workspace);
-        dropouts[i] = dropout_of(s, p, 0);
+        dropouts[i] = dropout_here(s, p, 0);
         const int64_t groups = k / pool_of(s);
         adapters[i] = {s.row_begin,
                        s.row_end,

@@ -71,6 +71,7 @@ __global__ void __launch_bounds__(kThreads) add_bf16(LoraAdd a, bool aligned) {
             *reinterpret_cast<float2*>(sums + (warp * 16 + lane / 4 + i / 2 * 8) * kSumStride + n * 8 + lane % 4 * 2) =
                 make_float2(sum[n][i], sum[n][i + 1]);
     __syncthreads();
+    const Dropout dropout = at_this_step(a.dropout);
     const float scale = a.dropout.threshold > 0 ? a.scale / a.dropout.keep : a.scale;
 #pragma unroll
     for (int i = 0; i < kRows * 8 / kThreads; ++i) {
@@ -82,7 +83,7 @@ __global__ void __launch_bounds__(kThreads) add_bf16(LoraAdd a, bool aligned) {
         uint32_t kept = 0xffu;
         if (a.dropout.threshold > 0) {
             const int64_t feature = col >> a.repeat_shift;
-            kept = kept_features(a.dropout, row, feature / 8);
+            kept = kept_features(dropout, row, feature / 8);
             if (a.repeat_shift > 0) kept = (kept >> (feature % 8) & 1u) != 0 ? 0xffu : 0u; // one group
         }
         if (aligned && col + 8 <= a.cols) {

@@ -97,6 +97,7 @@ __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
     const int64_t end = begin + args.part_rows < args.z.rows ? begin + args.part_rows : args.z.rows;
     const int rank0 = static_cast<int>(blockIdx.z) * Ranks;
     const bool transposed = args.v != nullptr;
+    const Dropout dropout = Drops ? at_this_step(args.dropout) : args.dropout;
 
     if constexpr (WithDown) load_narrow<Ranks, kColumns>(b_rows, args.b, col0, args.z.cols, args.rank, rank0, thread);
     const auto load = [&](int64_t row, int buffer) {
@@ -114,7 +115,7 @@ __global__ void __launch_bounds__(kThreads) backward_bf16(BackwardArgs args) {
     for (int64_t row = begin; row < end; row += kSlab, buffer ^= 1) {
         bf16* slab = memory + buffer * Layout::kSlabElements;
         copy_async_wait<0>();
-        if constexpr (Drops) drop_own<kColumns>(slab, args.dropout, row, args.z.rows, col0, thread);
+        if constexpr (Drops) drop_own<kColumns>(slab, dropout, row, args.z.rows, col0, thread);
         __syncthreads();
         if (row + kSlab < end) load(row + kSlab, buffer ^ 1);
         if (transposed) {

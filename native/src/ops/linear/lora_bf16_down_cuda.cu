@@ -88,6 +88,7 @@ __global__ void __launch_bounds__(kThreads) down_bf16(DownArgs args) {
     const int rank0 = static_cast<int>(blockIdx.z) * Ranks;
     const int64_t k = args.x.cols, all_tiles = (k + kTileColumns - 1) / kTileColumns;
     const int64_t begin = all_tiles * blockIdx.y / args.splits, count = all_tiles * (blockIdx.y + 1) / args.splits - begin;
+    const Dropout dropout = Drops ? at_this_step(args.dropout) : args.dropout;
     const auto col_of = [&](int64_t t) { return (begin + t) * kTileColumns; };
 
 #pragma unroll
@@ -104,7 +105,7 @@ __global__ void __launch_bounds__(kThreads) down_bf16(DownArgs args) {
         bf16* x_tile = x_tiles + t % kStages * kTile;
         const bf16* a_tile = a_tiles + t % 2 * (Ranks * kTileColumns);
         copy_async_wait<kStages - 2>();
-        if constexpr (Drops) drop_own_chunks(x_tile, args.dropout, row0, args.x.rows, col_of(t), thread);
+        if constexpr (Drops) drop_own_chunks(x_tile, dropout, row0, args.x.rows, col_of(t), thread);
         __syncthreads();
         if (t + kStages - 1 < count)
             load_tile_async<kRows, kThreads>(x_tiles + (t + kStages - 1) % kStages * kTile, args.x, row0,

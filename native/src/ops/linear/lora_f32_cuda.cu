@@ -40,6 +40,7 @@ __global__ void __launch_bounds__(kThreads) down_f32(float* s, float* tail, int6
     const int64_t row0 = int64_t{blockIdx.x} * kRows;
     const int rank0 = static_cast<int>(blockIdx.y) * kRanks;
     const int m = thread / 8, j = thread % 8; // two ranks, j and j + 8
+    in.dropout = at_this_step(in.dropout);
     float sum[2] = {0.0f, 0.0f};
     for (int64_t col0 = 0; col0 < in.cols; col0 += kDepth) {
         float value[8];
@@ -80,6 +81,7 @@ __global__ void __launch_bounds__(kThreads) transposed_f32(float* out, int64_t r
     const int64_t col0 = int64_t{blockIdx.x} * kDepth;
     const int rank0 = static_cast<int>(blockIdx.y) * kRanks;
     const int c = thread % kDepth, group = thread / kDepth; // four ranks, group * 4 ..
+    in.dropout = at_this_step(in.dropout);
     float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int64_t row0 = 0; row0 < in.rows; row0 += kRows) {
         float value[8];
@@ -115,6 +117,7 @@ __global__ void __launch_bounds__(kThreads) add_f32(LoraAdd a) {
     const int thread = static_cast<int>(threadIdx.x);
     const int64_t col0 = int64_t{blockIdx.x} * kDepth, row0 = int64_t{blockIdx.y} * kRows;
     const int m = thread / 8, c = thread % 8; // columns c, c + 8, ... (no two lanes in one bank)
+    a.dropout = at_this_step(a.dropout);
     float sum[8] = {};
     for (int rank0 = 0; rank0 < a.rank; rank0 += kRanks) {
 #pragma unroll

@@ -88,11 +88,12 @@ __device__ __forceinline__ void pool_piece(float (*means)[kStride], const Pooled
     }
     __syncthreads();
     if (in.dropout.threshold == 0) return;
+    const Dropout dropout = at_this_step(in.dropout);
     const int octets = kPiece / in.pool / 8;
     if (thread < kRows * octets) {
         const int m = thread / octets, octet = thread % octets;
         if (row0 + m < in.rows) {
-            const uint32_t kept = kept_features(in.dropout, row0 + m, group0 / 8 + octet);
+            const uint32_t kept = kept_features(dropout, row0 + m, group0 / 8 + octet);
 #pragma unroll
             for (int i = 0; i < 8; i++)
                 if ((kept >> i & 1u) == 0) means[m][octet * 8 + i] = 0.0f;

@@ -108,7 +108,8 @@ void chunk(const Kernels& kernels, Pool& pool, const LinearCrossEntropyArgs& a, 
                                     .cols = a.weight.rows,
                                     .row_stride = l.logits_stride,
                                     .gradient = gradient,
-                                    .gradient_scale = a.params.gradient_scale});
+                                    .gradient_scale = a.params.step_values != nullptr ? a.params.step_values->loss_scale
+                                                                                  : a.params.gradient_scale});
     if (gradient) {
         linear.y = nullptr;
         linear.dy = a.workspace + l.logits;

@@ -204,7 +204,8 @@ __global__ void __launch_bounds__(kThreads) softmax_nll_kernel(SoftmaxNll a) {
         if (a.predictions != nullptr) a.predictions[row] = s.index;
     }
     if constexpr (kGradient) {
-        const float factor = a.gradient_scale / s.sum;
+        const float scale = a.gradient_scale_value != nullptr ? *a.gradient_scale_value : a.gradient_scale;
+        const float factor = scale / s.sum;
         T* d_row = reinterpret_cast<T*>(z_row);
         for (int64_t begin = 0; begin < a.cols; begin += kStep) {
             const int64_t col = begin + first;
@@ -213,7 +214,7 @@ __global__ void __launch_bounds__(kThreads) softmax_nll_kernel(SoftmaxNll a) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const float e = exponential<kFast>(z[i] - s.largest);
-                z[i] = col + i == target ? a.gradient_scale * (e / s.sum - 1.0f) : e * factor;
+                z[i] = col + i == target ? scale * (e / s.sum - 1.0f) : e * factor;
             }
             if (kFast) __syncthreads(); // what is overwritten has been read
             if (col + 4 <= a.cols)

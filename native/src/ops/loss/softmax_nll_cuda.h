@@ -48,6 +48,7 @@ struct SoftmaxNll {
     int32_t gradient_dtype; // FTC_BF16: rows of 2 * row_stride elements of bf16 in the same place
     bool gradient;
     float gradient_scale;
+    const float* gradient_scale_value; // [device] it stands there, or NULL
     float* nll;           // of all rows, as of here
     int32_t* predictions; // or NULL
     const int32_t* targets;

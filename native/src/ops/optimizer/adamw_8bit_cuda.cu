@@ -9,6 +9,7 @@
 #include "cuda/row_grid.h"
 #include "cuda/vector.cuh"
 #include "ops/optimizer/adamw_scalars.h"
+#include "ops/optimizer/step_source.cuh"
 #include "ops/quant/map_code.cuh"
 
 namespace ftc::cuda {
@@ -99,11 +100,12 @@ __device__ __forceinline__ void encode(const State& state, const Map& map, const
 template <bool kVector>
 __global__ void __launch_bounds__(kThreads)
     adamw_8bit_kernel(float* parameter, State mean, State square, const float* gradient, int64_t count, AdamwScalars a,
-                      LateError* late_error) {
+                      StepSource source, LateError* late_error) {
     __shared__ Map mean_map, square_map;
     load_map(mean_map, mean.map, kLateAdamwMeanMap, late_error);
     load_map(square_map, square.map, kLateAdamwSquareMap, late_error);
     __syncthreads();
+    if (!take_step(a, source)) return;
     const int lane = static_cast<int>(threadIdx.x % 32);
     const int64_t blocks = (count + kStateBlock - 1) / kStateBlock;
     for (int64_t block = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; block < blocks;
@@ -164,12 +166,13 @@ void adamw_8bit_step(ftc_stream& stream, float* parameter, uint8_t* m_codes, uin
     const int64_t resident = int64_t{stream.context->multiprocessors} * 8;
     const unsigned blocks = static_cast<unsigned>(needed < resident ? needed : resident);
     const AdamwScalars a = adamw_scalars(params);
+    const StepSource source{params.step_values, params.update_values};
     if (all_aligned({parameter, gradient}) && all_aligned({m_codes, v_codes}, 4))
         FTC_LAUNCH((adamw_8bit_kernel<true>), blocks, kThreads, 0, stream.handle, parameter, mean, square, gradient,
-                   params.count, a, stream.context->late_error);
+                   params.count, a, source, stream.context->late_error);
     else
         FTC_LAUNCH((adamw_8bit_kernel<false>), blocks, kThreads, 0, stream.handle, parameter, mean, square, gradient,
-                   params.count, a, stream.context->late_error);
+                   params.count, a, source, stream.context->late_error);
 }
 
 } // namespace ftc::backend

@@ -31,4 +31,13 @@ inline AdamwScalars adamw_scalars(const ftc_adamw_params& params) {
             .eps = params.eps};
 }
 
+// What of it changes from step to step, as it stands in device memory.
+inline ftc_update_values update_values(const ftc_adamw_params& params) {
+    const AdamwScalars a = adamw_scalars(params);
+    return {.learning_rate = params.learning_rate,
+            .decay = a.decay,
+            .step_size = a.step_size,
+            .v_correction = a.v_correction};
+}
+
 } // namespace ftc

@@ -6,6 +6,7 @@
 #include "cuda/row_grid.h"
 #include "cuda/vector.cuh"
 #include "ops/optimizer/adamw_scalars.h"
+#include "ops/optimizer/step_source.cuh"
 
 namespace ftc::cuda {
 namespace {
@@ -14,9 +15,10 @@ constexpr int kThreads = 256;
 
 template <int kCount>
 __global__ void __launch_bounds__(kThreads)
-    adamw_kernel(float* parameter, float* m, float* v, const float* gradient, int64_t count, AdamwScalars a) {
+    adamw_kernel(float* parameter, float* m, float* v, const float* gradient, int64_t count, AdamwScalars a,
+                 StepSource source) {
     const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kCount;
-    if (at >= count) return;
+    if (at >= count || !take_step(a, source)) return;
     float p[kCount], mean[kCount], square[kCount], g[kCount];
     load_values<kCount, true>(g, gradient + at);
     load_values<kCount, true>(mean, m + at);
@@ -39,9 +41,13 @@ __global__ void __launch_bounds__(kThreads)
 template <int kCount>
 __global__ void __launch_bounds__(kThreads)
     sgd_kernel(float* parameter, float* velocity, const float* gradient, int64_t count, float gradient_scale,
-               float learning_rate, float momentum, float weight_decay) {
+               float learning_rate, float momentum, float weight_decay, StepSource source) {
     const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kCount;
     if (at >= count) return;
+    const ftc_step_values step = load_step(source, gradient_scale);
+    if (step.skip != 0) return;
+    gradient_scale = step.gradient_scale;
+    if (source.update != nullptr) learning_rate = load_update(source.update).learning_rate;
     float p[kCount], g[kCount], u[kCount];
     load_values<kCount, true>(g, gradient + at);
     load_values<kCount, true>(p, parameter + at);
@@ -120,29 +126,31 @@ using namespace ftc::cuda;
 void adamw_step(ftc_stream& stream, float* parameter, float* m, float* v, const float* gradient,
                 const ftc_adamw_params& params) {
     const AdamwScalars a = adamw_scalars(params);
+    const StepSource source{params.step_values, params.update_values};
     int64_t done = 0;
     if (all_aligned({parameter, m, v, gradient}) && params.count >= 4) {
         done = params.count / 4 * 4;
         FTC_LAUNCH((adamw_kernel<4>), blocks_for(done, 4), kThreads, 0, stream.handle, parameter, m, v, gradient, done,
-                   a);
+                   a, source);
     }
     if (done < params.count)
         FTC_LAUNCH((adamw_kernel<1>), blocks_for(params.count - done, 1), kThreads, 0, stream.handle, parameter + done,
-                   m + done, v + done, gradient + done, params.count - done, a);
+                   m + done, v + done, gradient + done, params.count - done, a, source);
 }
 
 void sgd_step(ftc_stream& stream, float* parameter, float* velocity, const float* gradient,
               const ftc_sgd_params& params) {
+    const StepSource source{params.step_values, params.update_values};
     int64_t done = 0;
     if (all_aligned({parameter, velocity, gradient}) && params.count >= 4) {
         done = params.count / 4 * 4;
         FTC_LAUNCH((sgd_kernel<4>), blocks_for(done, 4), kThreads, 0, stream.handle, parameter, velocity, gradient,
-                   done, params.gradient_scale, params.learning_rate, params.momentum, params.weight_decay);
+                   done, params.gradient_scale, params.learning_rate, params.momentum, params.weight_decay, source);
     }
     if (done < params.count)
         FTC_LAUNCH((sgd_kernel<1>), blocks_for(params.count - done, 1), kThreads, 0, stream.handle, parameter + done,
                    velocity == nullptr ? nullptr : velocity + done, gradient + done, params.count - done,
-                   params.gradient_scale, params.learning_rate, params.momentum, params.weight_decay);
+                   params.gradient_scale, params.learning_rate, params.momentum, params.weight_decay, source);
 }
 
 void sum_of_squares(ftc_stream& stream, float* sum, const float* x, int64_t count) {

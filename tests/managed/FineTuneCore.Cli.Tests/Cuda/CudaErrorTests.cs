@@ -15,7 +15,7 @@ public sealed class CudaErrorTests
     {
         FtcProcess.Result doctor = CudaLibrary.Run(["doctor"]);
         doctor.ExitCode.Should().Be(0, doctor.Error);
-        doctor.Output.Should().MatchRegex("CUDA library +0\\.2\\.0 from .*\\.so").And.MatchRegex("cuda:0 +\\S.*, sm_[0-9]+, [0-9.]+ GB free of [0-9.]+ GB").And.Contain("all well");
+        doctor.Output.Should().MatchRegex("CUDA library +0\\.3\\.0 from .*\\.so").And.MatchRegex("cuda:0 +\\S.*, sm_[0-9]+, [0-9.]+ GB free of [0-9.]+ GB").And.Contain("all well");
         doctor.Output.Should().Contain("device           cpu: ", "asking must not make the CUDA library the one in use");
     }
 
@@ -34,7 +34,7 @@ public sealed class CudaErrorTests
         FtcProcess.Result doctor = CudaLibrary.RunWith(library, "doctor");
         Assert.SkipWhen(doctor.Output.Contains("cuda:0", StringComparison.Ordinal), "this machine has a GPU");
         doctor.ExitCode.Should().Be(0, doctor.Error);
-        doctor.Output.Should().MatchRegex("CUDA library +0\\.2\\.0 from .*libftc_cuda\\.so").And.Contain("driver").And.Contain("Training runs on the CPU");
+        doctor.Output.Should().MatchRegex("CUDA library +0\\.3\\.0 from .*libftc_cuda\\.so").And.Contain("driver").And.Contain("Training runs on the CPU");
         BadInput.Failed(CudaLibrary.RunWith(library, Generate("--device", "cuda")), 1, "--device cuda:0", "driver");
         CudaLibrary.RunWith(library, Generate()).ExitCode.Should().Be(0, "auto takes the CPU");
     }

@@ -12,7 +12,7 @@ public sealed class CudaTrainingTests
     /// bf16 keeps 8 bits: an activation is off by up to 2^-9, and the loss of this model (4.5 before training) averages dozens of them.
     /// Two percent is a handful of such errors in one direction; a wrong kernel is off by far more.
     /// </summary>
-    private const double Bf16Tolerance = 2e-2;
+    internal const double Bf16Tolerance = 2e-2;
 
     [Theory]
     [InlineData("lora")]

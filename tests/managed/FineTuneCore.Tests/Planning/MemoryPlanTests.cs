@@ -10,24 +10,27 @@ public sealed class MemoryPlanTests
 {
     [Theory]
     [InlineData(FineTuneMethod.Lora, false, "")]
+    [InlineData(FineTuneMethod.Lora, false, "", OptimizerKind.AdamW8Bit)]
+    [InlineData(FineTuneMethod.Full, false, "", OptimizerKind.AdamW8Bit)]
+    [InlineData(FineTuneMethod.Full, false, "", OptimizerKind.Sgd)]
     [InlineData(FineTuneMethod.Lora, true, "")]
     [InlineData(FineTuneMethod.Lora, false, "embed_tokens,norm")]
     [InlineData(FineTuneMethod.QLora, false, "")]
     [InlineData(FineTuneMethod.QLora, true, "embed_tokens")]
     [InlineData(FineTuneMethod.Full, false, "")]
     [InlineData(FineTuneMethod.Full, true, "")]
-    public void ThePlanIsWhatIsAllocated(FineTuneMethod method, bool checkpointing, string modules)
+    public void ThePlanIsWhatIsAllocated(FineTuneMethod method, bool checkpointing, string modules, OptimizerKind optimizer = OptimizerKind.AdamW)
     {
-        foreach (string precision in TestDevice.IsCpu ? (string[])["fp32"] : ["fp32", "bf16"]) Check(method, checkpointing, modules, precision);
+        foreach (string precision in TestDevice.IsCpu ? (string[])["fp32"] : ["fp32", "bf16"]) Check(method, checkpointing, modules, precision, optimizer);
     }
 
-    private static void Check(FineTuneMethod method, bool checkpointing, string modules, string precision)
+    private static void Check(FineTuneMethod method, bool checkpointing, string modules, string precision, OptimizerKind optimizer)
     {
         using var run = new StoriesRun();
         var options = new FineTuneOptions
         {
             Model = TestData.Path("models", "stories260K"), Data = run.Data, Method = method, ActivationCheckpointing = checkpointing, Threads = 1,
-            Device = TestDevice.Name, Precision = precision,
+            Device = TestDevice.Name, Precision = precision, Optimizer = optimizer,
             ModulesToSave = modules.Split(',', StringSplitOptions.RemoveEmptyEntries), MicroBatchSize = 8,
         };
         using var preparation = new RunPreparation(options, CancellationToken.None);

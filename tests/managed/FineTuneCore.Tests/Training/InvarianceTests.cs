@@ -106,6 +106,7 @@ public sealed class InvarianceTests
 
     [Theory]
     [InlineData(OptimizerKind.AdamW)]
+    [InlineData(OptimizerKind.AdamW8Bit)]
     [InlineData(OptimizerKind.Sgd)]
     public void LossFallsOverTheSameData(OptimizerKind optimizer)
     {

@@ -99,11 +99,49 @@ public sealed class RunTests
     [Theory]
     [InlineData(OptimizerKind.Sgd, 0.3)]
     [InlineData(OptimizerKind.AdamW, 1e-2)]
+    [InlineData(OptimizerKind.AdamW8Bit, 1e-2)]
     public void ValidationLossFalls(OptimizerKind optimizer, double rate)
     {
         using var run = new StoriesRun();
         (FineTuneResult result, _) = run.Train("run", o => (o.Optimizer, o.LearningRate, o.MaxSteps, o.WarmupSteps) = (optimizer, rate, 12, 0));
         result.FinalValidationLoss.Should().BeLessThan(0.9 * result.InitialValidationLoss!.Value);
+    }
+
+    [Theory]
+    [InlineData(FineTuneMethod.Lora, 1e-2)]
+    [InlineData(FineTuneMethod.Full, 2e-3)]
+    public void StatesOfEightBitsReachTheLossOfThirtyTwo(FineTuneMethod method, double rate)
+    {
+        using var run = new StoriesRun();
+        double Final(OptimizerKind optimizer)
+        {
+            (FineTuneResult result, _) = run.Train($"{method} {optimizer}", o => (o.Method, o.Optimizer, o.LearningRate, o.MaxSteps, o.WarmupSteps, o.EvalEvery, o.CheckpointEvery) = (method, optimizer, rate, 24, 2, 24, 24));
+            result.FinalValidationLoss.Should().BeLessThan(0.7 * result.InitialValidationLoss!.Value);
+            return result.FinalValidationLoss!.Value;
+        }
+
+        double wide = Final(OptimizerKind.AdamW);
+        Final(OptimizerKind.AdamW8Bit).Should().BeApproximately(wide, 0.05 * wide);
+    }
+
+    [Theory]
+    [InlineData(OptimizerKind.AdamW8Bit)]
+    [InlineData(OptimizerKind.Sgd)]
+    public void AStateComesBackFromACheckpointBitForBit(OptimizerKind optimizer)
+    {
+        using var run = new StoriesRun();
+        void Set(FineTuneOptions o) => (o.Optimizer, o.LearningRate, o.MaxSteps, o.ModulesToSave) = (optimizer, 1e-2, 6, ["norm"]);
+        run.Train("whole", Set);
+        run.Train("parts", Set, stopAfter: 3).Result.Cancelled.Should().BeTrue();
+        run.Train("parts", o =>
+        {
+            Set(o);
+            o.Resume = true;
+        });
+        Adapter(run.Place("parts/adapter")).Should().Equal(Adapter(run.Place("whole/adapter")));
+        using TensorFiles state = TensorFiles.Open(run.Place("whole/checkpoint-6/optimizer.safetensors"));
+        state.Names.Should().OnlyContain(n => n.EndsWith(".m") || n.EndsWith(".v") || n.EndsWith(".m_absmax") || n.EndsWith(".v_absmax"));
+        state.Require("model.norm.weight.m", 1, 64).Type.Should().Be(optimizer == OptimizerKind.Sgd ? ElementType.F32 : ElementType.U8);
     }
 
     [Fact]

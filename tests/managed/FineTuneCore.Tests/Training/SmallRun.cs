@@ -19,7 +19,7 @@ internal sealed class SmallRun : IDisposable
     {
         options ??= new FineTuneOptions { MicroBatchSize = 2, LearningRate = 1e-2 };
         _checkpoint = new RandomCheckpoint(config);
-        _model = TinyModel.Load(_checkpoint.Directory, weights with { Training = true }, threads);
+        _model = TinyModel.Load(_checkpoint.Directory, weights with { Training = true, State = options.Optimizer.State() }, threads);
         if (weights.Lora is not null) LoraInitialiser.Initialise(_model.Weights, seed: 3);
         TokenizedDataset data = Data(_model.Weights.Config.VocabSize, samples);
         int[] all = [.. Enumerable.Range(0, data.Count)];

@@ -18,6 +18,7 @@ public sealed partial class SteadyStateTests
     [Theory]
     [InlineData("llama", "lora", OptimizerKind.AdamW)]
     [InlineData("llama", "qlora", OptimizerKind.AdamW)]
+    [InlineData("llama", "lora", OptimizerKind.AdamW8Bit)]
     [InlineData("llama", "full", OptimizerKind.Sgd)]
     [InlineData("qwen3", "full", OptimizerKind.AdamW)]
     [InlineData("qwen2", "lora checkpointed", OptimizerKind.Sgd)]

@@ -19,8 +19,8 @@ internal sealed class StoriesRun : IDisposable
 
     internal string Place(string name) => Path.Combine(_directory, name);
 
-    /// <summary>Four steps of LoRA with rank 4 unless changed.</summary>
-    internal (FineTuneResult Result, List<TrainingEvent> Events) Train(string name, Action<FineTuneOptions>? change = null)
+    /// <summary>Four steps of LoRA with rank 4 unless changed; cancelled after a step where one is named.</summary>
+    internal (FineTuneResult Result, List<TrainingEvent> Events) Train(string name, Action<FineTuneOptions>? change = null, int? stopAfter = null)
     {
         var options = new FineTuneOptions
         {
@@ -28,8 +28,12 @@ internal sealed class StoriesRun : IDisposable
             EvalEvery = 2, CheckpointEvery = 2, EarlyStopping = 0, Threads = 1, MicroBatchSize = 2, Packing = false, Device = TestDevice.Name, Precision = "fp32",
         };
         change?.Invoke(options);
-        var events = new Collector();
-        return (new FineTuner(options).Run(events), events.Events);
+        using var cancellation = new CancellationTokenSource();
+        var events = new Collector(e =>
+        {
+            if (e is StepCompleted step && step.Step == stopAfter) cancellation.Cancel();
+        });
+        return (new FineTuner(options).Run(events, cancellation.Token), events.Events);
     }
 
     internal string Write(string name, string text)
@@ -43,10 +47,14 @@ internal sealed class StoriesRun : IDisposable
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
-    private sealed class Collector : IProgress<TrainingEvent>
+    private sealed class Collector(Action<TrainingEvent> watch) : IProgress<TrainingEvent>
     {
         internal List<TrainingEvent> Events { get; } = [];
 
-        public void Report(TrainingEvent value) => Events.Add(value);
+        public void Report(TrainingEvent value)
+        {
+            Events.Add(value);
+            watch(value);
+        }
     }
 }
