@@ -32,14 +32,14 @@ Weight = struct("Weight", ("format", I32), *of(I64, "rows cols row_stride"), *of
 LoraSegment = struct("LoraSegment", ("rank", I32), *of(I64, "row_begin row_end"), *of(P, "a b s da db"),
                      *of(F, "scaling dropout_probability"), ("dropout_seed", U64), *of(I32, "pool reserved"))
 LinearParams = struct("LinearParams", ("dtype", I32), *of(I64, "rows x_row_stride y_row_stride dx_row_stride dy_row_stride dweight_row_stride"),
-                      ("accumulate", I32), ("dropout_step", U32), *of(I32, "x_border dy_border"), *of(P, "dropout_samples dropout_positions"))
+                      ("accumulate", I32), ("dropout_step", U32), *of(I32, "x_border dy_border"), *of(P, "dropout_samples dropout_positions step_values"))
 LinearLayout = struct("LinearLayout", ("border", I32), *of(I64, "x_row_stride y_row_stride weight_row_stride"))
 LinearWorkspaceParams = struct("LinearWorkspaceParams", *of(I32, "dtype weight_format border"), *of(I64, "rows in_features out_features rank"))
 AttentionParams = struct("AttentionParams", ("dtype", I32), *of(I64, "query_rows key_rows first_query"),
                          *of(I32, "heads key_value_heads head_dim"), ("scale", F),
                          *of(I64, "q_row_stride k_row_stride v_row_stride o_row_stride dq_row_stride dk_row_stride dv_row_stride do_row_stride"))
 CrossEntropyParams = struct("CrossEntropyParams", ("dtype", I32), *of(I64, "rows x_row_stride dx_row_stride dweight_row_stride"),
-                            ("gradient_scale", F), ("reserved", I32))
+                            ("gradient_scale", F), ("trained_rows", I32), ("step_values", P))
 CrossEntropyWorkspaceParams = struct("CrossEntropyWorkspaceParams", *of(I32, "dtype weight_format reserved"), *of(I64, "rows hidden_size vocab_size"))
 
 

@@ -9,8 +9,9 @@ namespace FineTuneCore.Native;
 /// <param name="Isa">Compute capability, such as sm_90.</param>
 /// <param name="MemoryTotalBytes">Of the card.</param>
 /// <param name="MemoryAvailableBytes">Free now.</param>
+/// <param name="MemoryOverheadBytes">What the driver takes of it for a process.</param>
 /// <param name="Problem">Why it cannot be opened, in the library's words; null when it can.</param>
-public sealed record CudaDevice(int Index, string Name, string Isa, long MemoryTotalBytes, long MemoryAvailableBytes, string? Problem);
+public sealed record CudaDevice(int Index, string Name, string Isa, long MemoryTotalBytes, long MemoryAvailableBytes, long MemoryOverheadBytes, string? Problem);
 
 /// <summary>
 /// Whether this machine can train on CUDA, found out without making the CUDA library the one of this process: is it there, does a
@@ -64,12 +65,12 @@ public sealed unsafe class CudaProbe
         var parameters = new ContextParams { StructSize = (uint)sizeof(ContextParams), DeviceIndex = index };
         nint context = 0;
         var create = (delegate* unmanaged[Cdecl]<nint*, ContextParams*, FtcStatus>)Export(nameof(NativeMethods.ftc_context_create));
-        if (create(&context, &parameters) != FtcStatus.Ok) return new CudaDevice(index, "", "", 0, 0, LastError());
+        if (create(&context, &parameters) != FtcStatus.Ok) return new CudaDevice(index, "", "", 0, 0, 0, LastError());
         var info = new ContextInfo { StructSize = (uint)sizeof(ContextInfo) };
         var getInfo = (delegate* unmanaged[Cdecl]<nint, ContextInfo*, FtcStatus>)Export(nameof(NativeMethods.ftc_context_get_info));
         string? problem = getInfo(context, &info) == FtcStatus.Ok ? null : LastError();
         ((delegate* unmanaged[Cdecl]<nint, void>)Export(nameof(NativeMethods.ftc_context_destroy)))(context);
-        return new CudaDevice(index, Text(info.DeviceName), Text(info.Isa), info.MemoryTotalBytes, info.MemoryAvailableBytes, problem);
+        return new CudaDevice(index, Text(info.DeviceName), Text(info.Isa), info.MemoryTotalBytes, info.MemoryAvailableBytes, info.MemoryOverheadBytes, problem);
     }
 
     private string LastError() => Marshal.PtrToStringUTF8(

@@ -29,7 +29,7 @@ internal static partial class NativeMethods
     internal static partial FtcStatus ftc_stream_create(out StreamHandle stream, ContextHandle context);
 
     [LibraryImport(Library)]
-    internal static partial FtcStatus ftc_stream_create_background(out StreamHandle stream, ContextHandle context);
+    internal static partial FtcStatus ftc_stream_create_background(out StreamHandle stream, ContextHandle context, int sharePercent);
 
     [LibraryImport(Library)]
     internal static partial void ftc_stream_destroy(nint stream);

@@ -103,9 +103,10 @@ FTC_API ftc_status ftc_context_get_info(ftc_context* context, ftc_context_info* 
 typedef struct ftc_stream ftc_stream;
 
 FTC_API ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context);
-/* A stream for copies, fills, conversions and dequantisation beside another stream's products: of lower priority, and its
- * kernels take few multiprocessors. It has no workspace for dense products: an op that needs one is refused (UNSUPPORTED). */
-FTC_API ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context);
+/* A stream for copies, fills, conversions and dequantisation beside another stream's products: of lower priority, and a
+ * dequantisation of NF4 takes at most share_percent of the multiprocessors, 1..100 (what writes a weight ahead of a product of
+ * M rows keeps up with some 31,000 / M). It has no workspace for dense products: an op that needs one is refused (UNSUPPORTED). */
+FTC_API ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context, int32_t share_percent);
 FTC_API void ftc_stream_destroy(ftc_stream* stream); /* accepts NULL; waits for what is enqueued */
 FTC_API ftc_status ftc_stream_synchronize(ftc_stream* stream);
 

@@ -59,7 +59,7 @@ internal static class DoctorCommand
         foreach (CudaDevice gpu in probe.Devices())
         {
             Line($"cuda:{gpu.Index}", gpu.Problem is { } refused ? $"CANNOT BE USED: {refused}"
-                : $"{gpu.Name}, {gpu.Isa}, {Gigabytes(gpu.MemoryAvailableBytes)} free of {Gigabytes(gpu.MemoryTotalBytes)}");
+                : $"{gpu.Name}, {gpu.Isa}, {Gigabytes(gpu.MemoryAvailableBytes)} free of {Gigabytes(gpu.MemoryTotalBytes)}, {gpu.MemoryOverheadBytes / 1e6:F0} MB taken by the driver for a process");
         }
     }
 

@@ -76,6 +76,7 @@ internal sealed class JsonDisplay(TextWriter output) : IRunDisplay
         Number(json, "final_train_loss", result.FinalTrainLoss);
         json.WriteNumber("seconds", Math.Round(result.Seconds, 3));
         json.WriteNumber("tokens_per_second", Math.Round(result.TokensPerSecond, 1));
+        if (result.DeviceMemory is { } memory) json.WriteNumber("device_memory_bytes", memory);
         if (result.ResumeCommand is { } resume) json.WriteString("resume", resume);
     });
 

@@ -31,6 +31,7 @@ internal static class RunText
         if (result is { InitialValidationLoss: { } before, FinalValidationLoss: { } after })
             yield return $"validation loss {Loss(before)} → {Loss(after)} (perplexity {Loss(Math.Exp(before))} → {Loss(Math.Exp(after))})";
         yield return $"{result.Steps:N0} steps in {Duration(result.Seconds)}, {result.TokensPerSecond:N0} tokens/s{(result.StoppedEarly ? ", stopped early: no improvement" : "")}";
+        if (result.DeviceMemory is { } memory) yield return $"memory  {Bytes(memory)} of the GPU at most";
         yield return $"saved   {result.ModelPath}";
         yield return $"report  {Path.Combine(result.Output, "report.html")}";
         yield return $"try it  {ProgramName.Text} chat --model {result.Output}";

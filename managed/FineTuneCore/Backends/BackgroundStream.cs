@@ -14,11 +14,21 @@ internal abstract class DeviceEvent : IDisposable
     protected abstract void Dispose(bool disposing);
 }
 
+/// <summary>What runs in the background, each kind in a stream of its own.</summary>
+internal enum BackgroundWork
+{
+    /// <summary>Copies from host memory.</summary>
+    Upload,
+
+    /// <summary>Dequantisation of what comes next.</summary>
+    Dequantise,
+}
+
 /// <summary>
 /// Work beside the backend's own stream: copies, and dequantisation on few multiprocessors. Nothing orders the two but events. On the CPU
 /// everything runs inside its call.
 /// </summary>
-internal interface IBackgroundStream : IDisposable
+internal interface IBackgroundStream
 {
     /// <summary>Copies from pinned host memory, which must stay as it is until the copy is done.</summary>
     void Upload(Tensor destination, Tensor pinned);
@@ -28,6 +38,4 @@ internal interface IBackgroundStream : IDisposable
     void Record(DeviceEvent point);
 
     void Wait(DeviceEvent point);
-
-    void Synchronize();
 }

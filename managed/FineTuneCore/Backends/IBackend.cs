@@ -23,7 +23,11 @@ internal interface IBackend : IDisposable
     /// <summary>Whether a background stream runs beside this backend's own work: a GPU's does.</summary>
     bool HasBackground { get; }
 
-    IBackgroundStream CreateBackground();
+    /// <summary>
+    /// The stream for one kind of background work, the backend's own. It is made when it is first asked for; dequantisation in it then takes at
+    /// most so much of the device.
+    /// </summary>
+    IBackgroundStream Background(BackgroundWork work, int sharePercent = 100);
 
     DeviceEvent CreateEvent();
 

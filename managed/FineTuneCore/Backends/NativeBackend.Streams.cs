@@ -6,12 +6,15 @@ namespace FineTuneCore.Backends;
 /// <summary>Streams beside the backend's own, and the events that order them.</summary>
 internal sealed partial class NativeBackend
 {
+    private readonly BackgroundStream?[] _background = new BackgroundStream?[Enum.GetValues<BackgroundWork>().Length];
+
     public bool HasBackground => !ReadsHostMemory;
 
-    public IBackgroundStream CreateBackground()
+    public IBackgroundStream Background(BackgroundWork work, int sharePercent = 100)
     {
-        NativeMethods.ftc_stream_create_background(out StreamHandle stream, _context).ThrowIfFailed();
-        return new Background(stream);
+        if (_background[(int)work] is { } known) return known;
+        NativeMethods.ftc_stream_create_background(out StreamHandle stream, _context, sharePercent).ThrowIfFailed();
+        return _background[(int)work] = new BackgroundStream(stream);
     }
 
     public DeviceEvent CreateEvent()
@@ -34,7 +37,7 @@ internal sealed partial class NativeBackend
         }
     }
 
-    private sealed class Background(StreamHandle stream) : IBackgroundStream
+    private sealed class BackgroundStream(StreamHandle stream) : IBackgroundStream, IDisposable
     {
         public void Upload(Tensor destination, Tensor pinned)
         {
@@ -51,8 +54,6 @@ internal sealed partial class NativeBackend
         public void Record(DeviceEvent point) => NativeMethods.ftc_event_record(((Event)point).Handle, stream).ThrowIfFailed();
 
         public void Wait(DeviceEvent point) => NativeMethods.ftc_stream_wait_event(stream, ((Event)point).Handle).ThrowIfFailed();
-
-        public void Synchronize() => NativeMethods.ftc_stream_synchronize(stream).ThrowIfFailed();
 
         public void Dispose() => stream.Dispose();
     }

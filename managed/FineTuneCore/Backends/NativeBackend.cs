@@ -138,6 +138,7 @@ internal sealed unsafe partial class NativeBackend : IBackend
 
     public void Dispose()
     {
+        foreach (BackgroundStream? stream in _background) stream?.Dispose();
         _stream.Dispose();
         _context.Dispose();
     }

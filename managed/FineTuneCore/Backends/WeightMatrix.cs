@@ -17,7 +17,7 @@ internal enum WeightFormat
 /// bitsandbytes stores it: blocks of 64 over the flattened matrix, optionally with double-quantised absmax. Int8 has a scale for every row;
 /// affine has 4, 3 or 2 bits with a scale and a minimum for every group of a row, the base of QA-LoRA.
 /// </summary>
-internal sealed class WeightMatrix
+internal sealed record WeightMatrix
 {
     internal required WeightFormat Format { get; init; }
 
@@ -57,6 +57,13 @@ internal sealed class WeightMatrix
 
     /// <summary>Affine: as <see cref="Scale"/>.</summary>
     internal Tensor Minimum { get; init; }
+
+    /// <summary>The same matrix with its parts elsewhere.</summary>
+    internal WeightMatrix WithMemory(Func<Tensor, Tensor> moved) =>
+        this with
+        {
+            Data = moved(Data), Absmax = moved(Absmax), NestedAbsmax = moved(NestedAbsmax), Scale = moved(Scale), Minimum = moved(Minimum),
+        };
 
     /// <summary>Bytes this matrix keeps in memory, shared maps left out.</summary>
     internal long ByteCount => Format switch

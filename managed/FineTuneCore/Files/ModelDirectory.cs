@@ -40,6 +40,11 @@ internal sealed class ModelDirectory
             $"model '{name}' was not found. Tried: {string.Join(", ", tried)}. Nothing is downloaded: put the model's files (config.json, *.safetensors, tokenizer.json) in a directory and name it.");
     }
 
+    /// <summary>Whether there are weights of any kind beside the config.</summary>
+    internal bool HasWeights => Pickles().Length > 0 || System.IO.File.Exists(File("model.safetensors")) || System.IO.File.Exists(File("model.safetensors.index.json"));
+
+    private string[] Pickles() => [.. Directory.EnumerateFiles(Path, "*.bin").Concat(Directory.EnumerateFiles(Path, "*.pth")).Select(f => System.IO.Path.GetFileName(f))];
+
     /// <summary>The safetensors files of the model, from the index where there is one.</summary>
     internal string[] WeightFiles()
     {
@@ -47,7 +52,7 @@ internal sealed class ModelDirectory
         if (System.IO.File.Exists(index)) return ShardsOf(index);
         string single = File("model.safetensors");
         if (System.IO.File.Exists(single)) return [single];
-        string[] pickles = [.. Directory.EnumerateFiles(Path, "*.bin").Concat(Directory.EnumerateFiles(Path, "*.pth")).Select(f => System.IO.Path.GetFileName(f))];
+        string[] pickles = Pickles();
         throw FineTuneException.Failed(pickles.Length > 0
             ? $"{Path} holds {string.Join(", ", pickles)} but no model.safetensors. Pickle files can run code and are never loaded; convert the model to safetensors first."
             : $"{Path} has neither model.safetensors nor model.safetensors.index.json.");

@@ -32,15 +32,21 @@ internal sealed class BufferPlanner
         }
 
         PlanShared();
-        WorkspaceBytes = PlanWorkspace();
-        _slots["workspace"] = _plan.Add(1, WorkspaceBytes, 0, DType.U8);
+        Ahead = Trains && maxRows > model.PackedRows && LinearModules.Any(model.IsDequantisedAhead);
+        PlanWorkspaces();
     }
 
     internal BufferMode Mode { get; }
 
     internal int MaxRows { get; }
 
-    internal long WorkspaceBytes { get; }
+    internal long WorkspaceBytes { get; private set; }
+
+    /// <summary>Bytes of workspace of a pass in which nothing is dequantised ahead: the memory of <see cref="AheadMatrices"/> belongs to it then.</summary>
+    internal long WholeWorkspaceBytes { get; private set; }
+
+    /// <summary>Whether weights are dequantised ahead of passes with many rows.</summary>
+    internal bool Ahead { get; }
 
     internal ArenaPlan Plan => _plan;
 
@@ -109,33 +115,54 @@ internal sealed class BufferPlanner
         Add("dv", c.KeyValueWidth, all);
     }
 
-    private long PlanWorkspace()
+    private IEnumerable<ModuleSpec> LinearModules =>
+        Enumerable.Range(0, _config.NumHiddenLayers).SelectMany(WeightNames.Linears).Select(name => _model.Modules[name]);
+
+    /// <summary>
+    /// The workspace and, behind it, the matrices that weights are dequantised into ahead. A pass of few rows, which multiplies packed weights,
+    /// has both as its workspace.
+    /// </summary>
+    private void PlanWorkspaces()
+    {
+        WorkspaceBytes = PlanWorkspace(MaxRows, Ahead);
+        Slot workspace = _slots["workspace"] = _plan.Add(1, WorkspaceBytes, 0, DType.U8);
+        WholeWorkspaceBytes = WorkspaceBytes;
+        if (!Ahead) return;
+        long bytes = LinearModules.Where(_model.IsDequantisedAhead).Max(m => _model.AheadLayout(m).BytesOf(m));
+        for (int i = 0; i < WeightsAhead.Matrices; i++) _slots[$"ahead.{i}"] = _plan.Add(1, bytes, 0, DType.U8);
+        int few = (int)Math.Min(MaxRows, _model.PackedRows);
+        long missing = few < 1 ? 0 : PlanWorkspace(few, ahead: false) - (_plan.Bytes - workspace.ByteOffset);
+        if (missing > 0) _plan.Add(1, missing, 0, DType.U8);
+        WholeWorkspaceBytes = _plan.Bytes - workspace.ByteOffset;
+    }
+
+    private long PlanWorkspace(int rows, bool ahead)
     {
         ModelConfig c = _config;
         IBackend backend = _model.Backend;
         var shape = new AttentionShape(0, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, 1);
-        long bytes = backend.AttentionWorkspaceBytes(_model.Activations, MaxRows, MaxRows, in shape, Trains);
-        bytes = Math.Max(bytes, backend.AttentionWorkspaceBytes(_model.Activations, MaxRows, MaxRows, in shape, backward: false));
+        long bytes = backend.AttentionWorkspaceBytes(_model.Activations, rows, rows, in shape, Trains);
+        bytes = Math.Max(bytes, backend.AttentionWorkspaceBytes(_model.Activations, rows, rows, in shape, backward: false));
         for (int i = 0; i < c.NumHiddenLayers; i++)
         {
             foreach ((string name, string input, string gradient, _) in Linears)
             {
                 ModuleSpec module = _model.Modules[WeightNames.Layer(i, name)];
-                bytes = Math.Max(bytes, LinearBytes(module, MaxRows, BorderOf(input, i)));
-                if (Trains) bytes = Math.Max(bytes, LinearBytes(module, MaxRows, BorderOf(gradient, i)));
+                bytes = Math.Max(bytes, LinearBytes(module, rows, BorderOf(input, i), ahead));
+                if (Trains) bytes = Math.Max(bytes, LinearBytes(module, rows, BorderOf(gradient, i), ahead));
             }
         }
 
         ModuleSpec head = _model.Head;
         bytes = Math.Max(bytes, backend.LinearCrossEntropyWorkspaceBytes(
-            _model.Activations, _model.LayoutOf(head).Format, MaxRows, c.HiddenSize, c.VocabSize));
+            _model.Activations, _model.LayoutOf(head).Format, rows, c.HiddenSize, c.VocabSize));
         // Decoder.LogitsOf computes one row of logits and keeps it at the end.
-        return Math.Max(Math.Max(bytes, LinearBytes(head, rows: 1, activationBorder: 0)), 64) + c.VocabSize * 4L + 64;
+        return Math.Max(Math.Max(bytes, LinearBytes(head, rows: 1, activationBorder: 0, ahead: false)), 64) + c.VocabSize * 4L + 64;
     }
 
-    private long LinearBytes(ModuleSpec module, int rows, int activationBorder)
+    private long LinearBytes(ModuleSpec module, int rows, int activationBorder, bool ahead)
     {
-        WeightLayout layout = _model.LayoutOf(module);
+        WeightLayout layout = ahead && _model.IsDequantisedAhead(module) ? _model.AheadLayout(module) : _model.LayoutOf(module);
         int border = layout.Format is WeightFormat.F32 or WeightFormat.BF16 ? Math.Min(activationBorder, layout.Border) : activationBorder;
         return _model.Backend.LinearWorkspaceBytes(
             _model.Activations, layout.Format, border, rows, module.Columns, module.Rows, _model.RankOf(module.Name));
@@ -213,6 +240,9 @@ internal sealed class BufferPlanner
             Sum = V("head.sum"), Norm = V("head.norm"), Rstd = V("head.rstd"), Nll = V("head.nll"), Predictions = V("head.predictions"),
         };
     }
+
+    /// <summary>The two matrices that weights are dequantised into ahead.</summary>
+    internal Tensor[] AheadMatrices(DeviceBuffer buffer) => [.. Enumerable.Range(0, WeightsAhead.Matrices).Select(i => View(buffer, $"ahead.{i}"))];
 
     internal BatchBuffers Batch(DeviceBuffer buffer)
     {

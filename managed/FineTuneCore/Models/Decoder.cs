@@ -45,6 +45,8 @@ internal sealed class Decoder : IDisposable
     private readonly HeadBuffers _head;
     private readonly BatchBuffers _batch;
     private readonly Workspace _workspace;
+    private readonly Workspace _wholeWorkspace;
+    private readonly WeightsAhead? _ahead;
     private readonly int[] _windows;
     private readonly int[] _windowOfLayer;
     private readonly int[] _keyBegin;
@@ -77,6 +79,8 @@ internal sealed class Decoder : IDisposable
         _keyBegin = new int[maxRows];
         _firstTrained = Array.FindIndex(weights.Blocks, b => b.Linears.Any(l => l.IsTrained) || b.Norms.Any(n => n.Trained is not null));
         if (weights.EmbeddingParameter is not null) _firstTrained = 0;
+        _wholeWorkspace = new Workspace(_workspace.Memory, _planner.WholeWorkspaceBytes);
+        if (_planner.Ahead) _ahead = new WeightsAhead(weights, _planner.AheadMatrices(_arena), _firstTrained, mode == BufferMode.TrainingCheckpointed, maxRows);
     }
 
     internal ModelConfig Config => _weights.Config;
@@ -188,8 +192,12 @@ internal sealed class Decoder : IDisposable
         return inputs;
     }
 
-    private BlockInputs Inputs(bool training, in DropoutRows dropout) => new(
-        new StepContext(_backend, _workspace, dropout, training), _batch.Positions, _cos, _sin, default, _scratch);
+    private BlockInputs Inputs(bool training, in DropoutRows dropout)
+    {
+        WeightsAhead? ahead = _batch.Ids.Rows > _weights.Plan.PackedRows ? _ahead : null;
+        var step = new StepContext(_backend, ahead is null ? _wholeWorkspace : _workspace, dropout, training, ahead);
+        return new BlockInputs(step, _batch.Positions, _cos, _sin, default, _scratch);
+    }
 
     /// <summary>Makes every view one of so many rows; their memory begins where it always does.</summary>
     private void Cut(int rows)
@@ -218,14 +226,19 @@ internal sealed class Decoder : IDisposable
 
     private void RunBlocks(BlockInputs inputs, KeyValueCache? cache, int past)
     {
+        LayerRing? ring = _weights.Ring;
+        ring?.Begin();
+        inputs.Step.Ahead?.Begin(inputs.Step.Training);
         _backend.EmbeddingForward(_layers[0].Sum1, _batch.Ids, _weights.Embedding);
         for (int i = 0; i < _layers.Length; i++)
         {
             inputs = inputs with { KeyBegin = _batch.KeyBegin[_windowOfLayer[i]] };
             Tensor residual = i == 0 ? _layers[0].Sum1 : _layers[i - 1].Sum2;
             Tensor delta = i == 0 ? default : _scratch.Delta;
+            ring?.Enter(i);
             _weights.Blocks[i].Forward(
                 in inputs, _layers[i], residual, delta, cache is null ? default : cache.Keys[i], cache is null ? default : cache.Values[i], past);
+            ring?.Leave(i, 1);
         }
     }
 
@@ -254,10 +267,12 @@ internal sealed class Decoder : IDisposable
         for (int i = _layers.Length - 1; i >= _firstTrained; i--)
         {
             inputs = inputs with { KeyBegin = _batch.KeyBegin[_windowOfLayer[i]] };
+            _weights.Ring?.Enter(i);
             // Shared buffers still hold the last block; the others are computed again from their input.
             if (_planner.Mode == BufferMode.TrainingCheckpointed && i < _layers.Length - 1)
                 _weights.Blocks[i].Forward(in inputs, _layers[i], _layers[i].Sum1, default, default, default, 0);
             _weights.Blocks[i].Backward(in inputs, _layers[i], inputGradient: i > _firstTrained || embeds);
+            _weights.Ring?.Leave(i, -1);
         }
 
         if (embeds) _backend.EmbeddingBackward(_weights.Parameters.Gradient(_weights.EmbeddingParameter!), _scratch.Gradient, _batch.Ids);
@@ -265,6 +280,7 @@ internal sealed class Decoder : IDisposable
 
     public void Dispose()
     {
+        _ahead?.Dispose();
         _arena.Dispose();
         _tables.Dispose();
     }

@@ -49,6 +49,10 @@ internal sealed class DecoderBlock
 
     internal IEnumerable<LinearLayer> Linears => [Q, K, V, O, Gate, Up, Down];
 
+    /// <summary>The linears whose weights <see cref="Backward"/> reads, in its order.</summary>
+    internal IEnumerable<LinearLayer> BackwardLinears(bool inputGradient) =>
+        inputGradient || InputNorm.Trained is not null ? [Down, Gate, Up, O, Q, K, V] : [Down, Gate, Up, O];
+
     internal IEnumerable<NormLayer> Norms => ((NormLayer?[])[InputNorm, PostNorm, QNorm, KNorm]).OfType<NormLayer>();
 
     /// <summary>

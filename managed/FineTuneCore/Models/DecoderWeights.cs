@@ -33,6 +33,15 @@ internal sealed record WeightOptions
 
     /// <summary>Seed of the dropout keys.</summary>
     internal ulong Seed { get; init; }
+
+    /// <summary>Blocks, from the first on, whose frozen linear weights stay on the device; the others' wait in host memory. Null = all.</summary>
+    internal int? ResidentLayers { get; init; }
+
+    /// <summary>Blocks of those in host memory that the device holds at a time: 2 or 3.</summary>
+    internal int RingSlots { get; init; } = LayerRing.MostSlots;
+
+    /// <summary>Up to how many rows NF4 weights are multiplied packed. More of them multiply what was dequantised ahead, where that can run in the background.</summary>
+    internal long PackedRows { get; init; } = long.MaxValue;
 }
 
 /// <summary>The weights of a decoder on a device: frozen matrices, the parameter store of what is trained, and the blocks over both.</summary>
@@ -48,7 +57,7 @@ internal sealed class DecoderWeights : IDisposable
     {
         (Backend, _loader, _options) = (backend, loader, options);
         Parameters = new ParameterStore(options.State, options.StateOnHost);
-        Plan = new ModelPlan(config, backend, options, loader.StoredAs);
+        Plan = new ModelPlan(config, backend, options, loader.StoredAs, loader.IsNested);
     }
 
     internal ModelPlan Plan { get; }
@@ -74,6 +83,9 @@ internal sealed class DecoderWeights : IDisposable
 
     internal IReadOnlyDictionary<string, LoraLayer> Lora => _lora;
 
+    /// <summary>Brings the weights of blocks that wait in host memory; null when all are resident.</summary>
+    internal LayerRing? Ring { get; private set; }
+
     /// <summary>Frozen and trained matrices (their fp32 masters) with their modules, for memory reports, merging and saving.</summary>
     internal IReadOnlyList<(ModuleSpec Module, WeightMatrix Weight)> Matrices => _matrices;
 
@@ -92,8 +104,10 @@ internal sealed class DecoderWeights : IDisposable
         {
             weights.PlanParameters();
             weights.Parameters.Allocate(backend, options.Training);
+            if (weights.Plan.Streams) weights.Ring = new LayerRing(backend, weights.Plan);
             weights.LoadAll();
             weights.ParametersChanged();
+            backend.Synchronize(); // what lies in host memory is read by another stream
             return weights;
         }
         catch
@@ -171,6 +185,7 @@ internal sealed class DecoderWeights : IDisposable
         for (int i = 0; i < blocks.Length; i++)
         {
             string At(string module) => WeightNames.Layer(i, module);
+            if (Plan.IsStreamed(i)) _loader.IntoHostMemory(Plan.StreamedBytes(i), $"the weights of layer {i} in host memory");
             blocks[i] = new DecoderBlock(Config, Parameters)
             {
                 InputNorm = Norm(At("input_layernorm")),
@@ -185,6 +200,7 @@ internal sealed class DecoderWeights : IDisposable
                 Up = Linear(At("mlp.up_proj")),
                 Down = Linear(At("mlp.down_proj")),
             };
+            if (Plan.IsStreamed(i)) Ring!.Add(i, _loader.EndOfHostMemory());
         }
 
         Blocks = blocks;
@@ -227,6 +243,7 @@ internal sealed class DecoderWeights : IDisposable
         if (trained is null)
         {
             weight = _loader.Matrix(module, Plan.LayoutOf(module));
+            if (_loader.HostBlock is { } block) weight = Ring!.InSlot(weight, block, Ring.Next);
         }
         else
         {
@@ -245,6 +262,7 @@ internal sealed class DecoderWeights : IDisposable
     public void Dispose()
     {
         Parameters.Dispose();
+        Ring?.Dispose();
         _loader.Dispose();
     }
 }

@@ -5,7 +5,7 @@ using FineTuneCore.Tensors;
 namespace FineTuneCore.Models;
 
 /// <summary>What an op of a step needs beside its tensors.</summary>
-internal readonly record struct StepContext(IBackend Backend, Workspace Workspace, DropoutRows Dropout, bool Training);
+internal readonly record struct StepContext(IBackend Backend, Workspace Workspace, DropoutRows Dropout, bool Training, WeightsAhead? Ahead = null);
 
 /// <summary>
 /// y = x Ŵᵀ + b + s · drop(x) Aᵀ Bᵀ, and its gradients: a frozen weight in any format with an optional adapter, or a trained fp32 weight.
@@ -44,7 +44,9 @@ internal sealed class LinearLayer
     {
         LoraSegmentArguments segment = Lora is null ? default : Segment(Lora, x.Rows, s, in step, withGradients: false);
         ReadOnlySpan<LoraSegmentArguments> segments = Lora is null ? [] : new(in segment);
-        step.Backend.LinearForward(y, x, Weight, Bias, segments, step.Dropout, accumulate: false, step.Workspace);
+        WeightMatrix weight = step.Ahead?.Take(Weight) ?? Weight;
+        step.Backend.LinearForward(y, x, weight, Bias, segments, step.Dropout, accumulate: false, step.Workspace);
+        step.Ahead?.Release(Weight);
     }
 
     /// <summary>dx (none to skip, added to when accumulate) and the gradients of what is trained, which are added to.</summary>
@@ -55,7 +57,10 @@ internal sealed class LinearLayer
         Tensor dweight = TrainedWeight is null ? default : _store.Gradient(TrainedWeight);
         Tensor dbias = TrainedBias is null ? default : _store.Gradient(TrainedBias);
         if (dx.IsNone && segments.Length == 0 && dweight.IsNone && dbias.IsNone) return;
-        step.Backend.LinearBackward(dx, dweight, dbias, dy, x, Weight, segments, step.Dropout, accumulate, step.Workspace);
+        WeightsAhead? ahead = dx.IsNone ? null : step.Ahead;
+        WeightMatrix weight = ahead?.Take(Weight) ?? Weight;
+        step.Backend.LinearBackward(dx, dweight, dbias, dy, x, weight, segments, step.Dropout, accumulate, step.Workspace);
+        ahead?.Release(Weight);
     }
 
     private LoraSegmentArguments Segment(LoraLayer lora, long rows, Tensor s, in StepContext step, bool withGradients) => new(

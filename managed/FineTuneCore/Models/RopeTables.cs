@@ -25,12 +25,16 @@ internal sealed class RopeTables
     /// <summary>Features of a head that are turned.</summary>
     internal int RopeDim { get; }
 
+    /// <summary>Bytes of both tables.</summary>
+    internal static long BytesOf(ModelConfig model, int rows) => (long)rows * (RopeDimOf(model) / 2) * 8;
+
+    private static int RopeDimOf(ModelConfig model) => (int)(model.HeadDim * model.Rope.PartialRotaryFactor) / 2 * 2;
+
     /// <summary>Tables for positions 0 … rows - 1.</summary>
     internal static RopeTables Create(ModelConfig model, int rows)
     {
         RopeConfig rope = model.Rope;
-        int ropeDim = (int)(model.HeadDim * rope.PartialRotaryFactor);
-        ropeDim -= ropeDim % 2;
+        int ropeDim = RopeDimOf(model);
         int half = ropeDim / 2;
         (double[] frequencies, double attentionFactor) = Frequencies(rope, ropeDim, rows, model.MaxPositionEmbeddings);
         var cos = new float[(long)rows * half];

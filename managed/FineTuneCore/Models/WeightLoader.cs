@@ -28,11 +28,38 @@ internal sealed unsafe class WeightLoader : IDisposable
     private readonly List<DeviceBuffer> _buffers = [];
     private Tensor _quantMap;
     private Tensor _nestedMap;
+    private long _hostEnd; // bytes of the host block that are taken
 
     internal WeightLoader(IBackend backend, TensorFiles files) => (_backend, _files) = (backend, files);
 
     /// <summary>Device bytes this loader allocated; mapped files are not counted.</summary>
     internal long AllocatedBytes { get; private set; }
+
+    /// <summary>Where matrices are put for now, instead of the device.</summary>
+    internal DeviceBuffer? HostBlock { get; private set; }
+
+    /// <summary>Matrices from now on, their tables left out, lie one after the other in a block of pinned host memory.</summary>
+    internal void IntoHostMemory(long bytes, string purpose)
+    {
+        HostBlock = _backend.AllocateHost(bytes, purpose);
+        _buffers.Add(HostBlock);
+        _hostEnd = 0;
+    }
+
+    /// <summary>Matrices from now on lie on the device again; gives the block.</summary>
+    internal DeviceBuffer EndOfHostMemory()
+    {
+        DeviceBuffer block = HostBlock ?? throw new InvalidOperationException("no block was begun");
+        HostBlock = null;
+        return block;
+    }
+
+    /// <summary>The most device memory beside its own that a matrix takes while it is loaded.</summary>
+    internal static long ScratchBytes(ModuleSpec module)
+    {
+        long count = module.Rows * module.Columns, rows = Math.Clamp(ChunkElements / module.Columns, 1, module.Rows);
+        return Math.Max(rows * module.Columns * 4, Math.Min(count, ChunkElements) * 4 + (count + Nf4Tables.BlockSize - 1) / Nf4Tables.BlockSize * 4 + 64);
+    }
 
     internal static string QuantStateName(string weight) => $"{weight}.quant_state.bitsandbytes__nf4";
 
@@ -42,6 +69,11 @@ internal sealed unsafe class WeightLoader : IDisposable
     /// <summary>Type of a module's weight in the checkpoint; null when it is NF4.</summary>
     internal static ElementType? StoredAs(TensorFiles files, ModuleSpec module) =>
         files.Contains(QuantStateName(module.WeightName)) ? null : files.Require(module.WeightName).Type;
+
+    /// <summary>Whether a module's NF4 weight is double-quantised in the checkpoint.</summary>
+    internal static bool IsNested(TensorFiles files, ModuleSpec module) => files.Contains($"{module.WeightName}.nested_absmax");
+
+    internal bool IsNested(ModuleSpec module) => IsNested(_files, module);
 
     internal ElementType? StoredAs(ModuleSpec module) => StoredAs(_files, module);
 
@@ -79,7 +111,8 @@ internal sealed unsafe class WeightLoader : IDisposable
 
     /// <summary>Memory for a wide matrix, still zero.</summary>
     internal WeightMatrix Empty(ModuleSpec module, WeightLayout layout) => Wide(
-        module, layout, new Tensor(Allocate(layout.BytesOf(module), module.WeightName), 0, module.Rows, module.Columns, layout.RowStride, layout.DType));
+        module, layout,
+        Place(layout.BytesOf(module), DType.U8, module.WeightName) with { Rows = module.Rows, Columns = module.Columns, RowStride = layout.RowStride, DType = layout.DType });
 
     private static WeightMatrix Wide(ModuleSpec module, WeightLayout layout, Tensor data) => new()
     {
@@ -89,7 +122,7 @@ internal sealed unsafe class WeightLoader : IDisposable
     private WeightMatrix Wide(ModuleSpec module, TensorEntry entry, WeightLayout layout)
     {
         bool asStored = entry.Type == (layout.DType == DType.BF16 ? ElementType.BF16 : ElementType.F32), contiguous = layout.RowStride == module.Columns;
-        if (asStored && contiguous && Borrow(entry, layout.DType.Size()) is { } mapped)
+        if (asStored && contiguous && HostBlock is null && Borrow(entry, layout.DType.Size()) is { } mapped)
             return Wide(module, layout, new Tensor(mapped, 0, module.Rows, module.Columns, module.Columns, layout.DType));
         WeightMatrix weight = Empty(module, layout);
         if (asStored && contiguous) UploadRaw(weight.Data, entry);
@@ -119,9 +152,9 @@ internal sealed unsafe class WeightLoader : IDisposable
         long count = module.Rows * module.Columns;
         long blocks = (count + Nf4Tables.BlockSize - 1) / Nf4Tables.BlockSize;
         long nestedBlocks = (blocks + Nf4Tables.NestedBlockSize - 1) / Nf4Tables.NestedBlockSize;
-        Tensor codes = Tensor.Vector(Allocate((count + 1) / 2, entry.Name), 0, (count + 1) / 2, DType.U8);
-        Tensor absmaxCodes = Tensor.Vector(Allocate(blocks, entry.Name), 0, blocks, DType.U8);
-        Tensor nested = Tensor.Vector(Allocate(nestedBlocks * 4, entry.Name), 0, nestedBlocks);
+        Tensor codes = Place((count + 1) / 2, DType.U8, entry.Name);
+        Tensor absmaxCodes = Place(blocks, DType.U8, entry.Name);
+        Tensor nested = Place(nestedBlocks, DType.F32, entry.Name);
 
         using DeviceBuffer scratch = _backend.Allocate(Math.Min(count, ChunkElements) * 4 + blocks * 4 + 64, "quantising");
         Tensor offset = Tensor.Vector(scratch, 0, 1);
@@ -132,7 +165,7 @@ internal sealed unsafe class WeightLoader : IDisposable
             Tensor chunk = Tensor.Vector(scratch, 64 + blocks * 4, n);
             ReadF32(chunk, entry, at, n);
             _backend.Nf4Quantize(
-                codes with { ByteOffset = at / 2 }, absmax with { ByteOffset = absmax.ByteOffset + at / Nf4Tables.BlockSize * 4 }, chunk, n);
+                codes with { ByteOffset = codes.ByteOffset + at / 2 }, absmax with { ByteOffset = absmax.ByteOffset + at / Nf4Tables.BlockSize * 4 }, chunk, n);
         }
 
         _backend.Nf4QuantizeAbsmax(absmaxCodes, nested, offset, absmax, NestedMap, blocks);
@@ -165,14 +198,14 @@ internal sealed unsafe class WeightLoader : IDisposable
         {
             Format = WeightFormat.Nf4, Rows = module.Rows, Columns = module.Columns, Data = data, Absmax = absmax,
             NestedAbsmax = nested ? Raw($"{name}.nested_absmax", (blocks + state.NestedBlockSize - 1) / state.NestedBlockSize, DType.F32) : default,
-            NestedMap = nested ? Raw($"{name}.nested_quant_map", 256, DType.F32) : default,
-            QuantMap = Raw($"{name}.quant_map", 16, DType.F32),
+            NestedMap = nested ? Raw($"{name}.nested_quant_map", 256, DType.F32, isTable: true) : default,
+            QuantMap = Raw($"{name}.quant_map", 16, DType.F32, isTable: true),
             NestedOffset = state.NestedOffset, BlockSize = state.BlockSize, NestedBlockSize = state.NestedBlockSize,
         };
     }
 
     /// <summary>A stored vector as it is, mapped where possible.</summary>
-    private Tensor Raw(string name, long count, DType dtype)
+    private Tensor Raw(string name, long count, DType dtype, bool isTable = false)
     {
         TensorEntry entry = _files.Require(name);
         if (entry.Count * entry.Type.Size() != count * dtype.Size() || (dtype == DType.F32) != (entry.Type == ElementType.F32))
@@ -182,7 +215,7 @@ internal sealed unsafe class WeightLoader : IDisposable
         }
 
         if (Borrow(entry, dtype.Size()) is { } mapped) return Tensor.Vector(mapped, 0, count, dtype);
-        Tensor copy = Tensor.Vector(Allocate(count * dtype.Size(), name), 0, count, dtype);
+        Tensor copy = isTable ? Tensor.Vector(Allocate(count * dtype.Size(), name), 0, count, dtype) : Place(count, dtype, name);
         UploadRaw(copy, entry);
         return copy;
     }
@@ -240,6 +273,17 @@ internal sealed unsafe class WeightLoader : IDisposable
         Tensor tensor = Tensor.Vector(Allocate(values.Length * 4, purpose), 0, values.Length);
         _backend.Upload(tensor, values);
         return tensor;
+    }
+
+    /// <summary>Memory for a part of a matrix: a buffer of the device, or what comes next of the host block.</summary>
+    private Tensor Place(long count, DType dtype, string purpose)
+    {
+        long bytes = count * dtype.Size();
+        if (HostBlock is null) return Tensor.Vector(Allocate(bytes, purpose), 0, count, dtype);
+        long at = _hostEnd;
+        _hostEnd += (bytes + LayerRing.Alignment - 1) / LayerRing.Alignment * LayerRing.Alignment;
+        if (at + bytes > HostBlock.SizeBytes) throw new InvalidOperationException($"{purpose} does not fit into its layer's {HostBlock.SizeBytes} bytes");
+        return Tensor.Vector(HostBlock, at, count, dtype);
     }
 
     private DeviceBuffer Allocate(long bytes, string purpose)

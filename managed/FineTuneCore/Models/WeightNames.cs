@@ -26,6 +26,11 @@ internal static class WeightNames
 
     internal static string Layer(int layer, string module) => $"model.layers.{layer}.{module}";
 
+    /// <summary>The linear layers of a block, in the order of the forward pass.</summary>
+    internal static IEnumerable<string> Linears(int layer) =>
+        ((string[])["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"])
+        .Select(module => Layer(layer, module));
+
     /// <summary>Every module, in the order of the forward pass; a tied head is not listed.</summary>
     internal static IEnumerable<ModuleSpec> Modules(ModelConfig c)
     {

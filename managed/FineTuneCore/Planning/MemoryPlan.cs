@@ -10,23 +10,29 @@ internal sealed record MemoryPlan(string Name, long Weights, long TrainedState, 
 {
     internal long Total => Weights + TrainedState + Activations;
 
-    /// <summary>Plans for LoRA over bf16 and NF4, and full fine-tuning, each with and without activation checkpointing.</summary>
-    internal static IEnumerable<MemoryPlan> ForMethods(ModelConfig config, IBackend backend, Precision precision, int tokens, int rank)
+    /// <summary>LoRA over bf16 and NF4 with adapters on all linears, and full fine-tuning.</summary>
+    internal static (string Name, WeightOptions Options)[] Methods(Precision precision, int rank, long packedRows = long.MaxValue)
     {
-        var lora = new WeightOptions { Precision = precision, Lora = new LoraOptions { Rank = rank } };
-        (string Name, WeightOptions Options)[] methods =
+        var lora = new WeightOptions { Precision = precision, Lora = new LoraOptions { Rank = rank }, PackedRows = packedRows };
+        return
         [
             ("lora bf16", lora), ("qlora nf4", lora with { Format = BaseFormat.Nf4 }),
             ($"full {precision.Name()}", new WeightOptions { Precision = precision, TrainAll = true }),
         ];
+    }
+
+    /// <summary>Plans for each of these methods with and without activation checkpointing.</summary>
+    internal static IEnumerable<MemoryPlan> ForMethods(
+        ModelConfig config, IBackend backend, Precision precision, int tokens, int positions, int rank, long packedRows = long.MaxValue)
+    {
         foreach (BufferMode mode in (BufferMode[])[BufferMode.Training, BufferMode.TrainingCheckpointed])
         {
-            foreach ((string name, WeightOptions options) in methods)
-                yield return Of(mode == BufferMode.Training ? name : $"{name}, checkpointing", new ModelPlan(config, backend, options, _ => ElementType.BF16), mode, tokens);
+            foreach ((string name, WeightOptions options) in Methods(precision, rank, packedRows))
+                yield return Of(mode == BufferMode.Training ? name : $"{name}, checkpointing", new ModelPlan(config, backend, options, _ => ElementType.BF16), mode, tokens, positions);
         }
     }
 
-    /// <summary>The bytes of a planned model with passes of up to <paramref name="tokens"/> tokens.</summary>
-    internal static MemoryPlan Of(string name, ModelPlan plan, BufferMode mode, int tokens) =>
-        new(name, plan.FrozenBytes, plan.TrainedBytes, plan.ActivationBytes(mode, tokens));
+    /// <summary>The bytes of a planned model with passes of up to <paramref name="tokens"/> tokens at up to so many positions.</summary>
+    internal static MemoryPlan Of(string name, ModelPlan plan, BufferMode mode, int tokens, int positions) =>
+        new(name, plan.FrozenBytes, plan.TrainedBytes, plan.ActivationBytes(mode, tokens, positions));
 }

@@ -21,7 +21,7 @@ public enum OptimizerKind
     /// <summary>AdamW: Loshchilov &amp; Hutter 2019, arXiv:1711.05101.</summary>
     AdamW,
 
-    /// <summary>AdamW whose state takes 8 bits a moment, a quarter of the memory: Dettmers et al. 2022, arXiv:2110.02861.</summary>
+    /// <summary>AdamW whose state takes 8 bits a moment, of small tensors too, a quarter of the memory: Dettmers et al. 2022, arXiv:2110.02861.</summary>
     AdamW8Bit,
 
     /// <summary>AdamW whose state lies in host memory, where a GPU's update reads and writes it over the bus: none of it in the GPU's memory.</summary>
@@ -175,6 +175,15 @@ public sealed class FineTuneOptions
 
     /// <summary>Memory this run may take, in bytes; null = what is free.</summary>
     public long? MemoryLimit { get; set; }
+
+    /// <summary>
+    /// What the process may take of the GPU's memory, in bytes, the driver's context included; null = what is free. To stay below it blocks are
+    /// computed again in backward, then layers are streamed from host memory.
+    /// </summary>
+    public long? Vram { get; set; }
+
+    /// <summary>Layers, from the first on, whose frozen weights stay on the GPU; the others' are streamed from host memory. Default all, or what <see cref="Vram"/> leaves room for.</summary>
+    public int? ResidentLayers { get; set; }
 
     /// <summary>Where it runs: auto, cpu, cuda or cuda:N. Default auto: the first GPU where one can be used, else the CPU.</summary>
     public string Device { get; set; } = "auto";

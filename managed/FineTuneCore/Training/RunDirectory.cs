@@ -13,7 +13,7 @@ internal static class RunDirectory
 
     /// <summary>Options that change where, how fast or how visibly a run goes, but not its numbers.</summary>
     private static readonly string[] WithoutEffect =
-        ["output", "resume", "threads", "memory_limit", "keep_checkpoints", "checkpoint_every", "activation_checkpointing", "device", "cuda_graphs"];
+        ["output", "resume", "threads", "memory_limit", "keep_checkpoints", "checkpoint_every", "activation_checkpointing", "device", "cuda_graphs", "vram", "resident_layers"];
 
     /// <summary>Every option as it was used, in the form the --config file takes.</summary>
     internal static void WriteConfig(string directory, FineTuneOptions options)

@@ -244,6 +244,7 @@ internal sealed class RunExecution : IDisposable
         StoppedEarly = stopped,
         Seconds = Seconds,
         TokensPerSecond = _stepSeconds > 0 ? _tokens / _stepSeconds : 0,
+        DeviceMemory = _run.Backend.HasBackground ? _run.Backend.MemoryPeak + _run.Backend.Info.MemoryOverheadBytes : null,
     };
 
     private double LastTrainLoss() =>

@@ -40,7 +40,8 @@ internal sealed class RunPreparation : IDisposable
         options.Precision = Device.Precision.Name(); // a resumed run goes on in it
         try
         {
-            ResolveGraphs();
+            CheckPlacement();
+            CheckGraphs();
             CheckOptimizer();
             EncodeData(cancellation);
             ResolveSchedule();
@@ -106,6 +107,8 @@ internal sealed class RunPreparation : IDisposable
         StateOnHost = Options.Optimizer.IsPaged(),
         LoraPlusRatio = (float)Options.LoraPlusRatio,
         Seed = (ulong)Options.Seed,
+        ResidentLayers = Options.ResidentLayers,
+        PackedRows = PackedRows ?? long.MaxValue,
     };
 
     private BufferMode Mode => Options.ActivationCheckpointing ? BufferMode.TrainingCheckpointed : BufferMode.Training;
@@ -115,21 +118,45 @@ internal sealed class RunPreparation : IDisposable
     /// <summary>Checks that the plan fits, then loads the weights and allocates everything a step touches.</summary>
     internal void Load()
     {
-        CheckMemory();
-        _weights = DecoderWeights.Load(Base, Config, Backend, WeightOptions);
+        PlacementPlan placement = PlanMemory();
+        _weights = DecoderWeights.Load(Base, Config, Backend, placement.Options);
         if (Options.Method == FineTuneMethod.QLora) _choices.Add(BaseText(_weights));
-        if (_weights.HasNf4) PackedRows = Device.Tune(Options.Resume ? RunManifest.Find(Options.Output!)?.PackedRows : null);
         if (PackedRows is { } rows) _choices.Add($"NF4 weights multiplied packed up to {rows} rows");
         if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);
         if (Options.InitAdapter is { } adapter) AdapterFiles.Read(AdapterFiles.Resolve(adapter), _weights);
-        _decoder = new Decoder(_weights, Mode, MaxRows, Options.SequenceLength!.Value);
+        _decoder = new Decoder(_weights, placement.Mode, MaxRows, Options.SequenceLength!.Value);
     }
 
-    private void ResolveGraphs()
+    /// <summary>Measures what the plan depends on, then plans; nothing large has been allocated yet.</summary>
+    private PlacementPlan PlanMemory()
+    {
+        using TensorFiles files = TensorFiles.Open(Base.WeightFiles());
+        var plan = new ModelPlan(Config, Backend, WeightOptions, m => WeightLoader.StoredAs(files, m));
+        if (plan.HasNf4) PackedRows = Device.Tune(Options.Resume ? RunManifest.Find(Options.Output!)?.PackedRows : null);
+        var memory = new RunMemory(this, files, WeightOptions, Mode, MaxRows);
+        (Memory, MemoryAvailable) = (memory.Categories, memory.Available);
+        _choices.AddRange(memory.Choices);
+        if (Options.CudaGraphs != CudaGraphs.Off && Backend.CapturesGraphs)
+            _choices.Add(memory.Placement.HostBytes == 0 ? "steps run as CUDA graphs" : "updates run as CUDA graphs; passes op by op, as layers come from host memory");
+        return memory.Placement;
+    }
+
+    /// <summary>What streams to a GPU needs one, and something frozen.</summary>
+    private void CheckPlacement()
+    {
+        if (Options.ResidentLayers is not null && Options.Method == FineTuneMethod.Full)
+            throw FineTuneException.Usage("--resident-layers streams frozen weights, but --method full trains every weight; use lora or qlora, or leave it out.");
+        if (Device.Name.Kind == NativeLibraryKind.Cuda) return;
+        if (Options.ResidentLayers is not null)
+            throw FineTuneException.Usage("--resident-layers streams the other layers from host memory to a GPU; on the CPU there is nothing to stream to: leave it out, or use a GPU with --device cuda.");
+        if (Options.Vram is not null)
+            throw FineTuneException.Usage("--vram caps what a run takes of a GPU's memory, but this one runs on the CPU; use --memory-limit, or a GPU with --device cuda.");
+    }
+
+    private void CheckGraphs()
     {
         if (Options.CudaGraphs == CudaGraphs.On && !Backend.CapturesGraphs)
             throw FineTuneException.Usage("--cuda-graphs on: the CPU library records no graphs, it runs each op at once; use --cuda-graphs auto, or a GPU with --device cuda.");
-        if (Options.CudaGraphs != CudaGraphs.Off && Backend.CapturesGraphs) _choices.Add("steps run as CUDA graphs");
     }
 
     private void CheckOptimizer()
@@ -244,59 +271,15 @@ internal sealed class RunPreparation : IDisposable
         Options.CheckpointEvery ??= Options.EvalEvery;
     }
 
-    /// <summary>Refuses what does not fit before it is allocated, with what would.</summary>
-    private void CheckMemory()
-    {
-        using TensorFiles files = TensorFiles.Open(Base.WeightFiles());
-        ModelPlan PlanOf(WeightOptions options) => new(Config, Backend, options, m => WeightLoader.StoredAs(files, m));
-        ModelPlan plan = PlanOf(WeightOptions);
-        (_, long weights, long trained, long activations) = MemoryPlan.Of("this run", plan, Mode, MaxRows);
-        Memory = [("weights", weights), ("trained state", trained), ("activations", activations)];
-        MemoryAvailable = Backend.Info.MemoryAvailableBytes;
-        long needed = weights + trained + activations;
-        if (plan.HostStateBytes > 0) _choices.Add($"optimiser's state in {Megabytes(plan.HostStateBytes)} of host memory");
-        if (needed <= MemoryAvailable) return;
-
-        var remedies = new List<string>();
-        void Try(string remedy, long bytes)
-        {
-            if (bytes <= MemoryAvailable) remedies.Add($"{remedy} ({Megabytes(bytes)})");
-        }
-
-        if (!Options.ActivationCheckpointing)
-            Try("--activation-checkpointing", weights + trained + plan.ActivationBytes(BufferMode.TrainingCheckpointed, MaxRows));
-        int single = MaxRows / Math.Max(1, Options.MicroBatchSize);
-        if (Options.MicroBatchSize > 1)
-        {
-            Try($"--micro-batch-size 1 --accumulation-steps {Options.AccumulationSteps * Options.MicroBatchSize}", weights + trained + plan.ActivationBytes(Mode, single));
-            Try(
-                $"--micro-batch-size 1 --accumulation-steps {Options.AccumulationSteps * Options.MicroBatchSize} --activation-checkpointing",
-                weights + trained + plan.ActivationBytes(BufferMode.TrainingCheckpointed, single));
-        }
-
-        if (Options.Optimizer == OptimizerKind.AdamW)
-            Try("--optimizer adamw-8bit", weights + PlanOf(WeightOptions with { State = OptimizerKind.AdamW8Bit.State() }).TrainedBytes + activations);
-        if (Device.Name.Kind == NativeLibraryKind.Cuda && Options.Optimizer is (OptimizerKind.AdamW or OptimizerKind.AdamW8Bit))
-            Try($"--optimizer paged-{Options.Optimizer.Name()}", weights + PlanOf(WeightOptions with { StateOnHost = true }).TrainedBytes + activations);
-        if (Device.Name.Kind == NativeLibraryKind.Cuda && Device.Precision == Precision.Fp32) remedies.Add("--precision bf16");
-        if (Options.Method == FineTuneMethod.Full) remedies.Add("--method lora or qlora");
-        if (Options.Method == FineTuneMethod.Lora) remedies.Add("--method qlora");
-        remedies.Add("a smaller --sequence-length");
-        throw FineTuneException.DoesNotFit(
-            $"this run needs {Megabytes(needed)} (weights {Megabytes(weights)}, trained state {Megabytes(trained)}, activations of {MaxRows} tokens {Megabytes(activations)}), but {Megabytes(MemoryAvailable)} are free on {Device.Name}. What would fit: {string.Join("; ", remedies)}.");
-    }
-
     /// <summary>What a QLoRA base takes, and what of it stays wide.</summary>
     private static string BaseText(DecoderWeights weights)
     {
         WeightMatrix[] quantised = [.. weights.Matrices.Select(m => m.Weight).Where(w => w.Format == WeightFormat.Nf4)];
         long count = quantised.Sum(w => w.Rows * w.Columns), bytes = quantised.Sum(w => w.ByteCount);
         IEnumerable<string> wide = weights.Matrices.Where(m => m.Weight.Format != WeightFormat.Nf4)
-            .Select(m => $"{m.Module.Name} {m.Weight.Format.ToString().ToLowerInvariant()} {Megabytes(m.Weight.ByteCount)}");
-        return $"base nf4: {count:N0} weights of {quantised.Length} linears in {Megabytes(bytes)} ({(double)bytes / count:F3} bytes each); wide: {string.Join(", ", wide)}, norms and biases f32";
+            .Select(m => $"{m.Module.Name} {m.Weight.Format.ToString().ToLowerInvariant()} {RunMemory.Text(m.Weight.ByteCount)}");
+        return $"base nf4: {count:N0} weights of {quantised.Length} linears in {RunMemory.Text(bytes)} ({(double)bytes / count:F3} bytes each); wide: {string.Join(", ", wide)}, norms and biases f32";
     }
-
-    private static string Megabytes(long bytes) => bytes >= 10_000_000_000 ? $"{bytes / 1e9:F1} GB" : $"{bytes / 1e6:F1} MB";
 
     public void Dispose()
     {

@@ -91,7 +91,7 @@ internal sealed class Setting
     internal static Setting Bytes(string key, string help, Func<FineTuneOptions, long?> get, Action<FineTuneOptions, long> set) =>
         new(key, help, o => get(o)?.ToString(CultureInfo.InvariantCulture), (o, t) => set(o, ParseBytes(t)), false);
 
-    private static long ParseBytes(string text)
+    internal static long ParseBytes(string text)
     {
         int digits = text.TakeWhile(c => char.IsAsciiDigit(c) || c == '.').Count();
         double unit = text[digits..].Trim().ToUpperInvariant() switch

@@ -48,6 +48,8 @@ internal static class Settings
         Setting.Integer("seed", "seed of order, initial adapter and dropout [42]", 0, int.MaxValue, o => o.Seed, (o, v) => o.Seed = (int)v),
         Setting.Integer("threads", "CPU threads, 1 to 256 [all this process may use]", 1, 256, o => o.Threads, (o, v) => o.Threads = (int)v),
         Setting.Bytes("memory_limit", "memory this run may take, such as 8GB [what is free]", o => o.MemoryLimit, (o, v) => o.MemoryLimit = v),
+        Setting.Bytes("vram", "GPU memory this process may take, such as 24GB: checkpointing, then layers streamed from host memory [what is free]", o => o.Vram, (o, v) => o.Vram = v),
+        Setting.Integer("resident_layers", "layers whose frozen weights stay on the GPU, the others' are streamed from host memory [all, or as vram allows]", 0, int.MaxValue, o => o.ResidentLayers, (o, v) => o.ResidentLayers = (int)v),
         Setting.Checked("device", "auto, cpu, cuda or cuda:N; auto takes a GPU where one can be used [auto]", DeviceName.Expected, t => DeviceName.TryParse(t) is not null, o => o.Device, (o, v) => o.Device = v),
         Setting.Checked("precision", "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU [auto]", Device.PrecisionsExpected, Device.IsPrecision, o => o.Precision, (o, v) => o.Precision = v),
         Setting.Choice("cuda_graphs", "steps recorded once and launched as one, the numbers stay the same: auto, on or off [auto: on a GPU]", o => o.CudaGraphs, (o, v) => o.CudaGraphs = v),

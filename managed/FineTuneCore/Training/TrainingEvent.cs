@@ -126,4 +126,7 @@ public sealed record FineTuneResult
 
     /// <summary>Tokens per second over all steps.</summary>
     public required double TokensPerSecond { get; init; }
+
+    /// <summary>Most bytes the process took of the GPU: buffers, driver, kernels. Null on the CPU.</summary>
+    public long? DeviceMemory { get; init; }
 }

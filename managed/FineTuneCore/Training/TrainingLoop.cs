@@ -67,7 +67,9 @@ internal sealed class TrainingLoop : IDisposable
         {
             TokenBatch batch = _batches.Fill(step, m);
             _decoder.Load(in batch);
-            _graphs.Run(new PartShape(batch.Rows, MostTrained(in batch)), _enqueuePass);
+            var shape = new PartShape(batch.Rows, MostTrained(in batch));
+            if (_weights.Ring is null) _graphs.Run(shape, _enqueuePass);
+            else EnqueuePass(shape); // which layers the device holds differs from pass to pass
             _backend.Copy(_memory.LossesOf(m, batch.Rows), _decoder.Losses(batch.Rows));
             tokens += batch.Tokens;
         }

@@ -15,7 +15,8 @@ int32_t device_count(); // throws UNSUPPORTED with the reason when there is none
 ftc_context* context_create(const ftc_context_params& params);
 void context_destroy(ftc_context* context);
 void context_get_info(ftc_context& context, ftc_context_info& info);
-ftc_stream* stream_create(ftc_context& context, bool background);
+ftc_stream* stream_create(ftc_context& context);
+ftc_stream* stream_create_background(ftc_context& context, int32_t share_percent);
 void stream_destroy(ftc_stream* stream);
 void stream_synchronize(ftc_stream& stream);
 void enter(const ftc_stream& stream); // before every op: makes its device the current one of the thread

@@ -7,16 +7,19 @@ ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context) {
         check_pointer("ftc_stream_create", "out", out);
         *out = nullptr;
         check_pointer("ftc_stream_create", "context", context);
-        *out = backend::stream_create(*context, false);
+        *out = backend::stream_create(*context);
     });
 }
 
-ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context) {
+ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context, int32_t share_percent) {
     return guard(__func__, [&] {
         check_pointer("ftc_stream_create_background", "out", out);
         *out = nullptr;
         check_pointer("ftc_stream_create_background", "context", context);
-        *out = backend::stream_create(*context, true);
+        if (share_percent < 1 || share_percent > 100)
+            fail(FTC_ERROR_INVALID_ARGUMENT, "ftc_stream_create_background: share_percent is %d, expected 1..100",
+                 static_cast<int>(share_percent));
+        *out = backend::stream_create_background(*context, share_percent);
     });
 }
 

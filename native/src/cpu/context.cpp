@@ -56,8 +56,12 @@ void check_activations(const char* function, int32_t dtype) {
          dtype == FTC_BF16 ? "FTC_BF16" : "FTC_F16");
 }
 
-ftc_stream* stream_create(ftc_context& context, bool) {
+ftc_stream* stream_create(ftc_context& context) {
     return new ftc_stream{&context};
+}
+
+ftc_stream* stream_create_background(ftc_context& context, int32_t) {
+    return stream_create(context);
 }
 
 void stream_destroy(ftc_stream* stream) {

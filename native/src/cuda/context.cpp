@@ -169,19 +169,34 @@ void check_activations(const char* function, int32_t dtype) {
              "%s: dtype is FTC_F16, expected FTC_BF16 or FTC_F32: the CUDA library computes in these", function);
 }
 
-ftc_stream* stream_create(ftc_context& context, bool background) {
-    cuda::refuse_while_capturing(background ? "ftc_stream_create_background" : "ftc_stream_create", context);
+namespace {
+
+// Of the highest or the lowest priority the device has.
+std::unique_ptr<ftc_stream, Closer> new_stream(ftc_context& context, bool background) {
     check(cudaSetDevice(context.device), "cudaSetDevice");
     std::unique_ptr<ftc_stream, Closer> stream(new ftc_stream);
     stream->context = &context;
-    stream->background = background;
-    int least = 0, greatest = 0; // the least priority is the largest number
-    check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
-    check(cudaStreamCreateWithPriority(&stream->handle, cudaStreamNonBlocking, background ? least : greatest),
+    int lowest = 0, highest = 0; // the lower, the larger the number
+    check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "cudaDeviceGetStreamPriorityRange");
+    check(cudaStreamCreateWithPriority(&stream->handle, cudaStreamNonBlocking, background ? lowest : highest),
           "cudaStreamCreateWithPriority");
     check(cudaMalloc(&stream->scratch, static_cast<size_t>(cuda::kScratchBytes)), "cudaMalloc");
-    if (!background)
-        check(cudaMalloc(&stream->matmul_workspace, static_cast<size_t>(cuda::kMatmulWorkspaceBytes)), "cudaMalloc");
+    return stream;
+}
+
+} // namespace
+
+ftc_stream* stream_create(ftc_context& context) {
+    cuda::refuse_while_capturing("ftc_stream_create", context);
+    auto stream = new_stream(context, false);
+    check(cudaMalloc(&stream->matmul_workspace, static_cast<size_t>(cuda::kMatmulWorkspaceBytes)), "cudaMalloc");
+    return stream.release();
+}
+
+ftc_stream* stream_create_background(ftc_context& context, int32_t share_percent) {
+    cuda::refuse_while_capturing("ftc_stream_create_background", context);
+    auto stream = new_stream(context, true);
+    stream->dequantise_blocks = std::max(1, context.multiprocessors * share_percent / 100);
     return stream.release();
 }
 

@@ -11,11 +11,6 @@ namespace ftc::cuda {
 
 struct CublasLt; // matmul.h
 
-// A kernel in the background gets one block for so many multiprocessors. A product of M rows takes 2 M N K flops for a weight
-// whose dequantisation moves 2.5 N K bytes: at M = 2,048 an eighth of the memory's speed is enough to be ready in time, and
-// every multiprocessor more is taken from the product.
-constexpr int32_t kBackgroundShare = 6;
-
 // Small sums between the kernels of one op, which gets no workspace of its own; ops of one stream use it in turn.
 constexpr int64_t kScratchBytes = int64_t{4} << 20;
 #if defined(FTC_SIM)
@@ -82,7 +77,7 @@ struct ftc_stream {
     cudaStream_t handle = nullptr;
     void* scratch = nullptr;          // [device] kScratchBytes, for whichever op runs
     void* matmul_workspace = nullptr; // [device] kMatmulWorkspaceBytes; NULL in the background
-    bool background = false;
+    int32_t dequantise_blocks = 0; // at most, in the background; 0: as many as the device runs
 };
 
 struct ftc_event {

@@ -40,8 +40,8 @@ public:
 
     void prepare() {
         ftc_context* context = device_.context();
-        FTC_OK_OR_SAY(ftc_stream_create_background(&upload_, context));
-        FTC_OK_OR_SAY(ftc_stream_create_background(&dequantise_, context));
+        FTC_OK_OR_SAY(ftc_stream_create_background(&upload_, context, 100));
+        FTC_OK_OR_SAY(ftc_stream_create_background(&dequantise_, context, 25));
         for (ftc_event** event : {&filled_, &free_, &ready_, &taken_}) FTC_OK_OR_SAY(ftc_event_create(event, context));
         FTC_OK_OR_SAY(ftc_host_buffer_create(&host_, context, kLayers * kCount / 2));
         FTC_OK_OR_SAY(ftc_buffer_create(&slot_, context, kCount / 2));
@@ -165,7 +165,7 @@ TEST(Stream, ACopyFromAHostBufferIsOnlyEnqueued) {
 TEST(Stream, ABackgroundStreamRefusesDenseProducts) {
     const Device device;
     ftc_stream* background = nullptr;
-    FTC_OK_OR_SAY(ftc_stream_create_background(&background, device.context()));
+    FTC_OK_OR_SAY(ftc_stream_create_background(&background, device.context(), 25));
     Vector<float> x(64), y(64), w(64);
     ftc_weight weight{};
     weight.struct_size = sizeof(weight);

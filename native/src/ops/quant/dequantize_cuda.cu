@@ -12,8 +12,6 @@
 // Bytes an element: 0.5 codes + 1/64 absmax (4/64 when not nested) + 4/16384 + y, 2.516 in bf16 from nested weights.
 #include "ops/quant/dequantize_cuda.h"
 
-#include <algorithm>
-
 #include "api/backend.h"
 #include "cuda/device.cuh"
 #include "cuda/row_grid.h"
@@ -245,8 +243,8 @@ namespace ftc::backend {
 
 void weight_dequantize(ftc_stream& stream, void* y, int32_t y_dtype, int64_t y_row_stride, const ftc_weight& weight,
                        int64_t row_begin, int64_t row_count) {
-    const int32_t blocks = stream.background ? std::max(1, stream.context->multiprocessors / cuda::kBackgroundShare) : 0;
-    cuda::dequantize_into(stream.handle, *stream.context, y, y_dtype, y_row_stride, weight, row_begin, row_count, blocks);
+    cuda::dequantize_into(stream.handle, *stream.context, y, y_dtype, y_row_stride, weight, row_begin, row_count,
+                          stream.dequantise_blocks);
 }
 
 } // namespace ftc::backend

@@ -28,6 +28,27 @@ public sealed class CudaGraphTests
     }
 
     [Fact]
+    public void GraphsChangeNoBitWherePackedWeightsAreDequantisedFirst()
+    {
+        using var temporary = new TemporaryDirectory();
+        (string, string)[] cache = [("XDG_CACHE_HOME", temporary.Path)];
+        CudaLibrary.Run(["tune", "--device", "cuda"], cache).ExitCode.Should().Be(0);
+        string kept = temporary.File("finetunecore/tune.json");
+        File.WriteAllText(kept, System.Text.RegularExpressions.Regex.Replace(File.ReadAllText(kept), ": [0-9]+", ": 0"));
+        using var run = new CudaRun();
+        foreach (string graphs in (string[])["on", "off"])
+        {
+            FtcProcess.Result result = run.Cuda(graphs, "bf16", cache, "--method", "qlora", "--dropout", "0.1", "--cuda-graphs", graphs);
+            result.ExitCode.Should().Be(0, result.Error);
+            result.Output.Should().Contain("packed up to 0 rows").And.NotContain("graphs are off");
+            if (graphs == "on") result.Output.Should().MatchRegex("steps ran as [1-9][0-9]* CUDA graphs");
+        }
+
+        run.Losses("on").Should().Equal(run.Losses("off"));
+        File.ReadAllBytes(run.Place("on/adapter/adapter_model.safetensors")).Should().Equal(File.ReadAllBytes(run.Place("off/adapter/adapter_model.safetensors")));
+    }
+
+    [Fact]
     public void ARunMayGoOnWithoutThem()
     {
         using var run = new CudaRun();

@@ -21,10 +21,15 @@ public sealed class MemoryPlanTests
     [InlineData(FineTuneMethod.Full, true, "")]
     public void ThePlanIsWhatIsAllocated(FineTuneMethod method, bool checkpointing, string modules, OptimizerKind optimizer = OptimizerKind.AdamW)
     {
-        foreach (string precision in TestDevice.IsCpu ? (string[])["fp32"] : ["fp32", "bf16"]) Check(method, checkpointing, modules, precision, optimizer);
+        foreach (string precision in TestDevice.IsCpu ? (string[])["fp32"] : ["fp32", "bf16"])
+        {
+            Check(method, checkpointing, modules, precision, optimizer);
+            if (!TestDevice.IsCpu && method != FineTuneMethod.Full) Check(method, checkpointing, modules, precision, optimizer, resident: 1);
+        }
     }
 
-    private static void Check(FineTuneMethod method, bool checkpointing, string modules, string precision, OptimizerKind optimizer)
+    private static void Check(
+        FineTuneMethod method, bool checkpointing, string modules, string precision, OptimizerKind optimizer, int? resident = null)
     {
         using var run = new StoriesRun();
         var options = new FineTuneOptions
@@ -32,6 +37,7 @@ public sealed class MemoryPlanTests
             Model = TestData.Path("models", "stories260K"), Data = run.Data, Method = method, ActivationCheckpointing = checkpointing, Threads = 1,
             Device = TestDevice.Name, Precision = precision, Optimizer = optimizer,
             ModulesToSave = modules.Split(',', StringSplitOptions.RemoveEmptyEntries), MicroBatchSize = 8,
+            ResidentLayers = resident,
         };
         using var preparation = new RunPreparation(options, CancellationToken.None);
         long before = preparation.Backend.Info.MemoryUsedBytes;

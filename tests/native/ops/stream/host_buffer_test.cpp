@@ -77,7 +77,7 @@ TEST(Event, OrdersABackgroundStream) {
         const Device device(variant);
         ftc_stream* background = nullptr;
         ftc_event *filled = nullptr, *free = nullptr;
-        EXPECT_EQ(ftc_stream_create_background(&background, device.context()), FTC_OK) << ftc_last_error_message();
+        EXPECT_EQ(ftc_stream_create_background(&background, device.context(), 25), FTC_OK) << ftc_last_error_message();
         EXPECT_EQ(ftc_event_create(&filled, device.context()), FTC_OK) << ftc_last_error_message();
         EXPECT_EQ(ftc_event_create(&free, device.context()), FTC_OK) << ftc_last_error_message();
         const Vector<float> x = random_floats(600, 2);
@@ -115,8 +115,10 @@ TEST(Event, WrongArgumentsAreNamed) {
     ftc_event_destroy(event);
     ftc_event_destroy(nullptr);
     ftc_stream* stream = nullptr;
-    EXPECT_EQ(ftc_stream_create_background(&stream, nullptr), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_EQ(ftc_stream_create_background(&stream, nullptr, 50), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_stream_create_background: context is NULL, expected a pointer");
+    EXPECT_EQ(ftc_stream_create_background(&stream, device.context(), 0), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(), "ftc_stream_create_background: share_percent is 0, expected 1..100");
 }
 
 } // namespace
