@@ -103,7 +103,8 @@ internal sealed class ModelPlan
     internal bool IsStreamed(int layer) => layer >= StreamedFrom;
 
     /// <summary>Bytes of a block in host memory, and of its place in a slot of the ring.</summary>
-    internal long StreamedBytes(int layer) => WeightNames.Linears(layer).Select(n => Modules[n]).Where(_streamed.Contains).Sum(m => LayoutOf(m).BytesOf(m) + PartsSlack);
+    internal long StreamedBytes(int layer) => WeightNames.Linears(layer).Select(n => Modules[n]).Where(_streamed.Contains)
+        .Sum(m => (LayoutOf(m).BytesOf(m) + PartsSlack + LayerRing.Alignment - 1) / LayerRing.Alignment * LayerRing.Alignment);
 
     /// <summary>Blocks the ring has room for.</summary>
     internal int RingSlots => Math.Min(_options.RingSlots, Config.NumHiddenLayers - StreamedFrom);

@@ -91,7 +91,9 @@ internal sealed unsafe class WeightLoader : IDisposable
     {
         if (IsNf4(name))
         {
+            (DeviceBuffer? block, HostBlock) = (HostBlock, null);
             WeightMatrix weight = StoredNf4(module);
+            HostBlock = block;
             _backend.Dequantize(destination, weight, 0, weight.Rows);
             return;
         }
@@ -109,10 +111,9 @@ internal sealed unsafe class WeightLoader : IDisposable
         return layout.Format == WeightFormat.Nf4 ? Quantise(module, entry) : Wide(module, entry, layout);
     }
 
-    /// <summary>Memory for a wide matrix, still zero.</summary>
+    /// <summary>Device memory for a wide matrix, still zero.</summary>
     internal WeightMatrix Empty(ModuleSpec module, WeightLayout layout) => Wide(
-        module, layout,
-        Place(layout.BytesOf(module), DType.U8, module.WeightName) with { Rows = module.Rows, Columns = module.Columns, RowStride = layout.RowStride, DType = layout.DType });
+        module, layout, new Tensor(Allocate(layout.BytesOf(module), module.WeightName), 0, module.Rows, module.Columns, layout.RowStride, layout.DType));
 
     private static WeightMatrix Wide(ModuleSpec module, WeightLayout layout, Tensor data) => new()
     {
@@ -124,7 +125,9 @@ internal sealed unsafe class WeightLoader : IDisposable
         bool asStored = entry.Type == (layout.DType == DType.BF16 ? ElementType.BF16 : ElementType.F32), contiguous = layout.RowStride == module.Columns;
         if (asStored && contiguous && HostBlock is null && Borrow(entry, layout.DType.Size()) is { } mapped)
             return Wide(module, layout, new Tensor(mapped, 0, module.Rows, module.Columns, module.Columns, layout.DType));
-        WeightMatrix weight = Empty(module, layout);
+        Tensor memory = Place(layout.BytesOf(module), DType.U8, module.WeightName);
+        WeightMatrix weight = Wide(
+            module, layout, memory with { Rows = module.Rows, Columns = module.Columns, RowStride = layout.RowStride, DType = layout.DType });
         if (asStored && contiguous) UploadRaw(weight.Data, entry);
         else FillRows(weight.Data, entry);
         return weight;

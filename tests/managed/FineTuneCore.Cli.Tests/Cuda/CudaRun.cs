@@ -65,7 +65,7 @@ internal sealed class CudaRun : IDisposable
         ];
         return
         [
-            "train", "--model", Model, "--data", Data, "--output", Place(name), .. common.Chunk(2).Where(pair => !more.Contains(pair[0])).SelectMany(pair => pair),
+            "train", .. more.Contains("--model") ? (string[])[] : ["--model", Model], "--data", Data, "--output", Place(name), .. common.Chunk(2).Where(pair => !more.Contains(pair[0])).SelectMany(pair => pair),
             .. more,
         ];
     }

@@ -14,11 +14,11 @@ public sealed class CudaStreamingTests
     [InlineData("lora", "true", "3", "reversed")]
     [InlineData("lora", "true", "4", "random:3")]
     [InlineData("qlora", "false", "1", "random:4")]
-    [InlineData("qlora", "true", "0", "reversed")]
-    public void StreamedLayersGiveTheSameBits(string method, string checkpointing, string resident, string schedule)
+    [InlineData("qlora", "true", "0", "reversed", "--target-modules", "q_proj,up_proj", "--modules-to-save", "down_proj,k_proj")]
+    public void StreamedLayersGiveTheSameBits(string method, string checkpointing, string resident, string schedule, params string[] more)
     {
         using var run = new CudaRun();
-        string[] options = ["--method", method, "--activation-checkpointing", checkpointing, .. Common];
+        string[] options = ["--method", method, "--activation-checkpointing", checkpointing, .. Common, .. more];
         Same(run, schedule, [], options, ["--resident-layers", resident]).Should().Contain($"{resident} of 5 layers resident, the others streamed from ");
     }
 
@@ -26,15 +26,26 @@ public sealed class CudaStreamingTests
     [Theory]
     [InlineData("false", "ordered")]
     [InlineData("true", "reversed")]
-    [InlineData("true", "random:5")]
-    public void WeightsDequantisedAheadGiveTheSameBits(string checkpointing, string schedule)
+    [InlineData("true", "random:5", "--target-modules", "q_proj,up_proj", "--modules-to-save", "down_proj,k_proj")]
+    public void WeightsDequantisedAheadGiveTheSameBits(string checkpointing, string schedule, params string[] more)
     {
         using var temporary = new TemporaryDirectory();
         Untuned(temporary);
         using var run = new CudaRun();
-        string[] options = ["--method", "qlora", "--activation-checkpointing", checkpointing, .. Common];
+        string[] options = ["--method", "qlora", "--activation-checkpointing", checkpointing, .. Common, .. more];
         string output = Same(run, schedule, [("XDG_CACHE_HOME", temporary.Path)], options, ["--resident-layers", "1"]);
         output.Should().Contain("packed up to 0 rows").And.Contain("through a ring of 3");
+    }
+
+    /// <summary>A base that is NF4 in its files comes from them as it is.</summary>
+    [Fact]
+    public void AStoredNf4BaseIsStreamed()
+    {
+        using var run = new CudaRun();
+        FtcProcess.Result quantized = FtcProcess.Run("quantize", "--model", run.Model, "--output", run.Place("nf4"), "--device", "cpu");
+        quantized.ExitCode.Should().Be(0, quantized.Error);
+        string[] options = ["--method", "qlora", "--model", run.Place("nf4"), "--modules-to-save", "down_proj", .. Common];
+        Same(run, "random:6", [], options, ["--resident-layers", "1"]).Should().Contain("1 of 5 layers resident");
     }
 
     /// <summary>Where layers lie changes no number, so a resumed run may place them anew.</summary>
