@@ -36,9 +36,9 @@ internal sealed class LayerRing : IDisposable
         _blocks = new DeviceBuffer[plan.Config.NumHiddenLayers - _first];
         _held = new int[plan.RingSlots];
         Array.Fill(_held, -1);
+        _buffer = backend.Allocate(plan.RingBytes, $"a ring of {_held.Length} layers");
         _filled = [.. _held.Select(_ => backend.CreateEvent())];
         _free = [.. _held.Select(_ => backend.CreateEvent())];
-        _buffer = backend.Allocate(plan.RingBytes, $"a ring of {_held.Length} layers");
     }
 
     /// <summary>The block that is added next.</summary>

@@ -44,7 +44,9 @@ internal sealed class RunMemory
         }
 
         PlacementPlan smallest;
-        PlacementPlan? found = _options.Vram is null ? OnlyAsAsked(asked, mode, out smallest) : PlacementPlan.Within(_budget, _planOf, asked, mode, rows, _positions, out smallest);
+        PlacementPlan? found = _options.Vram is null
+            ? OnlyAsAsked(asked, mode, out smallest)
+            : PlacementPlan.Within(_budget, _planOf, asked, mode, rows, _positions, out smallest);
         Placement = found ?? throw DoesNotFit(smallest);
         Categories = [("weights", Placement.Memory.Weights), ("trained state", Placement.Memory.TrainedState), ("activations", Placement.Memory.Activations)];
         if (_options.Vram is not null) Categories = [.. Categories, ("driver and kernels", _overhead)];
@@ -82,9 +84,11 @@ internal sealed class RunMemory
         string parts = $"weights {Text(memory.Weights)}, trained state {Text(memory.TrainedState)}, activations of {_rows} tokens {Text(memory.Activations)}";
         string needs = $"this run needs {Text(smallest.PeakBytes + _overhead)}";
         string remedies = string.Join("; ", Remedies(smallest));
-        return FineTuneException.DoesNotFit(_options.Vram is { } vram
-            ? $"{needs} of {_run.Device.Name} {What(smallest)}({parts}, the driver and kernels {Text(_overhead)}), but {(_budget + _overhead < vram ? $"{Text(_budget + _overhead)} are free of the {Text(vram)} that --vram allows" : $"--vram allows {Text(vram)}")}. What would fit: {remedies}."
-            : $"{needs} ({parts}), but {Text(_budget)} are free on {_run.Device.Name}. What would fit: {remedies}.");
+        if (_options.Vram is not { } vram)
+            return FineTuneException.DoesNotFit($"{needs} ({parts}), but {Text(_budget)} are free on {_run.Device.Name}. What would fit: {remedies}.");
+        string allowed = _budget + _overhead < vram ? $"{Text(_budget + _overhead)} are free of the {Text(vram)} that --vram allows" : $"--vram allows {Text(vram)}";
+        return FineTuneException.DoesNotFit(
+            $"{needs} of {_run.Device.Name} {What(smallest)}({parts}, the driver and kernels {Text(_overhead)}), but {allowed}. What would fit: {remedies}.");
     }
 
     private string What(PlacementPlan smallest) => smallest.Options.ResidentLayers is { } resident
@@ -114,6 +118,7 @@ internal sealed class RunMemory
         if (_options.Method == FineTuneMethod.Lora) yield return "--method qlora";
         if (_options.Vram is null && options.ResidentLayers is null && _run.Device.Name.Kind == NativeLibraryKind.Cuda && _options.Method != FineTuneMethod.Full)
             yield return "--resident-layers N, which streams the other layers from host memory";
+        if (_options.ResidentLayers > 0) yield return "a smaller --resident-layers";
         if (_options.Vram is not null) yield return "a larger --vram";
         if (_options.Vram is not null && _options.Method != FineTuneMethod.Full) yield return "a smaller --rank";
         yield return "a smaller --sequence-length";

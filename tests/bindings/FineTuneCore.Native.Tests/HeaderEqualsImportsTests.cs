@@ -42,6 +42,29 @@ public sealed partial class HeaderEqualsImportsTests
         }
     }
 
+    /// <summary>The benchmarks call the library from Python, with structs of their own, where only a GPU machine would notice a difference.</summary>
+    [Fact]
+    public void ThePeersOfTheBenchmarksHaveTheHeadersFieldsToo()
+    {
+        string repository = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(FindHeader())!, "..", ".."));
+        string python = File.ReadAllText(Path.Combine(repository, "benchmarks", "peers", "ftc_library.py"));
+        var declared = Structs().Matches(Header).ToDictionary(m => Pascal(m.Groups["name"].Value["ftc_".Length..]), m => FieldsOf(m.Groups["body"].Value));
+        var structs = PythonStructs().Matches(python).ToArray();
+        structs.Should().HaveCountGreaterThan(5);
+        foreach (Match match in structs)
+        {
+            string name = match.Groups["name"].Value;
+            var fields = new List<(string, int)> { ("struct_size", 4) };
+            foreach (Match field in (IEnumerable<Match>)PythonFields().Matches(match.Groups["fields"].Value))
+            {
+                int size = field.Groups["kind"].Value is "I64" or "U64" or "P" ? 8 : 4;
+                fields.AddRange(field.Groups["names"].Value.Split(' ').Select(n => (n, size)));
+            }
+
+            fields.Should().Equal(declared[name].Select(f => (f.Name, f.Size)), "fields of {0}", name);
+        }
+    }
+
     private static int CSize(List<(string Name, int Size, int Align)> fields)
     {
         int offset = 0, alignment = 1;
@@ -100,6 +123,13 @@ public sealed partial class HeaderEqualsImportsTests
 
     [GeneratedRegex(@"/\*.*?\*/", RegexOptions.Singleline)]
     private static partial Regex Comments();
+
+    [GeneratedRegex(@"^\w+ = struct\(""(?<name>\w+)""(?<fields>.*?)\)\n(?!\s)", RegexOptions.Singleline | RegexOptions.Multiline)]
+    private static partial Regex PythonStructs();
+
+    // ("name", KIND) or *of(KIND, "several names")
+    [GeneratedRegex(@"\(""(?<names>\w+)"", (?<kind>\w+)\)|\*of\((?<kind>\w+), ""(?<names>[\w ]+)""\)")]
+    private static partial Regex PythonFields();
 
     [GeneratedRegex(@"FTC_API\s+[\w\s\*]+?\b(?<name>ftc_\w+)\s*\((?<parameters>[^)]*)\)\s*;", RegexOptions.Singleline)]
     private static partial Regex Functions();

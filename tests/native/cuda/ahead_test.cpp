@@ -1,4 +1,5 @@
-// A weight that the caller dequantises ahead, in the background, gives the bits of the packed one that the linear layer dequantises itself.
+// A weight that the caller dequantises ahead, in the background, gives the bits of the packed one that the linear layer
+// dequantises itself.
 #include <cstring>
 
 #include "bf16_matrix.h"
@@ -66,10 +67,11 @@ Results run(const Device& device, const ftc_weight& weight, float dropout) {
     EXPECT_EQ(ftc_linear_workspace_bytes(device.context(), &shape, &bytes), FTC_OK) << ftc_last_error_message();
     Vector<char> workspace(static_cast<size_t>(bytes) + 256);
     char* aligned = workspace.data() + (256 - reinterpret_cast<uintptr_t>(workspace.data()) % 256) % 256;
-    EXPECT_EQ(ftc_linear_forward(device, r.y.data(), x.data(), &weight, nullptr, &segment, 1, &params, aligned, bytes), FTC_OK)
+    EXPECT_EQ(ftc_linear_forward(device, r.y.data(), x.data(), &weight, nullptr, &segment, 1, &params, aligned, bytes),
+              FTC_OK)
         << ftc_last_error_message();
-    EXPECT_EQ(ftc_linear_backward(device, r.dx.data(), nullptr, nullptr, dy.data(), x.data(), &weight, &segment, 1, &params,
-                                  aligned, bytes),
+    EXPECT_EQ(ftc_linear_backward(device, r.dx.data(), nullptr, nullptr, dy.data(), x.data(), &weight, &segment, 1,
+                                  &params, aligned, bytes),
               FTC_OK)
         << ftc_last_error_message();
     EXPECT_EQ(ftc_stream_synchronize(device), FTC_OK) << ftc_last_error_message();
@@ -88,13 +90,16 @@ TEST(Ahead, AWeightDequantisedAheadGivesTheSameBits) {
 
             ftc_stream* background = nullptr;
             ftc_event* ready = nullptr;
-            ASSERT_EQ(ftc_stream_create_background(&background, device.context(), 25), FTC_OK) << ftc_last_error_message();
+            ASSERT_EQ(ftc_stream_create_background(&background, device.context(), 25), FTC_OK)
+                << ftc_last_error_message();
             ASSERT_EQ(ftc_event_create(&ready, device.context()), FTC_OK) << ftc_last_error_message();
             ftc_linear_layout layout{};
             layout.struct_size = sizeof(layout);
             ASSERT_EQ(ftc_linear_get_layout(device.context(), kIn, kOut, kRank, FTC_BF16, &layout), FTC_OK);
             Vector<uint16_t> dense(static_cast<size_t>((kOut + layout.border) * layout.weight_row_stride));
-            ASSERT_EQ(ftc_weight_dequantize(background, dense.data(), FTC_BF16, layout.weight_row_stride, &packed, 0, kOut), FTC_OK)
+            ASSERT_EQ(
+                ftc_weight_dequantize(background, dense.data(), FTC_BF16, layout.weight_row_stride, &packed, 0, kOut),
+                FTC_OK)
                 << ftc_last_error_message();
             ASSERT_EQ(ftc_event_record(ready, background), FTC_OK);
             ASSERT_EQ(ftc_stream_wait_event(device, ready), FTC_OK);
@@ -108,8 +113,10 @@ TEST(Ahead, AWeightDequantisedAheadGivesTheSameBits) {
             wide.data = dense.data();
             const Results actual = run(device, wide, dropout);
             for (int64_t row = 0; row < kRows; row++) {
-                EXPECT_EQ(std::memcmp(&actual.y[row * kYStride], &expected.y[row * kYStride], kOut * 2), 0) << "y, row " << row;
-                EXPECT_EQ(std::memcmp(&actual.dx[row * kXStride], &expected.dx[row * kXStride], kIn * 2), 0) << "dx, row " << row;
+                EXPECT_EQ(std::memcmp(&actual.y[row * kYStride], &expected.y[row * kYStride], kOut * 2), 0)
+                    << "y, row " << row;
+                EXPECT_EQ(std::memcmp(&actual.dx[row * kXStride], &expected.dx[row * kXStride], kIn * 2), 0)
+                    << "dx, row " << row;
             }
             EXPECT_EQ(actual.da, expected.da);
             EXPECT_EQ(actual.db, expected.db);
