@@ -24,33 +24,56 @@ double product(int64_t a, int64_t b, int64_t c = 1) {
     return static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c);
 }
 
-// A bf16 or double-quantised NF4 weight [rows, cols] and what it stands on.
+constexpr int64_t kGroup = 32; // columns of an affine weight's group, and of QA-LoRA's
+
+const char* name_of(int32_t format) {
+    return format == FTC_WEIGHT_BF16   ? "bf16"
+           : format == FTC_WEIGHT_NF4  ? "nf4"
+           : format == FTC_WEIGHT_INT8 ? "int8"
+                                       : "affine 4-bit";
+}
+
+double bytes_of(int32_t format, int64_t rows, int64_t cols) {
+    const double each = format == FTC_WEIGHT_BF16   ? 2
+                        : format == FTC_WEIGHT_NF4  ? 0.5 + 1.0 / 64
+                        : format == FTC_WEIGHT_INT8 ? 1
+                                                    : 0.5 + 8.0 / kGroup;
+    return each * product(rows, cols);
+}
+
+// A weight [rows, cols] in bf16, double-quantised NF4, int8 or 4-bit affine groups, and what it stands on.
 struct Weight {
     Weight(ftc_stream* stream, int32_t format, int64_t rows, int64_t cols, int64_t row_stride, int64_t border)
         : values(stream, format == FTC_WEIGHT_BF16 ? (rows + border) * row_stride : 1, FTC_BF16, 0.02f),
-          codes(stream, format == FTC_WEIGHT_NF4 ? rows * cols / 4 : 1, FTC_BF16),
+          codes(stream, format == FTC_WEIGHT_BF16 ? 1 : rows * cols / (format == FTC_WEIGHT_INT8 ? 2 : 4), FTC_BF16),
           absmax(stream, format == FTC_WEIGHT_NF4 ? rows * cols / 128 : 1, FTC_BF16),
           nested_absmax(stream, format == FTC_WEIGHT_NF4 ? rows * cols / (64 * 256) + 1 : 1, FTC_F32, 0.02f),
+          scale(stream, format == FTC_WEIGHT_INT8 ? rows : rows * cols / kGroup, FTC_F32, 0.002f),
+          minimum(stream, format == FTC_WEIGHT_AFFINE ? rows * cols / kGroup : 1, FTC_F32, -0.015f),
           nested_map(stream, std::vector<float>(256, 0.5f)), quant_map(stream, std::vector<float>(16, 0.25f)) {
         value.struct_size = sizeof(value);
         value.format = format;
         value.rows = rows;
         value.cols = cols;
+        value.data = format == FTC_WEIGHT_BF16 ? values : codes;
         if (format == FTC_WEIGHT_BF16) {
             value.row_stride = row_stride;
             value.border = static_cast<int32_t>(border);
-            value.data = values;
-        } else {
-            value.data = codes;
+        } else if (format == FTC_WEIGHT_NF4) {
             value.absmax = absmax;
             value.nested_absmax = nested_absmax;
             value.nested_map = nested_map;
             value.quant_map = quant_map;
             value.block_size = 64;
             value.nested_block_size = 256;
+        } else {
+            value.scale = scale;
+            value.minimum = minimum;
+            value.bits = 4;
+            value.group_size = kGroup;
         }
     }
-    DeviceBuffer values, codes, absmax, nested_absmax, nested_map, quant_map;
+    DeviceBuffer values, codes, absmax, nested_absmax, scale, minimum, nested_map, quant_map;
     ftc_weight value{};
 };
 
@@ -74,19 +97,19 @@ void ceilings(Runner& run) {
     if (seconds > 0) run.matmul_rate = flops / seconds;
 }
 
-void dequantize(Runner& run, int64_t rows, int64_t cols) {
-    const Weight weight(run.stream, FTC_WEIGHT_NF4, rows, cols, cols, 0);
+void dequantize(Runner& run, int32_t format, int64_t rows, int64_t cols) {
+    const Weight weight(run.stream, format, rows, cols, cols, 0);
     const DeviceBuffer y(run.stream, rows * cols, FTC_BF16);
-    run.measure("dequantize nf4 nested", text("%ld x %ld", rows, cols), {product(rows, cols) * (2 + 0.5 + 1.0 / 64), 0},
+    run.measure(std::string("dequantize ") + name_of(format) + (format == FTC_WEIGHT_NF4 ? " nested" : ""),
+                text("%ld x %ld", rows, cols), {2 * product(rows, cols) + bytes_of(format, rows, cols), 0},
                 [&] { return ftc_weight_dequantize(run.stream, y, FTC_BF16, cols, &weight.value, 0, rows); });
 }
 
-// Forward and backward of one linear layer; rank 0 is the frozen layer.
+// Forward and backward of one linear layer; rank 0 is the frozen layer, affine weights have QA-LoRA adapters.
 void linear(Runner& run, const char* name, int32_t format, int64_t m, int64_t n, int64_t k, int32_t rank,
             float dropout) {
-    const char* form = format == FTC_WEIGHT_BF16 ? "bf16" : "nf4";
-    const std::string shape =
-        text("%s %ld x %ld, M %ld, %s, r %d, dropout %.2f", name, n, k, m, form, rank, static_cast<double>(dropout));
+    const std::string shape = text("%s %ld x %ld, M %ld, %s, r %d, dropout %.2f", name, n, k, m, name_of(format), rank,
+                                   static_cast<double>(dropout));
     if (!run.wants("linear forward " + shape) && !run.wants("linear backward " + shape)) return;
     ftc_linear_layout layout{};
     layout.struct_size = sizeof(layout);
@@ -123,6 +146,7 @@ void linear(Runner& run, const char* name, int32_t format, int64_t m, int64_t n,
     segment.scaling = 2.0f;
     segment.dropout_probability = dropout;
     segment.dropout_seed = 42;
+    segment.pool = format == FTC_WEIGHT_AFFINE ? kGroup : 0;
     ftc_linear_params params{};
     params.struct_size = sizeof(params);
     params.dtype = FTC_BF16;
@@ -133,7 +157,7 @@ void linear(Runner& run, const char* name, int32_t format, int64_t m, int64_t n,
     params.dropout_samples = params.dropout_positions = tokens.as<uint32_t>();
     const int32_t segments = rank > 0 ? 1 : 0;
 
-    const double weight_bytes = product(n, k) * (format == FTC_WEIGHT_BF16 ? 2 : 0.5 + 1.0 / 64);
+    const double weight_bytes = bytes_of(format, n, k);
     const double activations = 2 * product(m, n + k), flops = 2 * product(m, n, k);
     const double adapter = rank > 0 ? 1.0 : 0.0; // S reads X once more; dS and dB read dY, dA reads X
     run.measure("linear forward", shape, {weight_bytes + activations + adapter * 2 * product(m, k), flops}, [&] {
@@ -307,13 +331,14 @@ int main(int argc, char** argv) {
     const int64_t scale = tiny ? 64 : 1; // of the shapes of Llama-3-8B
     const int64_t hidden = 4096 / scale, intermediate = 14336 / scale;
 
-    dequantize(run, hidden, hidden);
-    dequantize(run, intermediate, hidden);
+    dequantize(run, FTC_WEIGHT_NF4, hidden, hidden);
+    for (const int32_t format : {FTC_WEIGHT_NF4, FTC_WEIGHT_INT8, FTC_WEIGHT_AFFINE})
+        dequantize(run, format, intermediate, hidden);
     for (const int64_t m : tiny ? std::vector<int64_t>{1, 3} : std::vector<int64_t>{1, 4, 16})
-        for (const int32_t format : {FTC_WEIGHT_BF16, FTC_WEIGHT_NF4})
+        for (const int32_t format : {FTC_WEIGHT_BF16, FTC_WEIGHT_NF4, FTC_WEIGHT_INT8, FTC_WEIGHT_AFFINE})
             linear(run, "gate", format, m, intermediate, hidden, 0, 0);
     for (const int64_t m : tiny ? std::vector<int64_t>{17} : std::vector<int64_t>{128, 512, 2048, 8192})
-        for (const int32_t format : {FTC_WEIGHT_BF16, FTC_WEIGHT_NF4})
+        for (const int32_t format : {FTC_WEIGHT_BF16, FTC_WEIGHT_NF4, FTC_WEIGHT_AFFINE})
             for (const auto& [rank, dropout] : {std::pair{0, 0.0f}, {16, 0.0f}, {16, 0.05f}}) {
                 linear(run, "q", format, m, hidden, hidden, rank, dropout);
                 if (m > 128 || tiny) linear(run, "gate", format, m, intermediate, hidden, rank, dropout);

@@ -217,7 +217,8 @@ FTC_API ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, con
  * AFFINE: the value of element (n, k) is fmaf(scale[n, g], code, minimum[n, g]) with g = k / group_size: a product and a sum
  * with one rounding together. A row of codes is a string of bits, lowest first: code k fills bits [bits * k, bits * (k + 1))
  * of it, bit 0 being the lowest of the first byte. So 4 bits have the even element in the low nibble, 3 bits put 32 codes
- * into 12 bytes, 2 bits 4 into one, and groups are the ones of MLX, whose scales and biases are scale and minimum. */
+ * into 12 bytes, 2 bits 4 into one. These are the bytes of MLX, whose scales and biases are scale and minimum; GGUF's Q4_1 is
+ * 4 bits in groups of 32, d and m being scale and minimum in fp16, codes j and j + 16 of a group sharing a byte. */
 typedef struct ftc_weight {
     uint32_t struct_size;
     int32_t format;             /* FTC_WEIGHT_*                                                                     */

@@ -125,7 +125,7 @@ internal interface IBackend : IDisposable
     LinearStrides LinearStrides(DType dtype, long inFeatures, long outFeatures, long rank);
 
     /// <summary>
-    /// Up to how many rows NF4 weights are multiplied packed: takes over a value of an earlier measurement, or measures (negative), and gives what
+    /// Up to how many rows quantised weights are multiplied packed: takes over a value of an earlier measurement, or measures (negative), and gives what
     /// holds now.
     /// </summary>
     long TunePackedRows(long packedRows);

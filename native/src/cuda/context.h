@@ -68,7 +68,7 @@ struct ftc_context {
     ftc::cuda::LateError* late_error = nullptr; // [device]
     ftc::cuda::LateError* late_error_host = nullptr; // pinned
     ftc::cuda::CublasLt* cublaslt = nullptr;         // opened at the first matmul
-    int64_t packed_rows = 128; // up to so many rows NF4 weights are multiplied packed: ftc_linear_tune
+    int64_t packed_rows = 128; // up to so many rows quantised weights are multiplied packed: ftc_linear_tune
     ftc_stream* capturing = nullptr; // the stream whose work is being recorded: graph.cpp
 };
 

@@ -1,11 +1,11 @@
-// Where multiplying an NF4 weight packed stops paying: both ways are timed on this device, for more and more rows of a
-// layer of ordinary size.
+// Where multiplying a quantised weight packed stops paying: both ways are timed on this device with NF4, for more and more
+// rows of a layer of ordinary size.
 #include <algorithm>
 #include <memory>
 
 #include "api/backend.h"
 #include "cuda/context.h"
-#include "ops/linear/nf4_product_cuda.h"
+#include "ops/linear/packed_product_cuda.h"
 
 namespace ftc::backend {
 

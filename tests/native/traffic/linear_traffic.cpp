@@ -1,7 +1,7 @@
 // The skinny products of LoRA and the NF4 decode, through the functions the linear layer calls.
 #include "golden.h"
 #include "ops/linear/lora_cuda.h"
-#include "ops/linear/nf4_product_cuda.h"
+#include "ops/linear/packed_product_cuda.h"
 #include "traffic/traffic.h"
 
 namespace ftc::testing {
@@ -153,7 +153,7 @@ TrafficCase decode(int64_t rows) {
         return features * double(k) * (0.5 + 1.0 / 64 + 4.0 / 16384) + double(rows) * (2 * double(k) + 2 * features);
     };
     return {"NF4 decode, " + std::to_string(rows) + (rows == 1 ? " row" : " rows"),
-            "nf4_decode_kernel",
+            "packed_decode_kernel",
             {shape_of(n, k, 0), bytes_of(double(n))},
             {shape_of(real_n, k, 0), bytes_of(double(real_n))},
             [=](Device& device) {
@@ -163,7 +163,7 @@ TrafficCase decode(int64_t rows) {
                 for (int64_t i = 0; i < n * k / 2; ++i) codes[i] = static_cast<uint8_t>(i * 29);
                 Memory<float> nested_absmax(n * k / 64 / 256, 1.0f);
                 Memory<Bf16> x(rows * k, kBf16One), y(rows * n);
-                cuda::Nf4Decode args{};
+                cuda::PackedDecode args{};
                 args.product.y = y;
                 args.product.y_row_stride = n;
                 args.product.x = x;
@@ -181,7 +181,46 @@ TrafficCase decode(int64_t rows) {
                 w.quant_map = quant_map.data();
                 w.block_size = 64;
                 w.nested_block_size = 256;
-                cuda::nf4_decode(*static_cast<ftc_stream*>(device), args);
+                cuda::packed_decode(*static_cast<ftc_stream*>(device), args);
+                ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
+            },
+            true};
+}
+
+// Affine groups; int8 when bits are 8.
+TrafficCase decode_packed(int32_t bits, int32_t group_size) {
+    const int64_t n = 512, k = 4096, real_n = 14336;
+    const auto bytes_of = [=](double features) {
+        const double scales = bits == 8 ? 4 * features : 8 * features * double(k) / group_size;
+        return features * double(k) * bits / 8 + scales + 2 * double(k) + 2 * features;
+    };
+    return {bits == 8 ? "int8 decode, 1 row" : "affine " + std::to_string(bits) + "-bit, groups of " + std::to_string(group_size) + ", decode, 1 row",
+            "packed_decode_kernel",
+            {shape_of(n, k, 0), bytes_of(double(n))},
+            {shape_of(real_n, k, 0), bytes_of(double(real_n))},
+            [=](Device& device) {
+                const int64_t bytes = n * k * bits / 8, scales = bits == 8 ? n : n * k / group_size;
+                Memory<uint8_t> codes(bytes);
+                for (int64_t i = 0; i < bytes; ++i) codes[i] = static_cast<uint8_t>(i * 29);
+                Memory<float> scale(scales, 1.0f), minimum(scales, -1.0f);
+                Memory<Bf16> x(k, kBf16One), y(n);
+                cuda::PackedDecode args{};
+                args.product.y = y;
+                args.product.y_row_stride = n;
+                args.product.x = x;
+                args.product.x_row_stride = k;
+                args.product.rows = 1;
+                ftc_weight& w = args.product.weight;
+                w.struct_size = sizeof(w);
+                w.format = bits == 8 ? FTC_WEIGHT_INT8 : FTC_WEIGHT_AFFINE;
+                w.rows = n;
+                w.cols = k;
+                w.data = codes;
+                w.bits = bits;
+                w.group_size = group_size;
+                w.scale = scale;
+                w.minimum = minimum;
+                cuda::packed_decode(*static_cast<ftc_stream*>(device), args);
                 ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
             },
             true};
@@ -190,7 +229,8 @@ TrafficCase decode(int64_t rows) {
 } // namespace
 
 std::vector<TrafficCase> linear_traffic() {
-    return {decode(1),       decode(8),       lora_down(),     lora_up_backward(),      lora_down_backward(),
+    return {decode(1),       decode(8),       decode_packed(4, 32), decode_packed(4, 128), decode_packed(2, 64),
+            decode_packed(8, 0), lora_down(),     lora_up_backward(),      lora_down_backward(),
             pooled_down(32), pooled_down(128), pooled_down_backward(32), pooled_down_backward(128)};
 }
 

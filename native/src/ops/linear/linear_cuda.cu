@@ -6,7 +6,7 @@
 // The weight's border is written before each product (r (N + K) elements against N K). Packed weights, and weights of
 // another dtype than the activations, are dequantised into a scratch of the workspace, which always has a border. Without
 // a border in X or dY, and in backward with dropout (whose mask touches dS A alone), LoRA is added afterwards. Few rows
-// multiply NF4 weights packed.
+// multiply quantised weights packed.
 #include "cuda/device.cuh"
 #include "api/backend.h"
 #include "cuda/matmul.h"
@@ -14,7 +14,7 @@
 #include "ops/linear/dropout.h"
 #include "ops/linear/lora_cuda.h"
 #include "ops/linear/lora_partial.h"
-#include "ops/linear/nf4_product_cuda.h"
+#include "ops/linear/packed_product_cuda.h"
 #include "ops/linear/pool.h"
 #include "ops/quant/dequantize_cuda.h"
 
@@ -62,6 +62,9 @@ int32_t shift_of(int32_t x) {
     while ((1 << shift) < x) ++shift;
     return shift;
 }
+bool is_packed(int32_t format) {
+    return format != FTC_WEIGHT_F32 && format != FTC_WEIGHT_BF16;
+}
 bool needs_scratch(int32_t format, int32_t dtype) {
     return !(format == FTC_WEIGHT_F32 && dtype == FTC_F32) && !(format == FTC_WEIGHT_BF16 && dtype == FTC_BF16);
 }
@@ -83,7 +86,7 @@ struct Workspace {
         const int64_t border = padded_rank(rank);
         const int64_t packed_rows = rows < kMostPackedRows ? rows : kMostPackedRows;
         const int64_t scratch = needs_scratch(format, dtype) ? (out + border) * scratch_stride(in, rank) * bytes_of(dtype) : 0;
-        const int64_t partial_sums = format == FTC_WEIGHT_NF4 ? nf4_product_partial_bytes(packed_rows, in, out) : 0;
+        const int64_t partial_sums = is_packed(format) ? packed_product_partial_bytes(packed_rows, in, out) : 0;
         weight = take(scratch > partial_sums ? scratch : partial_sums);
         ds = reinterpret_cast<float*>(take(rows * rank * 4));
         partial = take(lora_partial_bytes(rows, in > out ? in : out, rank > 0 ? rank : 1));
@@ -129,9 +132,9 @@ struct Call {
     }
     // Whether the product takes the packed weight as it is.
     bool multiplies_packed() const {
-        return params.dtype == FTC_BF16 && params.rows <= stream.context->packed_rows && nf4_product_takes(weight);
+        return params.dtype == FTC_BF16 && params.rows <= stream.context->packed_rows && packed_product_takes(weight);
     }
-    Nf4Product packed_product(void* y, int64_t y_row_stride, const void* x, int64_t x_row_stride, const float* bias) const {
+    PackedProduct product(void* y, int64_t y_row_stride, const void* x, int64_t x_row_stride, const float* bias) const {
         return {y,    y_row_stride, x, x_row_stride, params.rows, weight, bias, params.accumulate != 0,
                 reinterpret_cast<float*>(workspace.weight)};
     }
@@ -238,15 +241,15 @@ void forward(Call& call, void* y, const void* x, const float* bias) {
                                          .partial = call.workspace.partial});
     }
     if (packed) {
-        const Nf4Product product = call.packed_product(y, p.y_row_stride, x, p.x_row_stride, bias);
+        const PackedProduct product = call.product(y, p.y_row_stride, x, p.x_row_stride, bias);
         const bool one_adapter = call.segment_count == 1 && call.segments[0].row_begin == 0 && call.segments[0].row_end == p.rows;
         if (p.rows <= kDecodeRows && (call.segment_count == 0 || one_adapter)) {
             const ftc_lora_segment none{};
             const ftc_lora_segment& s = one_adapter ? call.segments[0] : none;
-            nf4_decode(call.stream, {.product = product, .s = s.s, .b = s.b, .rank = s.rank, .scaling = s.scaling});
+            packed_decode(call.stream, {.product = product, .s = s.s, .b = s.b, .rank = s.rank, .scaling = s.scaling});
             return;
         }
-        nf4_product_forward(call.stream, product);
+        packed_product(call.stream, product, false);
     } else {
         if (bias != nullptr)
             write_bias(call.stream, p.dtype, {y, p.y_row_stride, p.rows, w.rows}, bias, p.accumulate != 0);
@@ -312,7 +315,7 @@ void backward(Call& call, void* dx, float* dweight, float* dbias, const void* dy
                                                   .partial = call.workspace.partial});
     }
     if (packed)
-        nf4_product_backward(call.stream, call.packed_product(dx, p.dx_row_stride, dy, p.dy_row_stride, nullptr));
+        packed_product(call.stream, call.product(dx, p.dx_row_stride, dy, p.dy_row_stride, nullptr), true);
     else if (dx != nullptr)
         multiply_backward(call, dense, dx, dy);
     for (int32_t i = 0; i < call.segment_count && dx != nullptr && !dense.bordered; ++i) {

@@ -255,7 +255,13 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{31, 40, 128, 4, 0.2f, true, true, true, 3, 32, {4, 64}}, Case{31, 40, 128, 70, 0, false, true, false, 2, 64},
                       Case{2, 33, 2144, 5, 0.3f, false, false, true, 1, 32, {4, 32}}, Case{9, 130, 72, 8, 0, false, false, true, 1, 1, {8, 0}},
                       Case{3, 36, 192, 8, 0, true, false, true, 1, 64, {8, 0}}, Case{33, 72, 320, 4, 0, true, true, true, 2, 32, {3, 64}},
-                      Case{140, 64, 128, 16, 0.1f, false, true, true, 1, 1, {2, 64}}));
+                      Case{140, 64, 128, 16, 0.1f, false, true, true, 1, 1, {2, 64}},
+                      // multiplied packed, some columns short of a whole tile, the contraction split or not
+                      Case{1, 70, 1184, 0, 0, true, false, true, 1, 1, {3, 32}}, Case{4, 40, 1088, 8, 0, false, true, true, 1, 32, {2, 64}},
+                      Case{8, 33, 96, 5, 0, true, false, true, 1, 1, {8, 0}}, Case{1, 40, 3232, 16, 0, false, false, true, 1, 1, {8, 0}},
+                      Case{12, 64, 2080, 8, 0, true, true, true, 1, 32, {4, 32}}, Case{16, 64, 544, 0, 0, true, false, true, 1, 1, {8, 0}},
+                      Case{20, 600, 96, 8, 0.25f, false, true, true, 1, 32, {3, 32}}, Case{48, 72, 160, 4, 0, false, false, true, 1, 1, {8, 0}},
+                      Case{100, 136, 224, 16, 0, true, true, true, 1, 32, {2, 32}}, Case{70, 130, 640, 8, 0.1f, false, false, true, 1, 128, {4, 128}}));
 
 // Every rank with every number of rows, with and without dropout, bias and border.
 Vector<Case> ranks_and_rows() {

@@ -1,6 +1,7 @@
 #include "ops/loss/linear_cross_entropy_reference.h"
 
 #include "everywhere.h"
+#include "ops/quant/packed_weight.h"
 
 namespace ftc::testing {
 namespace {
@@ -34,9 +35,9 @@ struct Call {
     Matrix nll, dx, dweight, predictions;
 
     Call(Device& device, const Matrix& x, const Matrix& w, const Vector<int32_t>& targets, float scale,
-         const Matrix& dw_before, bool gradients = true, int32_t trained_rows = 0)
+         const Matrix& dw_before, bool gradients = true, int32_t trained_rows = 0, const ftc_weight* packed = nullptr)
         : nll(x.rows, 1), dx(x.rows, x.cols, 3), dweight(dw_before), predictions(x.rows, 1) {
-        const ftc_weight weight = weight_of(w);
+        const ftc_weight weight = packed != nullptr ? *packed : weight_of(w);
         ftc_cross_entropy_params p{};
         p.struct_size = sizeof(p);
         p.rows = x.rows;
@@ -46,7 +47,8 @@ struct Call {
         p.gradient_scale = scale;
         p.trained_rows = trained_rows;
         int64_t bytes = 0;
-        const auto shape = workspace_shape(x.rows, x.cols, w.rows);
+        auto shape = workspace_shape(x.rows, x.cols, w.rows);
+        shape.weight_format = weight.format;
         EXPECT_EQ(ftc_linear_cross_entropy_workspace_bytes(device.context(), &shape, &bytes), FTC_OK);
         Vector<char> workspace(size_t(bytes) + 4, 'x');
         Vector<int32_t> predicted(size_t(x.rows) + 1);
@@ -109,6 +111,23 @@ TEST(LinearCrossEntropy, AKnownNumberOfTrainedRowsChangesNothing) {
         }
         return Outputs{exact.nll, exact.dx};
     });
+}
+
+// A quantised head is the head it dequantises to.
+TEST(LinearCrossEntropy, TakesEveryPackedFormat) {
+    const Matrix x = Matrix::random(9, 96, 3, 1), dw(70, 96);
+    const Vector<int32_t> targets = {3, FTC_IGNORE_INDEX, 69, 0, 12, FTC_IGNORE_INDEX, 7, 7, 41};
+    for (const PackedFormat& format : packed_formats(96))
+        run_everywhere([&](Device& device) {
+            PackedWeight packed;
+            make_packed(packed, device, random_floats(70 * 96, 2), 70, 96, format);
+            Matrix wide(70, 96);
+            wide.data = dequantize(packed, device);
+            const Call a(device, x, wide, targets, 0.5f, dw, true, 0, &packed), b(device, x, wide, targets, 0.5f, dw);
+            expect_same_bits({a.nll, a.dx, a.dweight, a.predictions}, {b.nll, b.dx, b.dweight, b.predictions},
+                             std::to_string(format.bits) + " bits");
+            return Outputs{a.nll, a.dx, a.dweight, a.predictions};
+        });
 }
 
 TEST(LinearCrossEntropy, LargeLogitsStayFinite) {

@@ -1,0 +1,15 @@
+// Affine groups of 2 bits, multiplied packed.
+#include "ops/linear/affine_format.cuh"
+#include "ops/linear/packed_decode.cuh"
+#include "ops/linear/packed_product.cuh"
+
+namespace ftc::cuda {
+
+void packed_product_affine2(ftc_stream& stream, const PackedProduct& args, bool backward) {
+    run_product<AffineFormat<2>>(stream, args, backward);
+}
+void packed_decode_affine2(ftc_stream& stream, const PackedDecode& args) {
+    run_decode<AffineFormat<2>>(stream, args);
+}
+
+} // namespace ftc::cuda
