@@ -53,10 +53,12 @@ ftc_status ftc_attention_forward(ftc_stream* stream, void* o, float* lse, const 
         check_shape(function, params);
         check_strides(function, *params);
         if (params->query_rows == 0) return;
-        check_pointer(function, "o", o);
-        check_pointer(function, "q", q);
-        check_pointer(function, "k", k);
-        check_pointer(function, "v", v);
+        check_elements(function, "o", o, params->dtype);
+        check_elements(function, "q", q, params->dtype);
+        check_elements(function, "k", k, params->dtype);
+        check_elements(function, "v", v, params->dtype);
+        check_optional(function, "lse", lse, FTC_F32);
+        check_optional(function, "key_begin", key_begin, FTC_F32);
         void* memory = check_workspace(function, workspace, workspace_bytes,
                                        backend::attention_workspace_bytes(backend::context_of(*stream), *params, false),
                                        "ftc_attention_workspace_bytes");
@@ -80,15 +82,15 @@ ftc_status ftc_attention_backward(ftc_stream* stream, void* dq, void* dk, void* 
         check_at_least(function, "dv_row_stride", p.dv_row_stride, key_width);
         check_at_least(function, "do_row_stride", p.do_row_stride, query_width);
         if (p.key_rows == 0) return;
-        check_pointer(function, "dk", dk);
-        check_pointer(function, "dv", dv);
-        check_pointer(function, "k", k);
-        check_pointer(function, "v", v);
+        check_elements(function, "dk", dk, params->dtype);
+        check_elements(function, "dv", dv, params->dtype);
+        check_elements(function, "k", k, params->dtype);
+        check_elements(function, "v", v, params->dtype);
         if (p.query_rows > 0) {
-            check_pointer(function, "dq", dq);
-            check_pointer(function, "dout", dout);
-            check_pointer(function, "q", q);
-            check_pointer(function, "o", o);
+            check_elements(function, "dq", dq, params->dtype);
+            check_elements(function, "dout", dout, params->dtype);
+            check_elements(function, "q", q, params->dtype);
+            check_elements(function, "o", o, params->dtype);
             check_pointer(function, "lse", lse);
         }
         void* memory = check_workspace(function, workspace, workspace_bytes,

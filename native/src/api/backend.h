@@ -44,6 +44,7 @@ void fill_zero(ftc_stream& stream, void* y, int64_t size_bytes);
 
 // Throws UNSUPPORTED when ops of this library do not compute on activations of this dtype (F32, BF16 or F16).
 void check_activations(const char* function, int32_t dtype);
+bool needs_aligned_elements(); // whether an element is loaded only from a multiple of its size
 
 // ---- Elements, weights
 void convert(ftc_stream& stream, void* y, int32_t y_dtype, const void* x, int32_t x_dtype, int64_t count);

@@ -3,14 +3,33 @@
 
 #include <cinttypes>
 #include <cstdint>
+#include <type_traits>
 
 #include "api/backend.h"
 #include "core/status.h"
 
 namespace ftc {
 
-inline void check_pointer(const char* function, const char* name, const void* pointer) {
+// Where the device loads an element only from a multiple of its size, an address must be one. NULL passes.
+inline void check_address(const char* function, const char* name, const void* pointer, size_t element_bytes) {
+    if (reinterpret_cast<uintptr_t>(pointer) % element_bytes == 0 || !backend::needs_aligned_elements()) return;
+    fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %s is %p, expected an address that is a multiple of %zu, the size of its elements", function,
+         name, pointer, element_bytes);
+}
+
+template <class T>
+void check_pointer(const char* function, const char* name, const T* pointer) {
     if (pointer == nullptr) fail(FTC_ERROR_INVALID_ARGUMENT, "%s: %s is NULL, expected a pointer", function, name);
+    if constexpr (std::is_arithmetic_v<T>) check_address(function, name, pointer, sizeof(T));
+}
+
+// A pointer to elements of this dtype; the optional ones may be NULL.
+inline void check_optional(const char* function, const char* name, const void* pointer, int32_t dtype) {
+    check_address(function, name, pointer, dtype == FTC_F32 ? 4 : 2);
+}
+inline void check_elements(const char* function, const char* name, const void* pointer, int32_t dtype) {
+    check_pointer(function, name, pointer);
+    check_optional(function, name, pointer, dtype);
 }
 
 inline void check_at_least(const char* function, const char* name, int64_t value, int64_t smallest) {

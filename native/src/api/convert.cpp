@@ -20,8 +20,8 @@ ftc_status ftc_convert(ftc_stream* stream, void* y, int32_t y_dtype, const void*
         check_dtype(function, "x_dtype", x_dtype);
         check_at_least(function, "count", count, 0);
         if (count == 0) return;
-        check_pointer(function, "y", y);
-        check_pointer(function, "x", x);
+        check_elements(function, "y", y, y_dtype);
+        check_elements(function, "x", x, x_dtype);
         backend::convert(*stream, y, y_dtype, x, x_dtype, count);
     });
 }

@@ -26,7 +26,7 @@ ftc_status ftc_embedding_forward(ftc_stream* stream, void* y, const int32_t* ids
                  weight_format_name(weight->format));
         check_shape(function, stream, params, weight->cols);
         if (params->rows == 0) return;
-        check_pointer(function, "y", y);
+        check_elements(function, "y", y, params->dtype);
         check_pointer(function, "ids", ids);
         backend::embedding_forward(*stream, y, ids, *weight, *params);
     });
@@ -42,7 +42,7 @@ ftc_status ftc_embedding_backward(ftc_stream* stream, float* dweight, const void
         check_at_least(function, "dweight_row_stride", params->dweight_row_stride, hidden_size);
         if (params->rows == 0) return;
         check_pointer(function, "dweight", dweight);
-        check_pointer(function, "dy", dy);
+        check_elements(function, "dy", dy, params->dtype);
         check_pointer(function, "ids", ids);
         backend::embedding_backward(*stream, dweight, dy, ids, vocab_size, hidden_size, *params);
     });

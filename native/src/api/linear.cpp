@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "api/check.h"
 #include "api/check_weight.h"
@@ -43,6 +44,8 @@ void check_segment(const char* function, const ftc_lora_segment& s, int32_t inde
              s.a == nullptr   ? "a"
              : s.b == nullptr ? "b"
                               : "s");
+    for (const auto& [name, pointer] : {std::pair<const char*, const float*>{"a", s.a}, {"b", s.b}, {"s", s.s}, {"da", s.da}, {"db", s.db}})
+        check_optional(function, name, pointer, FTC_F32);
 }
 
 // Everything both directions have in common; returns the total rank.
@@ -128,8 +131,9 @@ ftc_status ftc_linear_forward(ftc_stream* stream, void* y, const void* x, const 
         const char* function = "ftc_linear_forward";
         const int64_t rank = check_linear(function, stream, weight, segments, segment_count, params, false);
         if (params->rows == 0) return;
-        check_pointer(function, "y", y);
-        check_pointer(function, "x", x);
+        check_elements(function, "y", y, params->dtype);
+        check_elements(function, "x", x, params->dtype);
+        check_optional(function, "bias", bias, FTC_F32);
         check_at_least(function, "params->x_row_stride", params->x_row_stride, weight->cols + params->x_border);
         check_at_least(function, "params->y_row_stride", params->y_row_stride, weight->rows);
         void* memory =
@@ -146,13 +150,16 @@ ftc_status ftc_linear_backward(ftc_stream* stream, void* dx, float* dweight, flo
         const char* function = "ftc_linear_backward";
         const int64_t rank = check_linear(function, stream, weight, segments, segment_count, params, true);
         if (params->rows == 0) return;
-        check_pointer(function, "dy", dy);
+        check_elements(function, "dy", dy, params->dtype);
+        check_optional(function, "dx", dx, params->dtype);
+        check_optional(function, "dweight", dweight, FTC_F32);
+        check_optional(function, "dbias", dbias, FTC_F32);
         check_at_least(function, "params->dy_row_stride", params->dy_row_stride, weight->rows + params->dy_border);
         if (dx != nullptr) check_at_least(function, "params->dx_row_stride", params->dx_row_stride, weight->cols);
         bool reads_x = dweight != nullptr;
         for (int32_t i = 0; i < segment_count; i++) reads_x = reads_x || segments[i].da != nullptr;
         if (reads_x) {
-            check_pointer(function, "x", x);
+            check_elements(function, "x", x, params->dtype);
             check_at_least(function, "params->x_row_stride", params->x_row_stride, weight->cols);
         }
         if (dweight != nullptr)

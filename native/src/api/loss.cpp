@@ -47,8 +47,11 @@ ftc_status ftc_linear_cross_entropy(ftc_stream* stream, float* nll, int32_t* pre
                  static_cast<int>(params->trained_rows), params->rows);
         if (params->rows == 0) return;
         check_pointer(function, "nll", nll);
-        check_pointer(function, "x", x);
+        check_elements(function, "x", x, params->dtype);
         check_pointer(function, "targets", targets);
+        check_optional(function, "predictions", predictions, FTC_F32);
+        check_optional(function, "dx", dx, params->dtype);
+        check_optional(function, "dweight", dweight, FTC_F32);
         const ftc_cross_entropy_workspace_params shape{sizeof(shape), params->dtype,  weight->format, 0,
                                                        params->rows,  weight->cols, weight->rows};
         void* memory = check_workspace(function, workspace, workspace_bytes,

@@ -25,11 +25,13 @@ ftc_status ftc_rms_norm_forward(ftc_stream* stream, void* y, void* sum, float* r
         check_shape(function, stream, params);
         const int64_t width = params->heads * params->hidden_size;
         if (params->rows == 0) return;
-        check_pointer(function, "y", y);
-        check_pointer(function, "x", x);
+        check_elements(function, "y", y, params->dtype);
+        check_elements(function, "x", x, params->dtype);
         check_pointer(function, "weight", weight);
+        check_optional(function, "rstd", rstd, FTC_F32);
+        check_optional(function, "residual", residual, params->dtype);
         if (residual != nullptr) {
-            check_pointer(function, "sum (needed with residual)", sum);
+            check_elements(function, "sum (needed with residual)", sum, params->dtype);
             check_at_least(function, "residual_row_stride", params->residual_row_stride, width);
             if (sum == residual && params->residual_row_stride != params->x_row_stride)
                 fail(FTC_ERROR_INVALID_ARGUMENT,
@@ -57,10 +59,12 @@ ftc_status ftc_rms_norm_backward(ftc_stream* stream, void* dx, float* dweight, c
         check_at_least(function, "dx_row_stride", params->dx_row_stride, width);
         if (dsum != nullptr) check_at_least(function, "residual_row_stride", params->residual_row_stride, width);
         if (params->rows == 0) return;
-        check_pointer(function, "dx", dx);
-        check_pointer(function, "dy", dy);
-        check_pointer(function, "x", x);
+        check_elements(function, "dx", dx, params->dtype);
+        check_elements(function, "dy", dy, params->dtype);
+        check_elements(function, "x", x, params->dtype);
         check_pointer(function, "rstd", rstd);
+        check_optional(function, "dweight", dweight, FTC_F32);
+        check_optional(function, "dsum", dsum, params->dtype);
         check_pointer(function, "weight", weight);
         backend::rms_norm_backward(*stream, dx, dweight, dy, dsum, x, rstd, weight, *params);
     });

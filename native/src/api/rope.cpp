@@ -18,7 +18,7 @@ bool check_rope(const char* function, const ftc_stream* stream, const void* x, c
              function, params->rope_dim, params->head_dim);
     check_at_least(function, "row_stride", params->row_stride, params->heads * params->head_dim);
     if (params->rows == 0 || params->rope_dim == 0) return false;
-    check_pointer(function, "x", x);
+    check_elements(function, "x", x, params->dtype);
     check_pointer(function, "positions", positions);
     check_pointer(function, "cos", cos);
     check_pointer(function, "sin", sin);

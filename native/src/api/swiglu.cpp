@@ -22,9 +22,9 @@ ftc_status ftc_swiglu_forward(ftc_stream* stream, void* y, const void* gate, con
         const char* function = "ftc_swiglu_forward";
         check_shape(function, stream, params);
         if (params->rows == 0) return;
-        check_pointer(function, "y", y);
-        check_pointer(function, "gate", gate);
-        check_pointer(function, "up", up);
+        check_elements(function, "y", y, params->dtype);
+        check_elements(function, "gate", gate, params->dtype);
+        check_elements(function, "up", up, params->dtype);
         backend::swiglu_forward(*stream, y, gate, up, *params);
     });
 }
@@ -36,11 +36,11 @@ ftc_status ftc_swiglu_backward(ftc_stream* stream, void* dgate, void* dup, const
         check_shape(function, stream, params);
         check_at_least(function, "dgate_row_stride", params->dgate_row_stride, params->cols);
         if (params->rows == 0) return;
-        check_pointer(function, "dgate", dgate);
-        check_pointer(function, "dup", dup);
-        check_pointer(function, "dy", dy);
-        check_pointer(function, "gate", gate);
-        check_pointer(function, "up", up);
+        check_elements(function, "dgate", dgate, params->dtype);
+        check_elements(function, "dup", dup, params->dtype);
+        check_elements(function, "dy", dy, params->dtype);
+        check_elements(function, "gate", gate, params->dtype);
+        check_elements(function, "up", up, params->dtype);
         backend::swiglu_backward(*stream, dgate, dup, dy, gate, up, *params);
     });
 }

@@ -42,6 +42,7 @@ void check_weight(const char* function, const ftc_weight* weight) {
     case FTC_WEIGHT_BF16:
         check_at_least(function, "weight->border", weight->border, 0);
         check_at_least(function, "weight->row_stride", weight->row_stride, weight->cols + weight->border);
+        check_elements(function, "weight->data", weight->data, weight->format == FTC_WEIGHT_F32 ? FTC_F32 : FTC_BF16);
         return;
     case FTC_WEIGHT_INT8:
         check_pointer(function, "weight->scale", weight->scale);
@@ -60,6 +61,8 @@ void check_weight(const char* function, const ftc_weight* weight) {
              function, static_cast<int>(weight->format));
     }
     check_pointer(function, "weight->absmax", weight->absmax);
+    if (weight->nested_absmax == nullptr) check_elements(function, "weight->absmax", weight->absmax, FTC_F32);
+    check_optional(function, "weight->nested_absmax", weight->nested_absmax, FTC_F32);
     check_pointer(function, "weight->quant_map", weight->quant_map);
     if (weight->block_size != 64)
         fail(FTC_ERROR_UNSUPPORTED, "%s: weight->block_size is %d, expected 64", function,
@@ -91,7 +94,7 @@ ftc_status ftc_weight_dequantize(ftc_stream* stream, void* y, int32_t y_dtype, i
                  "%s: rows [%" PRId64 ", %" PRId64 ") are asked for, expected them in [0, %" PRId64 ")", function,
                  row_begin, row_begin + row_count, weight->rows);
         if (row_count == 0) return;
-        check_pointer(function, "y", y);
+        check_elements(function, "y", y, y_dtype);
         check_at_least(function, "y_row_stride", y_row_stride, weight->cols);
         backend::weight_dequantize(*stream, y, y_dtype, y_row_stride, *weight, row_begin, row_count);
     });

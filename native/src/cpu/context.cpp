@@ -96,6 +96,10 @@ void graph_destroy(ftc_graph*) {} // there is none
 
 void enter(const ftc_stream&) {}
 
+bool needs_aligned_elements() {
+    return false;
+}
+
 ftc_context& context_of(const ftc_stream& stream) {
     return *stream.context;
 }

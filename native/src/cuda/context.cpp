@@ -163,6 +163,10 @@ void enter(const ftc_stream& stream) {
     check(cudaSetDevice(stream.context->device), "cudaSetDevice");
 }
 
+bool needs_aligned_elements() {
+    return true;
+}
+
 void check_activations(const char* function, int32_t dtype) {
     if (dtype == FTC_F16)
         fail(FTC_ERROR_UNSUPPORTED,
