@@ -3,7 +3,8 @@
  * Libraries that implement it, all with the same exports: `ftc` (any x86-64 CPU) and `ftc_cuda` (NVIDIA GPUs from sm_80).
  *
  * How to read this file
- *   [device]  memory of the stream's device. For the CPU library that is ordinary memory.
+ *   [device]  memory of the stream's device. For the CPU library that is ordinary memory. CUDA refuses addresses that are
+ *             not a multiple of the size of the elements there.
  *   [host]    ordinary memory, read or written before the call returns.
  *   Shapes are row-major. A `_row_stride` counts elements between the starts of two rows and is at least the row's
  *   length; sizes and strides are int64_t; byte counts say `_bytes`.
