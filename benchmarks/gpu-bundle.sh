@@ -10,7 +10,7 @@ limit_mib=56 # of the checkout and the bundle together, which is what can be car
 
 staging=$(mktemp -d)
 trap 'rm -rf "$staging"' EXIT
-mkdir -p "$staging/source" "$staging/dotnet" artifacts/gpu-bundle
+mkdir -p "$staging/source/dotnet" artifacts/gpu-bundle
 
 # Sources, as they are in the working tree. Results are not needed there.
 git ls-files --cached --others --exclude-standard -- native cmake tests/native tests/golden benchmarks LICENSE |
@@ -37,13 +37,12 @@ fi
 # ftc and the managed test programs, one .NET runtime for all of them.
 for project in managed/FineTuneCore.Cli tests/managed/FineTuneCore.Tests tests/managed/FineTuneCore.Cli.Tests tests/bindings/FineTuneCore.Native.Tests; do
     echo "publishing $(basename "$project")"
-    dotnet publish "$project" -c "$configuration" -r linux-x64 --self-contained -o "$staging/dotnet" -v quiet -nologo -p:DebugType=none
+    dotnet publish "$project" -c "$configuration" -r linux-x64 --self-contained -o "$staging/source/dotnet" -v quiet -nologo -p:DebugType=none
 done
-rm -f "$staging"/dotnet/{createdump,libmscordaccore.so,libmscordbi.so,*.pdb,*.xml} # for debuggers and documentation
-find "$staging/dotnet" -name "libftc_cuda*" -delete # built there
-install -D native/include/ftc.h "$staging/native/include/ftc.h" # above the programs, where a test holds their imports against it
+rm -f "$staging"/source/dotnet/{createdump,libmscordaccore.so,libmscordbi.so,*.pdb,*.xml} # for debuggers and documentation
+find "$staging/source/dotnet" -name "libftc_cuda*" -delete # built there
 
-for size in source googletest data dotnet; do [ ! -e "$staging/$size" ] || du -sh "$staging/$size" | sed "s|$staging/||"; done
+for size in source source/dotnet googletest data; do [ ! -e "$staging/$size" ] || du -sh "$staging/$size" | sed "s|$staging/||"; done
 echo "packing"
 tar -C "$staging" -c . | xz -T0 -6 >artifacts/gpu-bundle/gpu-bundle.tar.xz
 install -m 755 benchmarks/gpu-run.sh artifacts/gpu-bundle/gpu-run.sh

@@ -123,7 +123,7 @@ peer() {
     (cd "$source/benchmarks/peers" && FTC_LIBRARY_PATH=$path "$python" "$1.py" "${options[@]}") 2>&1 | rows "peer-$1"
     return "${PIPESTATUS[0]}"
 }
-cpu_library() { find "$work/dotnet" -name libftc.so | head -n 1; }
+cpu_library() { find "$source/dotnet" -name libftc.so | head -n 1; }
 stage_peer-linear() { peer linear; }
 stage_peer-nf4() { peer nf4; }
 stage_peer-attention() { peer attention; }
@@ -135,7 +135,7 @@ end_to_end() {
     # The models are 16 and 40 GB: in memory where that is plenty, on disk otherwise.
     [ "$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 70000000 ] 2>/dev/null || models=$work/models
     [ $dry -eq 1 ] && options=(--tiny) models=$work/models
-    (cd "$source/benchmarks/peers" && env -u FTC_TEST_DATA "$python" end_to_end.py "$1" "$models" --ftc "$work/dotnet/ftc" --tokenizer "$source" "${options[@]}") 2>&1 |
+    (cd "$source/benchmarks/peers" && env -u FTC_TEST_DATA "$python" end_to_end.py "$1" "$models" --ftc "$source/dotnet/ftc" --tokenizer "$source" "${options[@]}") 2>&1 |
         rows end-to-end
     return "${PIPESTATUS[0]}"
 }
@@ -147,13 +147,13 @@ stage_managed-tests() {
     local test code=0 filter
     for test in FineTuneCore.Native.Tests FineTuneCore.Tests FineTuneCore.Cli.Tests; do
         filter=()
-        [ -x "$work/dotnet/$test" ] || { absent "$test is not in the bundle"; return; }
+        [ -x "$source/dotnet/$test" ] || { absent "$test is not in the bundle"; return; }
         # A machine without a GPU shows that the programs start by themselves and find their data.
         [ $dry -eq 1 ] && [ $test = FineTuneCore.Tests ] && filter=(-class '*GoldenLogitsTests')
         # ftc as a user starts it, on the GPU; the rest of its tests is about the CPU.
         [ $test = FineTuneCore.Cli.Tests ] && filter=(-namespace FineTuneCore.Cli.Tests.Cuda)
         [ $dry -eq 1 ] && [ $test = FineTuneCore.Cli.Tests ] && filter=(-method '*WithoutADriverTheLibraryLoadsAndSaysSo')
-        FTC_DEVICE=$([ $dry -eq 1 ] && echo cpu || echo cuda:0) FTC_REQUIRE_CUDA=$((1 - dry)) "$work/dotnet/$test" -noColor -noLogo "${filter[@]}" |
+        FTC_DEVICE=$([ $dry -eq 1 ] && echo cpu || echo cuda:0) FTC_REQUIRE_CUDA=$((1 - dry)) "$source/dotnet/$test" -noColor -noLogo "${filter[@]}" |
             { grep -vE '^  (Discover|Start|Finish)' || true; } | tee "$work/managed.log" || code=1
         grep -qE 'Total: [1-9]' "$work/managed.log" || { echo "$test ran no test"; code=1; }
     done
