@@ -28,12 +28,14 @@ TrafficCase lora_case(const std::string& op, const Bytes& bytes_of, std::functio
             budget};
 }
 
-TrafficCase lora_down() {
+// Over means of `pool` features it is QA-LoRA's; 1: LoRA's.
+TrafficCase lora_down(int32_t pool = 1) {
     return lora_case(
-        "LoRA S = X Aᵀ", [](double m, double k) { return 2 * m * k + 4 * kRank * k + 4 * m * kRank; },
-        [](Device& device, int64_t m, int64_t k) {
+        pool == 1 ? "LoRA S = X Aᵀ" : "QA-LoRA S, groups of " + std::to_string(pool),
+        [=](double m, double k) { return 2 * m * k + 4 * kRank * k / pool + 4 * m * kRank; },
+        [=](Device& device, int64_t m, int64_t k) {
             Memory<Bf16> x(m * k, kBf16One);
-            Memory<float> a(kRank * k, 1.0f), s(m * kRank);
+            Memory<float> a(kRank * k / pool, 1.0f), s(m * kRank);
             Memory<uint8_t> partial(cuda::lora_partial_bytes(m, k, kRank));
             cuda::LoraDown args{};
             args.s = s;
@@ -43,6 +45,7 @@ TrafficCase lora_down() {
             args.rows = m;
             args.k = k;
             args.rank = kRank;
+            args.pool = pool;
             args.partial = partial;
             cuda::lora_down(*static_cast<ftc_stream*>(device), FTC_BF16, args);
             ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
@@ -79,54 +82,9 @@ TrafficCase lora_up_backward() {
         1.25);
 }
 
-TrafficCase lora_down_backward() {
+TrafficCase lora_down_backward(int32_t pool = 1) {
     return lora_case(
-        "LoRA dA = dSᵀ X", [](double m, double k) { return 2 * m * k + 4 * kRank * k * 2 + 4 * m * kRank; },
-        [](Device& device, int64_t m, int64_t k) {
-            Memory<Bf16> x(m * k, kBf16One);
-            Memory<float> da(kRank * k), ds(m * kRank, 1.0f);
-            Memory<uint8_t> partial(cuda::lora_partial_bytes(m, k, kRank));
-            cuda::LoraDownBackward args{};
-            args.da = da;
-            args.ds = ds;
-            args.x = x;
-            args.x_row_stride = k;
-            args.rows = m;
-            args.k = k;
-            args.rank = kRank;
-            args.partial = partial;
-            cuda::lora_down_backward(*static_cast<ftc_stream*>(device), FTC_BF16, args);
-            ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
-        });
-}
-
-// QA-LoRA: the same products over means of `pool` features.
-TrafficCase pooled_down(int32_t pool) {
-    return lora_case(
-        "QA-LoRA S, groups of " + std::to_string(pool),
-        [=](double m, double k) { return 2 * m * k + 4 * kRank * k / pool + 4 * m * kRank; },
-        [=](Device& device, int64_t m, int64_t k) {
-            Memory<Bf16> x(m * k, kBf16One);
-            Memory<float> a(kRank * k / pool, 1.0f), s(m * kRank);
-            Memory<uint8_t> partial(cuda::lora_partial_bytes(m, k, kRank));
-            cuda::LoraDown args{};
-            args.s = s;
-            args.x = x;
-            args.x_row_stride = k;
-            args.a = a;
-            args.rows = m;
-            args.k = k;
-            args.rank = kRank;
-            args.pool = pool;
-            args.partial = partial;
-            cuda::lora_down(*static_cast<ftc_stream*>(device), FTC_BF16, args);
-            ASSERT_EQ(device.wait(FTC_OK), FTC_OK) << ftc_last_error_message();
-        });
-}
-
-TrafficCase pooled_down_backward(int32_t pool) {
-    return lora_case(
-        "QA-LoRA dA, groups of " + std::to_string(pool),
+        pool == 1 ? "LoRA dA = dSᵀ X" : "QA-LoRA dA, groups of " + std::to_string(pool),
         [=](double m, double k) { return 2 * m * k + 4 * kRank * k / pool * 2 + 4 * m * kRank; },
         [=](Device& device, int64_t m, int64_t k) {
             Memory<Bf16> x(m * k, kBf16One);
@@ -231,7 +189,7 @@ TrafficCase decode_packed(int32_t bits, int32_t group_size) {
 std::vector<TrafficCase> linear_traffic() {
     return {decode(1),       decode(8),       decode_packed(4, 32), decode_packed(4, 128), decode_packed(2, 64),
             decode_packed(8, 0), lora_down(),     lora_up_backward(),      lora_down_backward(),
-            pooled_down(32), pooled_down(128), pooled_down_backward(32), pooled_down_backward(128)};
+            lora_down(32),   lora_down(128),  lora_down_backward(32),  lora_down_backward(128)};
 }
 
 } // namespace ftc::testing
