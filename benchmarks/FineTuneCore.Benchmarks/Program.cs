@@ -1,5 +1,6 @@
 using FineTuneCore;
 using FineTuneCore.Benchmarks;
+using FineTuneCore.Benchmarks.Comparison;
 using FineTuneCore.Benchmarks.Measuring;
 using FineTuneCore.Native;
 
@@ -14,8 +15,10 @@ try
             var arguments = new Arguments(args.Skip(1));
             StepCommand.Run(arguments, arguments.Number("threads", 1), checkpoints);
             return 0;
+        case "cpu":
+            return CpuCommand.Run(new Arguments(args.Skip(1)));
         default:
-            Console.Error.WriteLine("usage: ftc-bench step|matmul|nf4 [--threads N] [--precision fp32|bf16] [--steps S] [--warmup W]");
+            Console.Error.WriteLine("usage: ftc-bench cpu [--rows step] [--pairs N] [--allow-load]\n       ftc-bench step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]");
             return 2;
     }
 }

@@ -24,9 +24,9 @@ internal sealed class LoraLinear : nn.Module<Tensor, Tensor>
 
     public override Tensor forward(Tensor x)
     {
-        // The scaling meets the narrow product; the wide sum is in place.
+        // The fastest and smallest of the ways tried: the scaling meets the narrow product, and the wide sum is made inside the product with B.
         Tensor s = F.linear(x, lora_a).mul_(scaling);
-        return F.linear(x, weight).add_(F.linear(s, lora_b));
+        return F.linear(x, weight).addmm_(s, lora_b.t());
     }
 }
 

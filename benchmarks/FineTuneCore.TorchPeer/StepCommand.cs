@@ -9,7 +9,7 @@ internal static class StepCommand
     internal static void Run(Arguments arguments, int threads)
     {
         string precision = arguments.Text("precision", "fp32", "fp32", "bf16");
-        int steps = arguments.Number("steps", 8), warmup = arguments.Number("warmup", 3);
+        int steps = arguments.Number("steps", 8), warmup = arguments.Number("warmup", 3), neighbour = arguments.Number("neighbour", 0, least: 0);
         arguments.RefuseOthers();
         LoraStep.CheckGenerator();
         ScalarType dtype = precision == "bf16" ? ScalarType.BFloat16 : ScalarType.Float32;
@@ -20,7 +20,7 @@ internal static class StepCommand
         (Tensor Ids, Tensor Targets)[] batches = [.. Enumerable.Range(0, LoraStep.Batches).Select(Batch)];
         GC.Collect(); // the managed arrays the weights were made from
         Output.Start("step", precision, threads, ("trainable", model.parameters().Where(p => p.requires_grad).Sum(p => p.numel())));
-        StepTimer.Run(warmup, steps, step =>
+        StepTimer.Run(warmup, steps, neighbour, step =>
         {
             using DisposeScope scope = NewDisposeScope();
             optimizer.zero_grad();

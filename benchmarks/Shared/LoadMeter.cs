@@ -3,15 +3,24 @@ using System.Runtime.InteropServices;
 
 namespace FineTuneCore.Benchmarks;
 
-/// <summary>Time, own processor time, and what everybody else on the machine used, since the last look. Linux.</summary>
+/// <summary>
+/// Time, own processor time, and what everybody else on the machine used, since the last look. A neighbour that was started on purpose is not among
+/// the others. Linux.
+/// </summary>
 internal sealed class LoadMeter
 {
     private const double TicksPerSecond = 100; // USER_HZ, which /proc/stat counts in on every Linux of today
+    private readonly int _neighbour;
     private double _wall;
     private double _own;
-    private double _busy;
+    private double _others;
 
-    internal LoadMeter() => Look();
+    /// <param name="neighbour">Process id of the neighbour, 0 without.</param>
+    internal LoadMeter(int neighbour = 0)
+    {
+        _neighbour = neighbour;
+        Look();
+    }
 
     /// <summary>Seconds of wall time, of processor time of this process, and cores that others kept busy on average.</summary>
     internal readonly record struct Interval(double Seconds, double OwnSeconds, double OtherCores);
@@ -19,10 +28,18 @@ internal sealed class LoadMeter
     /// <summary>What passed since the last look. Others are known to 10 ms of processor time in all.</summary>
     internal Interval Look()
     {
-        double wall = Clock.Wall, own = Clock.Process, busy = BusySeconds();
-        var result = new Interval(wall - _wall, own - _own, Math.Max(0, (busy - _busy - (own - _own)) / (wall - _wall)));
-        (_wall, _own, _busy) = (wall, own, busy);
+        double wall = Clock.Wall, own = Clock.Process, others = BusySeconds() - own - NeighbourSeconds();
+        var result = new Interval(wall - _wall, own - _own, Math.Max(0, (others - _others) / (wall - _wall)));
+        (_wall, _own, _others) = (wall, own, others);
         return result;
+    }
+
+    private double NeighbourSeconds()
+    {
+        if (_neighbour == 0) return 0;
+        string line = File.ReadAllText($"/proc/{_neighbour}/stat");
+        string[] fields = line[(line.LastIndexOf(')') + 2)..].Split(' '); // behind the name, which may hold spaces
+        return (double.Parse(fields[11], CultureInfo.InvariantCulture) + double.Parse(fields[12], CultureInfo.InvariantCulture)) / TicksPerSecond;
     }
 
     /// <summary>Processor seconds of the machine that were not idle: user, nice, system, interrupts, and what the hypervisor took.</summary>

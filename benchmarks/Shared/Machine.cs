@@ -12,6 +12,8 @@ internal static class Machine
 
     internal static string Family => Field("cpu family");
 
+    internal static string Model => Field("model");
+
     internal static string ModelName => Field("model name");
 
     /// <summary>The instruction sets among those that matter here which the CPU has.</summary>

@@ -3,16 +3,19 @@ namespace FineTuneCore.Benchmarks;
 /// <summary>Runs and times the steps of either side the same way, and prints them as JSON lines.</summary>
 internal static class StepTimer
 {
-    /// <summary>Runs warm-up and timed steps. <paramref name="step"/> does one whole step and gives its loss.</summary>
-    internal static void Run(int warmup, int steps, Func<int, double> step)
+    /// <summary>
+    /// Runs warm-up and timed steps. <paramref name="step"/> does one whole step and gives its loss; the process <paramref name="neighbour"/>, if not 0,
+    /// is busy on purpose.
+    /// </summary>
+    internal static void Run(int warmup, int steps, int neighbour, Func<int, double> step)
     {
         var milliseconds = new List<double>();
-        var meter = new LoadMeter();
+        var meter = new LoadMeter(neighbour);
         LoadMeter? timed = null;
         double firstStep = 0;
         for (int s = 0; s < warmup + steps; s++)
         {
-            if (s == warmup) timed = new LoadMeter();
+            if (s == warmup) timed = new LoadMeter(neighbour);
             meter.Look();
             double loss = step(s);
             LoadMeter.Interval passed = meter.Look();

@@ -12,7 +12,7 @@ internal static class StepCommand
     internal static void Run(Arguments arguments, int threads, string checkpoints)
     {
         string precision = arguments.Text("precision", "fp32", "fp32", "bf16"), method = arguments.Text("method", "lora", "lora", "qlora");
-        int steps = arguments.Number("steps", 8), warmup = arguments.Number("warmup", 3);
+        int steps = arguments.Number("steps", 8), warmup = arguments.Number("warmup", 3), neighbour = arguments.Number("neighbour", 0, least: 0);
         arguments.RefuseOthers();
         LoraStep.CheckGenerator();
         using NativeBackend backend = Output.Open(threads, precision);
@@ -24,7 +24,7 @@ internal static class StepCommand
         int[] starts = [.. positions.Select((position, row) => row - position)];
         var samples = new int[LoraStep.Tokens];
         var nll = new float[LoraStep.Tokens];
-        StepTimer.Run(warmup, steps, step =>
+        StepTimer.Run(warmup, steps, neighbour, step =>
         {
             (int[] ids, int[] targets) = batches[step % LoraStep.Batches];
             ParameterStore parameters = weights.Parameters;
