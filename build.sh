@@ -17,6 +17,7 @@ usage: ./build.sh VERB [options]
   traffic           writes benchmarks/results/sim: bytes, sectors and bank conflicts of the CUDA kernels, counted on the simulator
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
+  bench cpu [--rows step] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
@@ -210,6 +211,21 @@ pack() {
     ls -l artifacts/packages
 }
 
+# bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
+bench() {
+    native
+    if [ "${1:-}" = cpu ]; then
+        shift
+        require_dotnet
+        say "benchmark programs"
+        for project in TorchPeer Benchmarks; do dotnet build "benchmarks/FineTuneCore.$project" -c Release -v quiet -nologo; done
+        dotnet benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/ftc-bench.dll cpu "$@"
+    else
+        native/build/release/ftc_bench "$@"
+        native/build/release/ftc_ops_bench "$@"
+    fi
+}
+
 # Writes the quickstart's chats, and its base model trained from nothing.
 tiny_base() {
     native
@@ -235,7 +251,7 @@ case $verb in
         ;;
     kernel-report) native; kernel_report --write ;;
     traffic) native; FTC_WRITE_TRAFFIC=1 native/build/release/ftc_traffic_tests --gtest_filter='TrafficTable.*' ;;
-    bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
+    bench) bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
     pack) pack ;;
     all) run_tests; pack ;;
