@@ -191,11 +191,109 @@ FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
     }
 }
 
-// The same for whole groups and the rest of a loop alike: count is kLanes or fewer.
-FTC_INLINE f32x16 load_group(const float* p, int64_t count) {
+// ---- bf16 in memory, fp32 in registers ---------------------------------------------------------------------------
+
+// The upper half of an fp32. Loads widen it, stores round to nearest even; NaN stays NaN.
+struct bf16 {
+    uint16_t bits;
+};
+
+#if defined(__AVX2__)
+
+using UnsignedTag = hn::RebindToUnsigned<RegisterTag>;
+
+// The bits of `a` after rounding, in the upper half of each lane; what is below them is left over.
+FTC_INLINE hn::Vec<UnsignedTag> reg_round_bf16(Register a) {
+    const UnsignedTag du;
+    const auto bits = hn::BitCast(du, a);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+    const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7fff)), odd);
+    const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
+    return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(a)), quiet, rounded);
+}
+
+#if defined(__AVX512F__)
+FTC_INLINE f32x16 widen_bf16(__m256i x) {
+    return {{Register{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))}}};
+}
+FTC_INLINE __m256i narrow_bf16(f32x16 a) {
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(reg_round_bf16(a.r[0]).raw, 16));
+}
+FTC_INLINE f32x16 load(const bf16* p) { return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+FTC_INLINE void store(f32x16 a, bf16* p) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(a)); }
+FTC_INLINE f32x16 load_partial(const bf16* p, int64_t count) {
+    return widen_bf16(_mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), p));
+}
+FTC_INLINE void store_partial(f32x16 a, bf16* p, int64_t count) {
+    _mm256_mask_storeu_epi16(p, __mmask16((1u << count) - 1), narrow_bf16(a));
+}
+#else
+FTC_INLINE f32x16 load(const bf16* p) {
+    f32x16 y;
+    for (int i = 0; i < 2; ++i) {
+        const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p) + i);
+        y.r[i] = Register{_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16))};
+    }
+    return y;
+}
+FTC_INLINE void store(f32x16 a, bf16* p) {
+    const __m256i low = _mm256_srli_epi32(reg_round_bf16(a.r[0]).raw, 16);
+    const __m256i high = _mm256_srli_epi32(reg_round_bf16(a.r[1]).raw, 16);
+    const __m256i quarters = _mm256_packus_epi32(low, high); // low 0-3, high 0-3, low 4-7, high 4-7
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(quarters, 0xd8));
+}
+#endif
+
+#else
+
+typedef uint32_t UnsignedRegister __attribute__((vector_size(16)));
+typedef uint16_t HalfRegister __attribute__((vector_size(8)));
+
+FTC_INLINE UnsignedRegister reg_round_bf16(Register a) {
+    const UnsignedRegister bits = reinterpret_cast<UnsignedRegister>(a);
+    const UnsignedRegister rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded;
+}
+FTC_INLINE f32x16 load(const bf16* p) {
+    f32x16 y;
+    for (int i = 0; i < kRegisters; ++i) {
+        HalfRegister x;
+        memcpy(&x, p + i * kRegisterLanes, sizeof x);
+        y.r[i] = reinterpret_cast<Register>(__builtin_convertvector(x, UnsignedRegister) << 16);
+    }
+    return y;
+}
+FTC_INLINE void store(f32x16 a, bf16* p) {
+    for (int i = 0; i < kRegisters; ++i) {
+        const HalfRegister x = __builtin_convertvector(reg_round_bf16(a.r[i]) >> 16, HalfRegister);
+        memcpy(p + i * kRegisterLanes, &x, sizeof x);
+    }
+}
+
+#endif
+
+#if !defined(__AVX512F__)
+FTC_INLINE f32x16 load_partial(const bf16* p, int64_t count) {
+    bf16 all[kLanes] = {};
+    memcpy(all, p, size_t(count) * sizeof(bf16));
+    return load(all);
+}
+FTC_INLINE void store_partial(f32x16 a, bf16* p, int64_t count) {
+    bf16 all[kLanes];
+    store(a, all);
+    memcpy(p, all, size_t(count) * sizeof(bf16));
+}
+#endif
+
+// ---- Arrays of either element type -------------------------------------------------------------------------------
+
+// Whole groups and the rest of a loop alike: count is kLanes or fewer.
+template <class T>
+FTC_INLINE f32x16 load_group(const T* p, int64_t count) {
     return count == kLanes ? load(p) : load_partial(p, count);
 }
-FTC_INLINE void store_group(f32x16 a, float* p, int64_t count) {
+template <class T>
+FTC_INLINE void store_group(f32x16 a, T* p, int64_t count) {
     if (count == kLanes)
         store(a, p);
     else
