@@ -27,6 +27,8 @@ static_assert(HWY_TARGET == HWY_AVX3, "this unit must be built for AVX-512 F, BW
 #else
 static_assert(HWY_TARGET == HWY_AVX2, "this unit must be built for AVX2, FMA, BMI, F16C");
 #endif
+#else
+#include <emmintrin.h>
 #endif
 
 #define FTC_INLINE static inline __attribute__((always_inline))
@@ -193,43 +195,50 @@ FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
 
 // ---- bf16 in memory, fp32 in registers ---------------------------------------------------------------------------
 
-// The upper half of an fp32. Loads widen it, stores round to nearest even; NaN stays NaN.
+// The upper half of an fp32. Loads widen it; stores round to nearest even, and make every NaN 0xffff.
 struct bf16 {
     uint16_t bits;
 };
 
-#if defined(__AVX2__)
-
-using UnsignedTag = hn::RebindToUnsigned<RegisterTag>;
-
-// The bits of `a` after rounding, in the upper half of each lane; what is below them is left over.
-FTC_INLINE hn::Vec<UnsignedTag> reg_round_bf16(Register a) {
-    const UnsignedTag du;
-    const auto bits = hn::BitCast(du, a);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-    const auto rounded = hn::Add(hn::Add(bits, hn::Set(du, 0x7fff)), odd);
-    const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
-    return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(a)), quiet, rounded);
-}
-
 #if defined(__AVX512F__)
+
 FTC_INLINE f32x16 widen_bf16(__m256i x) {
     return {{Register{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))}}};
 }
 FTC_INLINE __m256i narrow_bf16(f32x16 a) {
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(reg_round_bf16(a.r[0]).raw, 16));
+    const __m512i bits = _mm512_castps_si512(a.r[0].raw);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(a.r[0].raw, a.r[0].raw, _CMP_UNORD_Q);
+    const __m512i kept = _mm512_mask_blend_epi32(nan, rounded, _mm512_set1_epi32(-1));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(kept, 16));
 }
-FTC_INLINE f32x16 load(const bf16* p) { return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-FTC_INLINE void store(f32x16 a, bf16* p) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(a)); }
+FTC_INLINE f32x16 load(const bf16* p) {
+    return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+FTC_INLINE void store(f32x16 a, bf16* p) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(a));
+}
 FTC_INLINE f32x16 load_partial(const bf16* p, int64_t count) {
     return widen_bf16(_mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), p));
 }
 FTC_INLINE void store_partial(f32x16 a, bf16* p, int64_t count) {
     _mm256_mask_storeu_epi16(p, __mmask16((1u << count) - 1), narrow_bf16(a));
 }
-#else
+
+#elif defined(__AVX2__)
+
+// The rounded bits, in the lower half of each lane.
+FTC_INLINE __m256i reg_round_bf16(Register a) {
+    const __m256i bits = _mm256_castps_si256(a.raw);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a.raw, a.raw, _CMP_UNORD_Q));
+    return _mm256_srli_epi32(_mm256_or_si256(rounded, nan), 16);
+}
 FTC_INLINE f32x16 load(const bf16* p) {
     f32x16 y;
+#pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
         const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p) + i);
         y.r[i] = Register{_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16))};
@@ -237,37 +246,36 @@ FTC_INLINE f32x16 load(const bf16* p) {
     return y;
 }
 FTC_INLINE void store(f32x16 a, bf16* p) {
-    const __m256i low = _mm256_srli_epi32(reg_round_bf16(a.r[0]).raw, 16);
-    const __m256i high = _mm256_srli_epi32(reg_round_bf16(a.r[1]).raw, 16);
-    const __m256i quarters = _mm256_packus_epi32(low, high); // low 0-3, high 0-3, low 4-7, high 4-7
+    // Low 0-3, high 0-3, low 4-7, high 4-7.
+    const __m256i quarters = _mm256_packus_epi32(reg_round_bf16(a.r[0]), reg_round_bf16(a.r[1]));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(quarters, 0xd8));
 }
-#endif
 
 #else
 
-typedef uint32_t UnsignedRegister __attribute__((vector_size(16)));
-typedef uint16_t HalfRegister __attribute__((vector_size(8)));
-
-FTC_INLINE UnsignedRegister reg_round_bf16(Register a) {
-    const UnsignedRegister bits = reinterpret_cast<UnsignedRegister>(a);
-    const UnsignedRegister rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
-    return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded;
+// The rounded bits, in the lower half of each lane, whose upper half is their sign: for a pack that saturates.
+FTC_INLINE __m128i reg_round_bf16(Register a) {
+    const __m128i bits = _mm_castps_si128(a);
+    const __m128i odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
+    const __m128i rounded = _mm_add_epi32(_mm_add_epi32(bits, _mm_set1_epi32(0x7fff)), odd);
+    const __m128i nan = _mm_castps_si128(_mm_cmpunord_ps(a, a));
+    return _mm_srai_epi32(_mm_or_si128(rounded, nan), 16);
 }
 FTC_INLINE f32x16 load(const bf16* p) {
     f32x16 y;
-    for (int i = 0; i < kRegisters; ++i) {
-        HalfRegister x;
-        memcpy(&x, p + i * kRegisterLanes, sizeof x);
-        y.r[i] = reinterpret_cast<Register>(__builtin_convertvector(x, UnsignedRegister) << 16);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+        const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p) + i), zero = _mm_setzero_si128();
+        y.r[2 * i] = _mm_castsi128_ps(_mm_unpacklo_epi16(zero, x));
+        y.r[2 * i + 1] = _mm_castsi128_ps(_mm_unpackhi_epi16(zero, x));
     }
     return y;
 }
 FTC_INLINE void store(f32x16 a, bf16* p) {
-    for (int i = 0; i < kRegisters; ++i) {
-        const HalfRegister x = __builtin_convertvector(reg_round_bf16(a.r[i]) >> 16, HalfRegister);
-        memcpy(p + i * kRegisterLanes, &x, sizeof x);
-    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p) + i,
+                         _mm_packs_epi32(reg_round_bf16(a.r[2 * i]), reg_round_bf16(a.r[2 * i + 1])));
 }
 
 #endif

@@ -19,6 +19,7 @@ FTC_INLINE void pack_rows(float* y, const T* x, int64_t x_stride, int64_t rows, 
 }
 
 typedef float Quad __attribute__((vector_size(16)));
+typedef uint16_t Halves __attribute__((vector_size(16)));
 
 FTC_INLINE Quad load_quad(const float* p) {
     Quad y;
@@ -26,7 +27,6 @@ FTC_INLINE Quad load_quad(const float* p) {
     return y;
 }
 FTC_INLINE Quad load_quad(const bf16* p) {
-    typedef uint16_t Halves __attribute__((vector_size(16)));
     Halves x = {};
     memcpy(&x, p, 4 * sizeof(bf16));
     return reinterpret_cast<Quad>(__builtin_shufflevector(Halves{}, x, 0, 8, 1, 9, 2, 10, 3, 11)); // zeros below each
