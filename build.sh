@@ -181,9 +181,7 @@ run_tests() {
     done
     native
     managed
-    # Ops on bf16 activations are the CUDA library's so far: the CPU library refuses them by name.
-    local fp32='--gtest_filter=-*AttentionBf16.*:*CrossEntropyBf16.*:*LinearBf16.*:*/Embedding.Bf16*:*/RmsNorm.Bf16*:*/Swiglu.Bf16*:*/Rope.Bf16*'
-    google_tests "native tests" native/build/release/ftc_tests "$fp32"
+    google_tests "native tests" native/build/release/ftc_tests
     google_tests "the simulator's own tests" native/build/release/simt_tests
     google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
     google_tests "memory traffic of the CUDA kernels" native/build/release/ftc_traffic_tests
@@ -191,7 +189,7 @@ run_tests() {
     check_kernels
     if [ $sanitize -eq 1 ]; then
         native sanitize
-        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests "$fp32"
+        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
     fi
     for project in tests/bindings/*.Tests tests/managed/*.Tests; do xunit_tests "$project"; done
     parity

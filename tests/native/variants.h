@@ -49,4 +49,7 @@ bool is_simulated();
 // Element types of activations the library computes on, beside fp32.
 bool computes_bf16();
 
+// Whether products of bf16 activations see weights of other formats rounded to bf16, or as they are.
+bool rounds_weights(const std::string& variant);
+
 } // namespace ftc::testing

@@ -40,7 +40,11 @@ bool is_simulated() {
 }
 
 bool computes_bf16() {
-    return false;
+    return true;
+}
+
+bool rounds_weights(const std::string& variant) {
+    return variant == "avx512bf16";
 }
 
 } // namespace ftc::testing

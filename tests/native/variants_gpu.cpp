@@ -85,4 +85,8 @@ bool computes_bf16() {
     return true;
 }
 
+bool rounds_weights(const std::string&) {
+    return true;
+}
+
 } // namespace ftc::testing

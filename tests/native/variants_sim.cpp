@@ -48,4 +48,8 @@ bool computes_bf16() {
     return true;
 }
 
+bool rounds_weights(const std::string&) {
+    return true;
+}
+
 } // namespace ftc::testing

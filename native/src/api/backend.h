@@ -19,6 +19,7 @@ ftc_stream* stream_create(ftc_context& context);
 ftc_stream* stream_create_background(ftc_context& context, int32_t share_percent);
 void stream_destroy(ftc_stream* stream);
 void stream_synchronize(ftc_stream& stream);
+double measure_peak(ftc_stream& stream, int32_t dtype); // operations a second; F32 or BF16
 void enter(const ftc_stream& stream); // before every op: makes its device the current one of the thread
 ftc_context& context_of(const ftc_stream& stream);
 ftc_context& context_of(const ftc_event& event);
@@ -42,8 +43,6 @@ void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t si
 void copy(ftc_stream& stream, void* y, const void* x, int64_t size_bytes);
 void fill_zero(ftc_stream& stream, void* y, int64_t size_bytes);
 
-// Throws UNSUPPORTED when ops of this library do not compute on activations of this dtype (F32, BF16 or F16).
-void check_activations(const char* function, int32_t dtype);
 bool needs_aligned_elements(); // whether an element is loaded only from a multiple of its size
 
 // ---- Elements, weights

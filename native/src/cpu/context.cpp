@@ -2,12 +2,12 @@
 #include "core/context.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <iterator>
 #include <memory>
-#include <string_view>
 
 #include "api/backend.h"
 #include "core/status.h"
@@ -52,19 +52,6 @@ void context_get_info(ftc_context& context, ftc_context_info& info) {
     std::snprintf(info.isa, sizeof(info.isa), "%s", context.kernels->isa);
 }
 
-// Ops that compute on bf16 activations, as the beginnings of their functions' names.
-constexpr std::string_view kBf16Ops[] = {
-    "ftc_attention_", "ftc_embedding_", "ftc_rms_norm_", "ftc_rope_", "ftc_swiglu_",
-};
-
-void check_activations(const char* function, int32_t dtype) {
-    if (dtype == FTC_F32) return;
-    const auto computes = [&](std::string_view op) { return std::string_view(function).starts_with(op); };
-    if (dtype == FTC_BF16 && std::any_of(std::begin(kBf16Ops), std::end(kBf16Ops), computes)) return;
-    fail(FTC_ERROR_UNSUPPORTED, "%s: dtype is %s, expected FTC_F32: the CPU library computes in fp32", function,
-         dtype == FTC_BF16 ? "FTC_BF16" : "FTC_F16");
-}
-
 ftc_stream* stream_create(ftc_context& context) {
     return new ftc_stream{&context};
 }
@@ -78,6 +65,22 @@ void stream_destroy(ftc_stream* stream) {
 }
 
 void stream_synchronize(ftc_stream&) {}
+
+double measure_peak(ftc_stream& stream, int32_t dtype) {
+    constexpr int64_t kRounds = 1'000'000; // some milliseconds
+    constexpr int kRepetitions = 8;        // the best of them counts: a neighbour may take the others
+    const PeakKernels& peak = stream.context->kernels->peak;
+    Pool& pool = stream.context->pool;
+    double best = 0;
+    for (int i = 0; i < kRepetitions; i++) {
+        std::atomic<double> operations = 0;
+        const auto begin = std::chrono::steady_clock::now();
+        parallel_for(pool, pool.threads(), [&](int64_t, int32_t) { operations += (dtype == FTC_BF16 ? peak.bf16 : peak.f32)(kRounds); });
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        best = std::max(best, operations.load() / seconds.count());
+    }
+    return best;
+}
 
 namespace {
 

@@ -15,7 +15,8 @@ constexpr int64_t kFloat = sizeof(float);
 LinearArgs linear_args(const void* x, const ftc_weight& weight, const ftc_lora_segment* segments, int32_t segment_count,
                        const ftc_linear_params& params, void* workspace) {
     LinearArgs args{};
-    args.x = static_cast<const float*>(x);
+    args.x = x;
+    args.y_dtype = params.dtype;
     args.weight = weight;
     args.segments = segments;
     args.segment_count = segment_count;
@@ -64,17 +65,15 @@ void affine_merge(ftc_stream& stream, float* minimum, const float* b, const floa
 
 void weight_dequantize(ftc_stream& stream, void* y, int32_t y_dtype, int64_t y_row_stride, const ftc_weight& weight,
                        int64_t row_begin, int64_t row_count) {
-    if (y_dtype != FTC_F32)
-        fail(FTC_ERROR_UNSUPPORTED,
-             "ftc_weight_dequantize: y_dtype is FTC_BF16, expected FTC_F32: the CPU library computes in fp32");
-    stream.context->kernels->dequantize.dequantize(
-        stream.context->pool, {static_cast<float*>(y), y_row_stride, weight, row_begin, row_count});
+    stream.context->kernels->dequantize.dequantize(stream.context->pool,
+                                                   {y, y_dtype, y_row_stride, weight, row_begin, row_count});
 }
 
-void linear_get_layout(ftc_context&, int64_t in_features, int64_t out_features, int64_t, int32_t,
+void linear_get_layout(ftc_context&, int64_t in_features, int64_t out_features, int64_t, int32_t dtype,
                        ftc_linear_layout& layout) {
-    // Strides of a multiple of 4096 bytes put the rows of a tile into one set of the L1 cache.
-    const auto stride = [](int64_t features) { return features % 1024 == 0 ? features + 16 : features; };
+    // Strides of a multiple of 4096 bytes put the rows of a tile into one set of the L1 cache: a line more.
+    const int64_t line = dtype == FTC_BF16 ? 32 : 16;
+    const auto stride = [line](int64_t features) { return features % (64 * line) == 0 ? features + line : features; };
     layout.border = 0; // adapters ride as extra depth of the last block
     layout.x_row_stride = stride(in_features);
     layout.y_row_stride = stride(out_features);
@@ -82,15 +81,14 @@ void linear_get_layout(ftc_context&, int64_t in_features, int64_t out_features, 
 }
 
 int64_t linear_workspace_bytes(ftc_context& context, const ftc_linear_workspace_params& p) {
-    return kFloat * context.kernels->linear.workspace_floats(context.pool.threads(), p.rows, p.in_features,
-                                                             p.out_features, p.rank);
+    return kFloat * context.kernels->linear.workspace_floats(context.pool.threads(), p);
 }
 
 void linear_forward(ftc_stream& stream, void* y, const void* x, const ftc_weight& weight, const float* bias,
                     const ftc_lora_segment* segments, int32_t segment_count, const ftc_linear_params& params,
                     void* workspace) {
     LinearArgs args = linear_args(x, weight, segments, segment_count, params, workspace);
-    args.y = static_cast<float*>(y);
+    args.y = y;
     args.bias = bias;
     stream.context->kernels->linear.forward(stream.context->pool, args);
 }
@@ -99,10 +97,10 @@ void linear_backward(ftc_stream& stream, void* dx, float* dweight, float* dbias,
                      const ftc_weight& weight, const ftc_lora_segment* segments, int32_t segment_count,
                      const ftc_linear_params& params, void* workspace) {
     LinearArgs args = linear_args(x, weight, segments, segment_count, params, workspace);
-    args.dx = static_cast<float*>(dx);
+    args.dx = dx;
     args.dweight = dweight;
     args.dbias = dbias;
-    args.dy = static_cast<const float*>(dy);
+    args.dy = dy;
     stream.context->kernels->linear.backward(stream.context->pool, args);
 }
 
@@ -111,8 +109,7 @@ int64_t linear_tune(ftc_stream&, int64_t) {
 }
 
 int64_t linear_cross_entropy_workspace_bytes(ftc_context& context, const ftc_cross_entropy_workspace_params& p) {
-    return kFloat * linear_cross_entropy_workspace_floats(*context.kernels, context.pool.threads(), p.rows,
-                                                          p.hidden_size, p.vocab_size);
+    return kFloat * linear_cross_entropy_workspace_floats(*context.kernels, context.pool.threads(), p);
 }
 
 void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, void* dx, float* dweight, const void* x,
@@ -136,9 +133,9 @@ void linear_cross_entropy(ftc_stream& stream, float* nll, int32_t* predictions, 
     ftc::linear_cross_entropy(*context.kernels, context.pool,
                               {.nll = nll,
                                .predictions = predictions,
-                               .dx = static_cast<float*>(dx),
+                               .dx = dx,
                                .dweight = dweight,
-                               .x = static_cast<const float*>(x),
+                               .x = x,
                                .weight = weight,
                                .targets = targets,
                                .params = params,

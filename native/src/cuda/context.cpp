@@ -167,12 +167,6 @@ bool needs_aligned_elements() {
     return true;
 }
 
-void check_activations(const char* function, int32_t dtype) {
-    if (dtype == FTC_F16)
-        fail(FTC_ERROR_UNSUPPORTED,
-             "%s: dtype is FTC_F16, expected FTC_BF16 or FTC_F32: the CUDA library computes in these", function);
-}
-
 namespace {
 
 // Of the highest or the lowest priority the device has.
@@ -206,6 +200,10 @@ ftc_stream* stream_create_background(ftc_context& context, int32_t share_percent
 
 void stream_destroy(ftc_stream* stream) {
     Closer()(stream);
+}
+
+double measure_peak(ftc_stream&, int32_t) {
+    fail(FTC_ERROR_UNSUPPORTED, "ftc_measure_peak: the CUDA library measures no roof; a GPU's is in its maker's tables");
 }
 
 void stream_synchronize(ftc_stream& stream) {

@@ -76,9 +76,9 @@ TEST_F(LinearErrors, DropoutWithoutTokens) {
 }
 
 TEST_F(LinearErrors, Dtype) {
-    params_.dtype = FTC_BF16;
-    expect_refused(FTC_ERROR_UNSUPPORTED,
-                   "ftc_linear_forward: dtype is FTC_BF16, expected FTC_F32: the CPU library computes in fp32");
+    params_.dtype = FTC_F16;
+    expect_refused(FTC_ERROR_UNSUPPORTED, "ftc_linear_forward: dtype is FTC_F16, expected FTC_F32 or FTC_BF16: no op "
+                                          "computes in fp16");
 }
 
 TEST_F(LinearErrors, Workspace) {
@@ -106,6 +106,9 @@ TEST(LinearLayout, AvoidsStridesOfWholePages) {
     EXPECT_EQ(layout.x_row_stride, 4112);
     EXPECT_EQ(layout.weight_row_stride, 4112);
     EXPECT_EQ(layout.y_row_stride, 576);
+    ASSERT_EQ(ftc_linear_get_layout(device.context(), 4096, 1024, 16, FTC_BF16, &layout), FTC_OK);
+    EXPECT_EQ(layout.x_row_stride, 4128);
+    EXPECT_EQ(layout.y_row_stride, 1024);
 }
 
 } // namespace

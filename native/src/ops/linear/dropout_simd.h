@@ -156,14 +156,14 @@ inline void philox_numbers(uint16_t numbers[kDropoutFeatures], const Dropout& d,
 }
 
 // y[j] = dropout of x[j], feature first + j of row `row`; first % 8 == 0. Add: y[j] += it.
-template <bool Add>
-inline void apply_dropout(float* y, const float* x, int64_t count, const Dropout& d, int64_t row, int64_t first) {
+template <bool Add, class T>
+inline void apply_dropout(float* y, const T* x, int64_t count, const Dropout& d, int64_t row, int64_t first) {
     uint16_t numbers[kDropoutFeatures];
     for (int64_t begin = 0; begin < count; begin += kDropoutFeatures) {
         philox_numbers(numbers, d, row, static_cast<uint32_t>((first + begin) / 8));
         const int64_t end = count - begin < kDropoutFeatures ? count - begin : kDropoutFeatures;
         for (int64_t j = 0; j < end; j++) {
-            const float scaled = x[begin + j] / d.keep;
+            const float scaled = value_of(x[begin + j]) / d.keep;
             const float kept = numbers[j] < d.threshold ? 0.0f : scaled;
             y[begin + j] = Add ? y[begin + j] + kept : kept;
         }

@@ -8,10 +8,12 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 constexpr int64_t kFewRows = 4;
 
-// Scratch of one thread: factors of the adapter for 4 * kLanes columns, and kFewRows rows of scaled s.
+// Scratch of one thread: factors of the adapter for 4 * kLanes columns, kFewRows rows of scaled s, and so many rows of a
+// block of A.
 struct FewRowsScratch {
     float* extra;
     float* extra_rows;
+    float* rows;
 };
 
 // Computes columns [begin, end) of C as far as whole groups of columns go and returns the first column that is left;

@@ -8,10 +8,14 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-// The adapter's extra depth and where the sums go.
+// A block of A, the adapter's extra depth and where the sums go.
 struct Finish {
     const GemmArgs& args;
     int64_t column;
+    const float* a; // the block's first depth
+    int64_t a_stride;
+    float* c; // the group's first column
+    int64_t c_stride;
     int64_t extra_depth;     // 0 before the last block
     const float* extra_rows; // [extra_depth, rows]
     const float* extra;      // micropanels [extra_depth, kTileCols]
@@ -30,12 +34,12 @@ template <int Rows, int Vecs>
         }
     }
     const bool with_bias = f.first && f.args.bias != nullptr;
-    const bool add_to_c = f.args.add_to_c || !f.first;
+    const bool add_to_c = !f.first || (f.args.add_to_c && f.args.c_dtype == FTC_F32);
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++) {
 #pragma GCC unroll 8
         for (int v = 0; v < Vecs; v++) {
-            float* c = f.args.c + i * f.args.c_stride + f.column + v * kLanes;
+            float* c = f.c + i * f.c_stride + v * kLanes;
             Vec x = sum[i][v];
             if (with_bias) x = add(x, load(f.args.bias + f.column + v * kLanes));
             if (add_to_c) x = add(load(c), x);
@@ -117,7 +121,7 @@ struct NaturalDecoded {
 template <int Rows, class Columns>
 void natural_block(const Finish& f, int64_t begin, int64_t depth) {
     const Columns columns(f.args.b.weight, begin, f.column);
-    const float* a = f.args.a + begin;
+    const float* a = f.a;
     Vec sum[Rows][kNaturalVecs];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++)
@@ -129,7 +133,7 @@ void natural_block(const Finish& f, int64_t begin, int64_t depth) {
         columns.row(x, k);
 #pragma GCC unroll 4
         for (int i = 0; i < Rows; i++) {
-            const Vec factor = broadcast(a[i * f.args.a_stride + k]);
+            const Vec factor = broadcast(a[i * f.a_stride + k]);
 #pragma GCC unroll 4
             for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = fma(factor, x[v], sum[i][v]);
         }
@@ -270,8 +274,8 @@ struct TransposedDecoded {
 template <int Rows, class Columns>
 void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
     const Columns columns(f.args.b.weight, f.column, begin);
-    const float* a = f.args.a + begin;
-    const int64_t stride = f.args.a_stride;
+    const float* a = f.a;
+    const int64_t stride = f.a_stride;
     Vec sum[Rows][kTileVecs];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++)
@@ -343,6 +347,17 @@ BlockKernel choose(const GemmArgs& args) {
     }
 }
 
+// Rows of a bf16 C from their sums, which it may have to be added to.
+void round_columns(const GemmArgs& args, const float* sums, int64_t column, int64_t cols) {
+    for (int64_t i = 0; i < args.rows; i++) {
+        uint16_t* c = static_cast<uint16_t*>(args.c) + i * args.c_stride + column;
+        for (int64_t j = 0; j < cols; j += kLanes) {
+            const Vec sum = load(sums + i * cols + j);
+            store_bf16(c + j, args.add_to_c ? add(widen_bf16(c + j), sum) : sum);
+        }
+    }
+}
+
 } // namespace
 
 int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
@@ -353,6 +368,9 @@ int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64
     if (adapter != nullptr)
         pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank,
                     adapter->scaling);
+    float sums[kFewRows * kNaturalVecs * kLanes];
+    const bool rounds = args.c_dtype == FTC_BF16;
+    int64_t widened = -1; // block of a bf16 A that stands in scratch
     int64_t column = begin;
     for (; column + group <= end; column += group) {
         if (adapter != nullptr)
@@ -360,11 +378,32 @@ int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64
         for (int64_t k = 0; k < args.depth; k += args.block_depth) {
             const int64_t depth = args.depth - k < args.block_depth ? args.depth - k : args.block_depth;
             const bool last = k + depth == args.depth;
-            const Finish finish_block{
-                args,          column, last && adapter != nullptr ? adapter->rank : 0, scratch.extra_rows,
-                scratch.extra, k == 0};
-            kernel(finish_block, k, depth);
+            Finish block{args,
+                         column,
+                         scratch.rows,
+                         args.block_depth,
+                         sums,
+                         group,
+                         last && adapter != nullptr ? adapter->rank : 0,
+                         scratch.extra_rows,
+                         scratch.extra,
+                         k == 0};
+            if (args.a_dtype == FTC_F32) {
+                block.a = static_cast<const float*>(args.a) + k;
+                block.a_stride = args.a_stride;
+            } else if (widened != k) {
+                for (int64_t i = 0; i < args.rows; i++)
+                    widen_row(scratch.rows + i * args.block_depth,
+                              static_cast<const uint16_t*>(args.a) + i * args.a_stride + k, depth);
+                widened = k;
+            }
+            if (!rounds) {
+                block.c = static_cast<float*>(args.c) + column;
+                block.c_stride = args.c_stride;
+            }
+            kernel(block, k, depth);
         }
+        if (rounds) round_columns(args, sums, column, group);
     }
     return column;
 }

@@ -1,7 +1,8 @@
-// C [rows, cols] = [C +] A [rows, depth] B [depth, cols] [+ bias] in fp32, with adapters riding as extra depth.
+// C [rows, cols] = [C +] A [rows, depth] B [depth, cols] [+ bias], summed in fp32, with adapters riding as extra depth.
 //
 // Every element of C is one chain of multiply-adds per block of depth, and the blocks are added in order. Blocks follow
 // from the depth alone, so neither tiles, threads, the other rows of A nor the vector width change a bit of the result.
+// A bf16 C is rounded once, after the last block; AVX512-BF16 also rounds A and B to bf16 while it packs them (word.h).
 // Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", with B packed per thread.
 #pragma once
 
@@ -25,12 +26,14 @@ struct GemmAdapter {
 };
 
 struct GemmArgs {
-    float* c;
+    void* c;
+    int32_t c_dtype; // FTC_F32, or FTC_BF16 where C is not transposed
     int64_t c_stride;
     bool c_transposed; // C is stored [cols, rows]; then it is added to
     bool add_to_c;
     const float* bias; // [cols] or NULL
-    const float* a;    // [rows, depth], or [depth, rows] when a_depth_major
+    const void* a;     // [rows, depth], or [depth, rows] when a_depth_major
+    int32_t a_dtype;   // FTC_F32 or FTC_BF16
     int64_t a_stride;
     bool a_depth_major;
     float a_scale;            // depth-major only
@@ -44,10 +47,12 @@ struct GemmArgs {
     int64_t total_rank;
 };
 
-// Depth of the blocks of a linear layer: an even split into blocks of at most 576, the same on every instruction set.
-constexpr int64_t block_depth(int64_t depth) {
+// Depth of the blocks of a linear layer: an even split into blocks of at most 576 words, the same on every instruction
+// set that packs the same words.
+constexpr int64_t block_depth(int64_t depth, int64_t depths_of_word) {
+    const int64_t most = 576 * depths_of_word;
     if (depth <= 0) return 64;
-    const int64_t blocks = (depth + 575) / 576;
+    const int64_t blocks = (depth + most - 1) / most;
     return (depth + blocks * 64 - 1) / (blocks * 64) * 64;
 }
 
@@ -56,8 +61,9 @@ constexpr int64_t kGradientRows = 256;
 
 FTC_FOR_EACH_ISA(void gemm(Pool& pool, const GemmArgs& args, float* workspace);
 
-                 // Floats of workspace for products with at most these columns, block depth and total rank.
+                 // Floats of workspace for products with at most these columns, block depth and total rank, and with a
+                 // bf16 C of at most so many rows (0: with fp32 C alone).
                  int64_t gemm_workspace_floats(int32_t threads, int64_t cols, int64_t depth_of_block,
-                                               int64_t total_rank);)
+                                               int64_t total_rank, int64_t rounded_rows);)
 
 } // namespace ftc

@@ -11,8 +11,11 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-// Columns packed at a time: 576 x 1024 floats stream from L2 at the speed the tiles need (measured on 1 MB of L2).
+// Columns packed at a time: 576 x 1024 words stream from L2 at the speed the tiles need (measured on 1 MB of L2).
 constexpr int64_t kMaxColumns = 1024;
+
+// Rows whose sums over several blocks of depth are kept in fp32 where C is bf16.
+constexpr int64_t kMaxSumRows = 1024;
 
 int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -31,17 +34,20 @@ struct Scratch {
     float* rows;    // packed tile of A
     float* extra_rows;
     float* stage; // rows of A after pooling and dropout
-
-    Scratch(float* base, int64_t cols, int64_t block, int64_t rank) {
-        const int64_t width = smaller(round_up(cols, kTileCols), kMaxColumns + kTileCols);
-        columns = base;
-        extra = columns + width * block;
-        rows = extra + width * rank;
-        extra_rows = rows + round_up(kTileRows * block + kPackSlack, 16);
-        stage = extra_rows + round_up(kTileRows * rank + kPackSlack, 16);
-        end = stage + kTileRows * block;
-    }
+    float* sums;  // of a bf16 C, a block of columns wide
     float* end;
+
+    Scratch(float* base, int64_t cols, int64_t block, int64_t rank, int64_t rounded_rows) {
+        const int64_t width = smaller(round_up(cols, kTileCols), kMaxColumns + kTileCols);
+        const int64_t words = words_of_depth(block);
+        columns = base;
+        extra = columns + width * words;
+        rows = extra + width * rank; // a word of an adapter holds one rank at least
+        extra_rows = rows + round_up(kTileRows * words + kPackSlack, 16);
+        stage = extra_rows + round_up(kTileRows * rank + kPackSlack, 16);
+        sums = stage + kTileRows * block;
+        end = sums + smaller(rounded_rows, kMaxSumRows) * width;
+    }
 };
 
 // A part of C that one thread computes.
@@ -74,55 +80,82 @@ Grid choose_grid(int64_t rows, int64_t cols, int64_t depth, int64_t threads) {
     return best;
 }
 
+// Where sums over blocks of depth stand: in C itself, or in scratch while C waits for its one rounding.
+struct Sums {
+    float* data; // NULL where a bf16 C has one block, so that no sum waits
+    int64_t stride;
+    int64_t row, column; // of C, that data starts at
+
+    float* at(int64_t r, int64_t c) const { return data + (r - row) * stride + c - column; }
+};
+
 // Columns [column, column + cols) in one block of depth, packed or read in place.
 struct Block {
     const GemmArgs& args;
+    Sums sums;
     int64_t column, cols;
     int64_t begin, depth;
     bool first, last;
     int64_t in_place; // columns, from the first on, that are read where they are
-    float* columns;   // micropanels of the others, panel_depth rows each
-    int64_t panel_depth;
-    float* factors; // last block: micropanels of the adapters' factors, factor_depth rows apart
-    int64_t factor_depth;
+    float* columns;   // micropanels of the others, panel_words rows each
+    int64_t panel_words;
+    float* factors; // last block: micropanels of the adapters' factors, factor_words rows apart
+    int64_t factor_words;
 
-    const float* factor_panel(int64_t j, int64_t rank_offset) const {
-        return factors + (j / kTileCols * factor_depth + rank_offset) * kTileCols;
+    const float* factor_panel(int64_t j, int64_t word_offset) const {
+        return factors + (j / kTileCols * factor_words + word_offset) * kTileCols;
     }
+    bool rounds() const { return args.c_dtype == FTC_BF16; }
 };
 
-// Rows of fp32 whose columns lie side by side need no packing when few tiles of rows would read the copy. Measured to
-// pay up to five tiles where a row of a tile is two lines, and two where it is one or where rows lie whole pages apart
-// and share a set of the L1 cache.
+uint16_t* rounded_at(const GemmArgs& args, int64_t row, int64_t column) {
+    return static_cast<uint16_t*>(args.c) + row * args.c_stride + column;
+}
+
+// Rows whose columns lie side by side need no packing when few tiles of rows would read the copy. Measured to pay up to
+// five tiles where a row of a tile is two lines, and two where it is one or where rows lie whole pages apart and share a
+// set of the L1 cache.
 bool reads_in_place(const GemmArgs& args) {
+    constexpr int32_t kFormat = kWordDepths == 1 ? FTC_WEIGHT_F32 : FTC_WEIGHT_BF16;
     const ColumnSource& b = args.b;
-    if (b.transposed || b.weight.format != FTC_WEIGHT_F32 || !b.is_plain()) return false;
-    const bool cheap = kLanes >= 16 && b.weight.row_stride % 1024 != 0;
+    if (b.transposed || b.weight.format != kFormat || !b.is_plain()) return false;
+    const bool cheap = kLanes >= 16 && b.weight.row_stride % (1024 * kWordDepths) != 0;
     return args.rows <= (cheap ? 5 : 2) * kTileRows;
 }
 
 // Stores a tile that the kernel may not write in place: fewer columns than a vector, or C transposed.
-void store_edge(const GemmArgs& args, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols,
-                bool add) {
+void store_edge(const Block& block, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols, bool add,
+                bool finish) {
+    const GemmArgs& args = block.args;
     for (int64_t i = 0; i < rows; i++) {
         for (int64_t j = 0; j < cols; j++) {
-            float* c = args.c_transposed ? args.c + (column + j) * args.c_stride + row + i
-                                         : args.c + (row + i) * args.c_stride + column + j;
-            *c = add ? *c + tile[i * kTileCols + j] : tile[i * kTileCols + j];
+            float* c = args.c_transposed ? static_cast<float*>(args.c) + (column + j) * args.c_stride + row + i
+                                         : block.sums.at(row + i, column + j);
+            const float sum = add ? *c + tile[i * kTileCols + j] : tile[i * kTileCols + j];
+            if (!finish) {
+                *c = sum;
+                continue;
+            }
+            uint16_t* rounded = rounded_at(args, row + i, column + j);
+            *rounded = bf16_of(args.add_to_c ? value_of(*rounded) + sum : sum);
         }
     }
 }
 
-void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, int rows, int64_t cols) {
+// finish: of a bf16 C, after the last block.
+void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, int rows, int64_t cols, bool finish) {
     const GemmArgs& args = block.args;
     const RunTile run = kTiles[rows - 1][cols > kLanes ? 1 : 0];
-    const bool add = args.add_to_c || !block.first;
+    const bool add = !block.first || (args.add_to_c && !block.rounds());
     const float* bias = block.first ? args.bias : nullptr;
     if (!args.c_transposed && (cols == kTileCols || cols == kLanes)) {
-        tile.c = args.c + row * args.c_stride + column;
-        tile.c_stride = args.c_stride;
+        tile.c = block.sums.data != nullptr ? block.sums.at(row, column) : nullptr;
+        tile.c_stride = block.sums.stride;
         tile.bias = bias != nullptr ? bias + column : nullptr;
         tile.add_to_c = add;
+        tile.rounded = finish ? rounded_at(args, row, column) : nullptr;
+        tile.rounded_stride = args.c_stride;
+        tile.add_to_rounded = args.add_to_c;
         run(tile);
         return;
     }
@@ -134,33 +167,44 @@ void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, i
     tile.c_stride = kTileCols;
     tile.bias = bias != nullptr ? edge_bias : nullptr;
     tile.add_to_c = false;
+    tile.rounded = nullptr;
     run(tile);
-    store_edge(args, edge, row, column, rows, cols, add || args.c_transposed);
+    store_edge(block, edge, row, column, rows, cols, add || args.c_transposed, finish);
+}
+
+// A tile of rows of a bf16 C from its sums.
+void round_rows(const Block& block, int64_t row, int rows) {
+    for (int64_t i = row; i < row + rows; i++) {
+        float* sum = block.sums.at(i, block.column);
+        uint16_t* rounded = rounded_at(block.args, i, block.column);
+        if (block.args.add_to_c)
+            for (int64_t j = 0; j < block.cols; j++) sum[j] = value_of(rounded[j]) + sum[j];
+        round_row(rounded, sum, block.cols);
+    }
 }
 
 // c += dropout(scaling s factor) for one tile of rows, for an adapter whose path drops features. Four tiles at a time
 // fill a register of counters.
-void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmAdapter& adapter, int64_t rank_offset,
+void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmAdapter& adapter, int64_t word_offset,
                          int64_t row, int rows) {
     static_assert(4 * kTileCols == kDropoutFeatures);
-    const GemmArgs& args = block.args;
     float part[kTileRows * kDropoutFeatures];
     Tile tile{};
     tile.a = scratch.rows;
     tile.b = block.columns;
-    tile.extra_depth = adapter.rank;
+    tile.extra_words = words_of_depth(adapter.rank);
     tile.extra_a = scratch.extra_rows;
     tile.c_stride = kDropoutFeatures;
     for (int64_t j = 0; j < block.cols; j += kDropoutFeatures) {
         const int64_t width = smaller(kDropoutFeatures, block.cols - j);
         for (int64_t t = 0; t < width; t += kTileCols) {
             tile.c = part + t;
-            tile.extra_b = block.factor_panel(j + t, rank_offset);
+            tile.extra_b = block.factor_panel(j + t, word_offset);
             kTiles[rows - 1][width - t > kLanes ? 1 : 0](tile);
         }
         const int64_t column = block.column + j;
         for (int64_t i = 0; i < rows; i++) {
-            float* c = args.c + (row + i) * args.c_stride + column;
+            float* c = block.sums.at(row + i, column);
             const float* added = part + i * kDropoutFeatures;
             if (adapter.factor.repeat > 1)
                 add_dropped_groups(c, added, width, *adapter.dropout, row + i, column, adapter.factor.repeat);
@@ -184,61 +228,77 @@ const GemmAdapter* adapter_at(const GemmArgs& args, int64_t row, int64_t row_end
     return nullptr;
 }
 
-void pack_tile_rows(const Block& block, const Scratch& scratch, int64_t row, int rows) {
+template <class T>
+void pack_tile_rows(const Block& block, const Scratch& scratch, const T* data, int64_t row, int rows) {
     const GemmArgs& args = block.args;
     if (args.a_depth_major) {
-        pack_depth_major(scratch.rows, args.a + block.begin * args.a_stride + row, args.a_stride, rows, block.depth,
+        pack_depth_major(scratch.rows, data + block.begin * args.a_stride + row, args.a_stride, rows, block.depth,
                          args.a_scale);
         return;
     }
     const int64_t pool = args.a_pool > 1 ? args.a_pool : 1;
-    const float* a = args.a + row * args.a_stride + block.begin * pool;
+    const T* a = data + row * args.a_stride + block.begin * pool;
     if (args.a_dropout == nullptr && pool == 1) {
         pack_row_major(scratch.rows, a, args.a_stride, rows, block.depth);
         return;
     }
     for (int i = 0; i < rows; i++) {
         float* staged = scratch.stage + i * block.depth;
-        const float* x = a + i * args.a_stride;
-        if (pool > 1) {
-            pool_features(staged, x, block.depth, args.a_pool);
-            x = staged;
-        }
-        if (args.a_dropout != nullptr) apply_dropout<false>(staged, x, block.depth, *args.a_dropout, row + i, block.begin);
+        const T* x = a + i * args.a_stride;
+        if (pool > 1) pool_features(staged, x, block.depth, args.a_pool);
+        if (args.a_dropout == nullptr) continue;
+        if (pool > 1)
+            apply_dropout<false>(staged, staged, block.depth, *args.a_dropout, row + i, block.begin);
+        else
+            apply_dropout<false>(staged, x, block.depth, *args.a_dropout, row + i, block.begin);
     }
     pack_row_major(scratch.rows, scratch.stage, block.depth, rows, block.depth);
 }
 
 // One tile of rows against the columns of the block.
-void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t rank_offset,
+void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t word_offset,
                    int64_t row, int rows) {
-    const ftc_weight& b = block.args.b.weight;
-    pack_tile_rows(block, scratch, row, rows);
+    const GemmArgs& args = block.args;
+    const ftc_weight& b = args.b.weight;
+    if (args.a_dtype == FTC_F32)
+        pack_tile_rows(block, scratch, static_cast<const float*>(args.a), row, rows);
+    else
+        pack_tile_rows(block, scratch, static_cast<const uint16_t*>(args.a), row, rows);
     const bool rides = adapter != nullptr && block.last;
     if (rides)
         pack_scaled(scratch.extra_rows, adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank, rows,
                     adapter->rank, adapter->scaling);
     Tile tile{};
     tile.a = scratch.rows;
-    tile.depth = block.depth;
     tile.extra_a = scratch.extra_rows;
     tile.extra_b = block.columns;
+    tile.depth = block.depth;
     const bool chained = rides && adapter->dropout == nullptr;
+    const bool finish = block.rounds() && block.last && (!rides || chained);
     for (int64_t j = 0; j < block.cols; j += kTileCols) {
-        if (j < block.in_place) {
+        const bool in_place = j < block.in_place;
+        tile.words = words_of_depth(block.depth);
+        tile.b_rows = nullptr;
+        if (!in_place) {
+            tile.b = block.columns + (j - block.in_place) * block.panel_words;
+            tile.b_stride = kTileCols;
+        } else if (kWordDepths == 1) {
             tile.b = static_cast<const float*>(b.data) + block.begin * b.row_stride + block.column + j;
             tile.b_stride = b.row_stride;
         } else {
-            tile.b = block.columns + (j - block.in_place) * block.panel_depth;
-            tile.b_stride = kTileCols;
+            tile.words = 0;
+            tile.b_rows = static_cast<const uint16_t*>(b.data) + block.begin * b.row_stride + block.column + j;
+            tile.b_stride = b.row_stride;
         }
         if (chained) {
-            tile.extra_depth = adapter->rank;
-            tile.extra_b = block.factor_panel(j, rank_offset);
+            tile.extra_words = words_of_depth(adapter->rank);
+            tile.extra_b = block.factor_panel(j, word_offset);
         }
-        run_one_tile(block, tile, row, block.column + j, rows, smaller(kTileCols, block.cols - j));
+        run_one_tile(block, tile, row, block.column + j, rows, smaller(kTileCols, block.cols - j), finish);
     }
-    if (rides && !chained) add_dropped_adapter(block, scratch, *adapter, rank_offset, row, rows);
+    if (!rides || chained) return;
+    add_dropped_adapter(block, scratch, *adapter, word_offset, row, rows);
+    if (block.rounds()) round_rows(block, row, rows);
 }
 
 // All rows of the range against the columns of the block, in tiles of even height that do not cross adapters.
@@ -247,13 +307,13 @@ void sweep_rows(const Block& block, const Scratch& scratch, const Range& range) 
     int64_t next = 0;
     for (int64_t row = range.row_begin; row < range.row_end; row = next) {
         const GemmAdapter* adapter = adapter_at(args, row, range.row_end, &next);
-        int64_t rank_offset = 0;
+        int64_t word_offset = 0;
         for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++)
-            rank_offset += before->rank;
+            word_offset += words_of_depth(before->rank);
         int64_t tiles = divide_up(next - row, kTileRows);
         for (int64_t r = row; r < next; tiles--) {
             const int rows = static_cast<int>(divide_up(next - r, tiles));
-            sweep_columns(block, scratch, adapter, rank_offset, r, rows);
+            sweep_columns(block, scratch, adapter, word_offset, r, rows);
             r += rows;
         }
     }
@@ -262,46 +322,86 @@ void sweep_rows(const Block& block, const Scratch& scratch, const Range& range) 
 // Packs what the block reads. The factors of adapters follow the last block's depth in the same micropanels, so that
 // tiles read one stream.
 Block pack_block(const GemmArgs& args, const Scratch& scratch, int64_t column, int64_t cols, int64_t begin) {
-    Block block{args,       column, cols, begin,           smaller(args.block_depth, args.depth - begin),
-                begin == 0, false,  0,    scratch.columns, 0,
-                nullptr,    0};
+    Block block{args,
+                {},
+                column,
+                cols,
+                begin,
+                smaller(args.block_depth, args.depth - begin),
+                begin == 0,
+                false,
+                0,
+                scratch.columns,
+                0,
+                nullptr,
+                0};
     block.last = begin + block.depth == args.depth;
     block.in_place = reads_in_place(args) ? cols / kTileCols * kTileCols : 0;
+    int64_t factor_words = 0;
+    for (int32_t i = 0; i < args.adapter_count; i++) factor_words += words_of_depth(args.adapters[i].rank);
+    const int64_t words = words_of_depth(block.depth);
     const bool follow = block.last && block.in_place == 0;
-    block.panel_depth = block.depth + (follow ? args.total_rank : 0);
+    block.panel_words = words + (follow ? factor_words : 0);
     if (block.in_place < cols)
         pack_columns(block.columns, args.b, column + block.in_place, cols - block.in_place, begin, block.depth,
-                     block.panel_depth);
+                     block.panel_words);
     if (!block.last || args.adapter_count == 0) return block;
-    block.factors = follow ? block.columns + block.depth * kTileCols : scratch.extra;
-    block.factor_depth = follow ? block.panel_depth : args.total_rank;
-    int64_t rank_offset = 0;
+    block.factors = follow ? block.columns + words * kTileCols : scratch.extra;
+    block.factor_words = follow ? block.panel_words : factor_words;
+    float* factors = block.factors;
     for (int32_t i = 0; i < args.adapter_count; i++) {
         const GemmAdapter& adapter = args.adapters[i];
-        pack_columns(block.factors + rank_offset * kTileCols, adapter.factor, column, cols, 0, adapter.rank,
-                     block.factor_depth);
-        rank_offset += adapter.rank;
+        pack_columns(factors, adapter.factor, column, cols, 0, adapter.rank, block.factor_words);
+        factors += words_of_depth(adapter.rank) * kTileCols;
     }
     return block;
 }
 
+// The sums of a bf16 C stay in registers when there is one block of depth and nothing is added behind it.
+bool sums_wait(const GemmArgs& args) {
+    if (args.depth > args.block_depth) return true;
+    for (int32_t i = 0; i < args.adapter_count; i++)
+        if (args.adapters[i].dropout != nullptr) return true;
+    return false;
+}
+
+// Columns [column, column + cols) of rows of the range, block of depth after block.
+void sweep_blocks(const GemmArgs& args, const Scratch& scratch, const Range& range, int64_t column, int64_t cols,
+                  const Sums& sums) {
+    for (int64_t begin = 0; begin < args.depth; begin += args.block_depth) {
+        Block block = pack_block(args, scratch, column, cols, begin);
+        block.sums = sums;
+        sweep_rows(block, scratch, range);
+    }
+}
+
 void compute_range(const GemmArgs& args, const Scratch& scratch, Range range) {
-    range.col_begin = gemm_few_rows(args, {scratch.extra, scratch.extra_rows}, range.col_begin, range.col_end);
+    range.col_begin = gemm_few_rows(args, {scratch.extra, scratch.extra_rows, scratch.rows}, range.col_begin, range.col_end);
     if (range.col_begin == range.col_end) return;
     const int64_t width = range.col_end - range.col_begin;
     const int64_t step = round_up(divide_up(width, divide_up(width, kMaxColumns)), kTileCols);
+    const bool waits = args.c_dtype == FTC_BF16 && sums_wait(args);
+    const int64_t chunk = waits ? kMaxSumRows : range.row_end - range.row_begin;
     for (int64_t column = range.col_begin; column < range.col_end; column += step) {
         const int64_t cols = smaller(step, range.col_end - column);
-        for (int64_t begin = 0; begin < args.depth; begin += args.block_depth)
-            sweep_rows(pack_block(args, scratch, column, cols, begin), scratch, range);
+        for (int64_t row = range.row_begin; row < range.row_end; row += chunk) {
+            const Range rows{row, smaller(row + chunk, range.row_end), column, column + cols};
+            Sums sums{nullptr, 0, 0, 0};
+            if (args.c_dtype == FTC_F32)
+                sums = {static_cast<float*>(args.c), args.c_stride, 0, 0};
+            else if (waits)
+                sums = {scratch.sums, step, row, column};
+            sweep_blocks(args, scratch, rows, column, cols, sums);
+        }
     }
 }
 
 } // namespace
 
-int64_t gemm_workspace_floats(int32_t threads, int64_t cols, int64_t depth_of_block, int64_t total_rank) {
+int64_t gemm_workspace_floats(int32_t threads, int64_t cols, int64_t depth_of_block, int64_t total_rank,
+                              int64_t rounded_rows) {
     float* const base = nullptr;
-    const Scratch scratch(base, cols, depth_of_block, total_rank);
+    const Scratch scratch(base, cols, depth_of_block, total_rank, rounded_rows);
     return threads * round_up(scratch.end - base, 16);
 }
 
@@ -309,14 +409,16 @@ void gemm(Pool& pool, const GemmArgs& args, float* workspace) {
     if (args.rows == 0 || args.cols == 0) return;
     const Grid grid = choose_grid(args.rows, args.cols, args.depth, pool.threads());
     const int64_t units = divide_up(args.cols, kTileCols);
-    const int64_t per_thread = gemm_workspace_floats(1, args.cols, args.block_depth, args.total_rank);
+    const int64_t rounded_rows = args.c_dtype == FTC_BF16 ? args.rows : 0;
+    const int64_t per_thread = gemm_workspace_floats(1, args.cols, args.block_depth, args.total_rank, rounded_rows);
     parallel_for(pool, grid.row_parts * grid.col_parts, [&](int64_t part, int32_t thread) {
         const int64_t i = part / grid.col_parts;
         const int64_t j = part % grid.col_parts;
         const Range range{args.rows * i / grid.row_parts, args.rows * (i + 1) / grid.row_parts,
                           units * j / grid.col_parts * kTileCols,
                           smaller(args.cols, units * (j + 1) / grid.col_parts * kTileCols)};
-        const Scratch scratch(workspace + thread * per_thread, args.cols, args.block_depth, args.total_rank);
+        const Scratch scratch(workspace + thread * per_thread, args.cols, args.block_depth, args.total_rank,
+                              rounded_rows);
         compute_range(args, scratch, range);
     });
 }

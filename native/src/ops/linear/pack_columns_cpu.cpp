@@ -1,7 +1,6 @@
 #include "ops/linear/pack_columns.h"
 
-#include "ops/linear/dropout_simd.h"
-#include "ops/linear/pool_features.h"
+#include "ops/linear/stage_row.h"
 #include "ops/linear/vector.h"
 #include "ops/quant/decode_row.h"
 
@@ -18,10 +17,6 @@ const float* f32_row(const ftc_weight& w, int64_t row) {
 }
 const uint16_t* bf16_row(const ftc_weight& w, int64_t row) {
     return static_cast<const uint16_t*>(w.data) + row * w.row_stride;
-}
-
-float bf16_value(uint16_t x) {
-    return __builtin_bit_cast(float, uint32_t{x} << 16);
 }
 
 // ---- Transposed: a register holds one depth of kLanes rows of W -----------------------------------------------------
@@ -67,7 +62,7 @@ void pack_group_bf16(float* dst, const ftc_weight& w, int64_t row, int64_t valid
         }
     }
     for (; k < depth; k++)
-        for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = bf16_value(rows[i][k]);
+        for (int i = 0; i < kLanes; i++) dst[k * kTileCols + i] = value_of(rows[i][k]);
 }
 
 // Any packed format and shape: rows decoded in runs, then transposed.
@@ -178,7 +173,7 @@ void spread_bf16(float* dst, const uint16_t* x, int64_t count, int64_t panel) {
     for (; j + kTileCols <= count; j += kTileCols, dst += panel)
         for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, widen_bf16(x + j + v * kLanes));
     if (j == count) return;
-    for (int64_t i = 0; i < kTileCols; i++) dst[i] = j + i < count ? bf16_value(x[j + i]) : 0.0f;
+    for (int64_t i = 0; i < kTileCols; i++) dst[i] = j + i < count ? value_of(x[j + i]) : 0.0f;
 }
 
 #if FTC_NF4_VECTORS
@@ -194,21 +189,6 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
     }
 }
 #endif
-
-// y[j] = column `column` + j of a row that is pooled, repeated or dropped from.
-void stage_row(float* y, const ColumnSource& source, const float* x, int64_t row, int64_t column, int64_t count) {
-    if (source.repeat > 1) {
-        const float share = 1.0f / static_cast<float>(source.repeat);
-        for (int64_t j = 0; j < count; j++) y[j] = share * x[(column + j) / source.repeat];
-        return;
-    }
-    const float* from = x + column;
-    if (source.pool > 1) {
-        pool_features(y, x + column * source.pool, count, source.pool);
-        from = y;
-    }
-    if (source.dropout != nullptr) apply_dropout<false>(y, from, count, *source.dropout, row, column);
-}
 
 // Depth `row`, columns [column, column + count), count <= kSlice, into the micropanels from `to` on.
 constexpr int64_t kSlice = 64 > kDropoutFeatures ? 64 : kDropoutFeatures;
@@ -232,6 +212,11 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
     }
     case FTC_WEIGHT_BF16: {
         const uint16_t* x = bf16_row(w, row) + column;
+        if (!source.is_plain()) {
+            stage_row(stage, source, bf16_row(w, row), row, column, count);
+            spread_f32(to, stage, count, panel);
+            return;
+        }
         if (prefetch)
             for (int64_t j = 0; j < count; j += 32) __builtin_prefetch(x + kAhead * w.row_stride + j);
         spread_bf16(to, x, count, panel);

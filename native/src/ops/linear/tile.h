@@ -1,32 +1,37 @@
 // The innermost product: a tile of C in registers, one sequential chain of multiply-adds per element.
 #pragma once
 
-#include "ops/linear/vector.h"
+#include "ops/linear/word.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
-// v = sum over depth of a b, then over extra_depth of extra_a extra_b, in this order and one chain;
-// c = [c +] (v [+ bias]).
+// v = sum over words of a b, then over extra_words of extra_a extra_b, in this order and one chain;
+// c = [c +] (v [+ bias]), or rounded = bf16 of [rounded +] that.
 struct Tile {
-    int64_t depth;
-    const float* a; // [depth, rows of the tile]
-    const float* b; // [depth, kTileCols], b_stride
+    int64_t words;
+    const float* a; // [words, rows of the tile]
+    const float* b; // [words, kTileCols], b_stride
     int64_t b_stride;
-    int64_t extra_depth;
-    const float* extra_a; // [extra_depth, rows of the tile]
-    const float* extra_b; // [extra_depth, kTileCols]
+    const uint16_t* b_rows; // AVX512-BF16, tiles of two vectors: where not NULL, B in place of b as it is,
+    int64_t depth;          // bf16 [depth, kTileCols], b_stride
+    int64_t extra_words;
+    const float* extra_a; // [extra_words, rows of the tile]
+    const float* extra_b; // [extra_words, kTileCols]
     float* c;
     int64_t c_stride;
     const float* bias; // [kTileCols] or NULL
     bool add_to_c;
+    bool add_to_rounded;
+    uint16_t* rounded; // or NULL: then c is written
+    int64_t rounded_stride;
 };
 
 template <int Rows, int Vecs>
-[[gnu::always_inline]] inline void multiply_add(Vec (&sum)[Rows][Vecs], int64_t depth, const float* a, const float* b,
+[[gnu::always_inline]] inline void multiply_add(Vec (&sum)[Rows][Vecs], int64_t words, const float* a, const float* b,
                                                 int64_t b_stride) {
 #pragma GCC unroll 1
-    for (int64_t k = 0; k < depth; k++) {
+    for (int64_t k = 0; k < words; k++) {
         Vec column[Vecs];
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) column[v] = load(b + v * kLanes);
@@ -34,23 +39,54 @@ template <int Rows, int Vecs>
         for (int i = 0; i < Rows; i++) {
             const Vec x = broadcast(a[i]);
 #pragma GCC unroll 4
-            for (int v = 0; v < Vecs; v++) sum[i][v] = fma(x, column[v], sum[i][v]);
+            for (int v = 0; v < Vecs; v++) sum[i][v] = multiply_words(x, column[v], sum[i][v]);
         }
         a += Rows;
         b += b_stride;
     }
 }
 
+#if defined(FTC_ISA_avx512bf16)
+// The same with words made of two rows of B at a time.
+template <int Rows>
+[[gnu::always_inline]] inline void multiply_add_rows(Vec (&sum)[Rows][kTileVecs], const Tile& t) {
+    const float* a = t.a;
+    const uint16_t* b = t.b_rows;
+#pragma GCC unroll 1
+    for (int64_t k = 0; k < t.depth; k += 2) {
+        const __m512i first = _mm512_loadu_si512(b);
+        const __m512i second = k + 1 < t.depth ? _mm512_loadu_si512(b + t.b_stride) : _mm512_setzero_si512();
+        const Vec low = _mm512_castsi512_ps(interleave_low(first, second));
+        const Vec high = _mm512_castsi512_ps(interleave_high(first, second));
+#pragma GCC unroll 16
+        for (int i = 0; i < Rows; i++) {
+            const Vec x = broadcast(a[i]);
+            sum[i][0] = multiply_words(x, low, sum[i][0]);
+            sum[i][1] = multiply_words(x, high, sum[i][1]);
+        }
+        a += Rows;
+        b += 2 * t.b_stride;
+    }
+}
+#endif
+
 template <int Rows, int Vecs>
 void run_tile(const Tile& t) {
-    for (int i = 0; i < Rows; i++) __builtin_prefetch(t.c + i * t.c_stride, 1);
+    if (t.rounded == nullptr)
+        for (int i = 0; i < Rows; i++) __builtin_prefetch(t.c + i * t.c_stride, 1);
+    else
+        for (int i = 0; i < Rows; i++) __builtin_prefetch(t.rounded + i * t.rounded_stride, 1);
     Vec sum[Rows][Vecs];
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) sum[i][v] = zero();
-    multiply_add<Rows, Vecs>(sum, t.depth, t.a, t.b, t.b_stride);
-    multiply_add<Rows, Vecs>(sum, t.extra_depth, t.extra_a, t.extra_b, kTileCols);
+#if defined(FTC_ISA_avx512bf16)
+    if constexpr (Vecs == kTileVecs)
+        if (t.b_rows != nullptr) multiply_add_rows<Rows>(sum, t);
+#endif
+    multiply_add<Rows, Vecs>(sum, t.words, t.a, t.b, t.b_stride);
+    multiply_add<Rows, Vecs>(sum, t.extra_words, t.extra_a, t.extra_b, kTileCols);
     if (t.bias != nullptr) {
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; i++)
@@ -63,10 +99,22 @@ void run_tile(const Tile& t) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) sum[i][v] = add(load(t.c + i * t.c_stride + v * kLanes), sum[i][v]);
     }
+    if (t.rounded == nullptr) {
 #pragma GCC unroll 16
-    for (int i = 0; i < Rows; i++)
+        for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < Vecs; v++) store(t.c + i * t.c_stride + v * kLanes, sum[i][v]);
+            for (int v = 0; v < Vecs; v++) store(t.c + i * t.c_stride + v * kLanes, sum[i][v]);
+        return;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; i++) {
+        uint16_t* rounded = t.rounded + i * t.rounded_stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; v++) {
+            const Vec x = t.add_to_rounded ? add(widen_bf16(rounded + v * kLanes), sum[i][v]) : sum[i][v];
+            store_bf16(rounded + v * kLanes, x);
+        }
+    }
 }
 
 using RunTile = void (*)(const Tile&);

@@ -80,6 +80,15 @@ inline Vec second_bf16(Vec pair) {
     return _mm512_castsi512_ps(
         _mm512_and_si512(_mm512_castps_si512(pair), _mm512_set1_epi32(static_cast<int32_t>(0xffff0000U))));
 }
+inline void store_bf16(uint16_t* p, Vec v) {
+    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i high = _mm512_srli_epi32(bits, 16);
+    const __m512i half = _mm512_add_epi32(_mm512_and_si512(high, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+    const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+    const __m512i quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+    const __m512i result = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), quiet);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(result));
+}
 
 #elif defined(FTC_ISA_avx2)
 
@@ -131,6 +140,17 @@ inline Vec second_bf16(Vec pair) {
     return _mm256_castsi256_ps(
         _mm256_and_si256(_mm256_castps_si256(pair), _mm256_set1_epi32(static_cast<int32_t>(0xffff0000U))));
 }
+inline void store_bf16(uint16_t* p, Vec v) {
+    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const __m256i result = _mm256_castps_si256(_mm256_blendv_ps(
+        _mm256_castsi256_ps(rounded), _mm256_castsi256_ps(quiet), _mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+    const __m256i words = _mm256_srai_epi32(result, 16); // packing saturates, so the sign has to stay
+    const __m256i halves = _mm256_permute4x64_epi64(_mm256_packs_epi32(words, words), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(halves));
+}
 
 #else
 
@@ -180,6 +200,16 @@ inline Vec first_bf16(Vec pair) {
 inline Vec second_bf16(Vec pair) {
     return _mm_castsi128_ps(_mm_and_si128(_mm_castps_si128(pair), _mm_set1_epi32(static_cast<int32_t>(0xffff0000U))));
 }
+inline void store_bf16(uint16_t* p, Vec v) {
+    const __m128i bits = _mm_castps_si128(v);
+    const __m128i odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
+    const __m128i rounded = _mm_add_epi32(bits, _mm_add_epi32(odd, _mm_set1_epi32(0x7fff)));
+    const __m128i quiet = _mm_or_si128(bits, _mm_set1_epi32(0x400000));
+    const __m128i nan = _mm_castps_si128(_mm_cmpunord_ps(v, v));
+    const __m128i result = _mm_or_si128(_mm_and_si128(nan, quiet), _mm_andnot_si128(nan, rounded));
+    const __m128i words = _mm_srai_epi32(result, 16); // packing saturates, so the sign has to stay
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(words, words));
+}
 
 #endif
 
@@ -196,6 +226,30 @@ inline void transpose_quads(Vec out[4], const float* const* rows, int64_t k) {
     out[1] = unpack_high_pairs(low01, low23);
     out[2] = unpack_low_pairs(high01, high23);
     out[3] = unpack_high_pairs(high01, high23);
+}
+
+// Elements of either type as fp32, and fp32 rounded to bf16 (to nearest even, NaN stays NaN).
+inline float value_of(float x) {
+    return x;
+}
+inline float value_of(uint16_t x) {
+    return __builtin_bit_cast(float, uint32_t{x} << 16);
+}
+inline uint16_t bf16_of(float x) {
+    const uint32_t bits = __builtin_bit_cast(uint32_t, x);
+    if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<uint16_t>((bits >> 16) | 0x40U);
+    return static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+inline void widen_row(float* y, const uint16_t* x, int64_t count) {
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) store(y + i, widen_bf16(x + i));
+    for (; i < count; i++) y[i] = value_of(x[i]);
+}
+inline void round_row(uint16_t* y, const float* x, int64_t count) {
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) store_bf16(y + i, load(x + i));
+    for (; i < count; i++) y[i] = bf16_of(x[i]);
 }
 
 } // namespace

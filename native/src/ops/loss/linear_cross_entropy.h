@@ -12,17 +12,17 @@ namespace ftc {
 struct LinearCrossEntropyArgs {
     float* nll;
     int32_t* predictions; // or NULL
-    float* dx;            // or NULL
+    void* dx;             // or NULL; of params.dtype, as x
     float* dweight;       // or NULL
-    const float* x;
+    const void* x;
     ftc_weight weight;
     const int32_t* targets;
     ftc_cross_entropy_params params;
     float* workspace; // 64-byte aligned, linear_cross_entropy_workspace_floats()
 };
 
-int64_t linear_cross_entropy_workspace_floats(const Kernels& kernels, int32_t threads, int64_t rows,
-                                              int64_t hidden_size, int64_t vocab_size);
+int64_t linear_cross_entropy_workspace_floats(const Kernels& kernels, int32_t threads,
+                                              const ftc_cross_entropy_workspace_params& params);
 
 void linear_cross_entropy(const Kernels& kernels, Pool& pool, const LinearCrossEntropyArgs& args);
 

@@ -1,4 +1,5 @@
-// y = rows of a weight in fp32, whatever its format. The values are those ftc.h defines, one rounding per operation.
+// y = rows of a weight in fp32 or bf16, whatever its format. The values are those ftc.h defines, one rounding per
+// operation.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace ftc {
 class Pool;
 
 struct DequantizeArgs {
-    float* y; // [row_count, weight.cols]
+    void* y; // [row_count, weight.cols]
+    int32_t y_dtype;
     int64_t y_row_stride;
     ftc_weight weight;
     int64_t row_begin;
