@@ -38,6 +38,9 @@ internal static partial class NativeMethods
     internal static partial FtcStatus ftc_stream_synchronize(StreamHandle stream);
 
     [LibraryImport(Library)]
+    internal static partial FtcStatus ftc_measure_peak(StreamHandle stream, int dtype, out double flopsPerSecond);
+
+    [LibraryImport(Library)]
     internal static partial FtcStatus ftc_event_create(out EventHandle deviceEvent, ContextHandle context);
 
     [LibraryImport(Library)]

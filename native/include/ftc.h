@@ -110,6 +110,10 @@ FTC_API ftc_status ftc_stream_create(ftc_stream** out, ftc_context* context);
 FTC_API ftc_status ftc_stream_create_background(ftc_stream** out, ftc_context* context, int32_t share_percent);
 FTC_API void ftc_stream_destroy(ftc_stream* stream); /* accepts NULL; waits for what is enqueued */
 FTC_API ftc_status ftc_stream_synchronize(ftc_stream* stream);
+/* *flops_per_second [host]: what the context's threads reach together in multiply-adds on registers, each counted as two
+ * operations, on products of this dtype (F32 or BF16) summed in fp32: the roof that shares of peak refer to. Takes a tenth of a
+ * second. Errors: UNSUPPORTED on CUDA, whose roof no such chain shows. */
+FTC_API ftc_status ftc_measure_peak(ftc_stream* stream, int32_t dtype, double* flops_per_second);
 
 /* ---- Events: order between streams of one context ---------------------------------------------------------------- */
 

@@ -57,6 +57,26 @@ internal sealed class JsonDisplay(TextWriter output) : IRunDisplay
                     json.WriteString("path", saved.Path);
                 });
                 break;
+            case RunProfiled { Profile: var profile }:
+                Write("profiled", json =>
+                {
+                    json.WriteNumber("seconds", profile.Seconds);
+                    if (profile.ShareOfPeak is { } share) json.WriteNumber("share_of_peak", Math.Round(share, 4));
+                    json.WriteStartArray("ops");
+                    foreach (ProfiledOp op in profile.Ops)
+                    {
+                        json.WriteStartObject();
+                        json.WriteString("op", op.Op);
+                        json.WriteNumber("calls", op.Calls);
+                        json.WriteNumber("seconds", op.Seconds);
+                        json.WriteNumber("operations", op.Operations);
+                        json.WriteNumber("bytes", op.Bytes);
+                        json.WriteEndObject();
+                    }
+
+                    json.WriteEndArray();
+                });
+                break;
             case RunNotice notice:
                 Notice(notice.Message);
                 break;

@@ -30,6 +30,10 @@ internal sealed class LiveDisplay(IAnsiConsole console) : IRunDisplay
                 ClearStatus();
                 console.MarkupLine($"{e.Step,8} {(double.IsNaN(e.TrainLoss) ? "" : RunText.Loss(e.TrainLoss)),9} {RunText.Loss(e.Loss),9} {(e.IsBest ? "[green]best[/]" : "")}");
                 break;
+            case RunProfiled profiled:
+                ClearStatus();
+                foreach (string line in ProfileText.Lines(profiled.Profile)) console.WriteLine(line);
+                break;
             case RunNotice notice:
                 Notice(notice.Message);
                 break;

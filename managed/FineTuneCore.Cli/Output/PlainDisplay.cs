@@ -25,6 +25,9 @@ internal sealed class PlainDisplay(TextWriter output) : IRunDisplay
             case Evaluated e:
                 output.WriteLine($"{e.Step,8} {(double.IsNaN(e.TrainLoss) ? "" : RunText.Loss(e.TrainLoss)),9} {RunText.Loss(e.Loss),9}{(e.IsBest ? "  best" : "")}");
                 break;
+            case RunProfiled profiled:
+                foreach (string line in ProfileText.Lines(profiled.Profile)) output.WriteLine(line);
+                break;
             case RunNotice notice:
                 Notice(notice.Message);
                 break;

@@ -194,6 +194,9 @@ public sealed class FineTuneOptions
     /// <summary>Steps recorded once and launched as one (CUDA): auto, on or off. Changes no number. Default auto: where the device can.</summary>
     public CudaGraphs CudaGraphs { get; set; } = CudaGraphs.Auto;
 
+    /// <summary>Time every op of the steps and say what share of the machine's peak it reaches. Changes no number; ops are waited for.</summary>
+    public bool Profile { get; set; }
+
     /// <summary>Continue the run in <see cref="Output"/> from its newest valid checkpoint.</summary>
     public bool Resume { get; set; }
 }

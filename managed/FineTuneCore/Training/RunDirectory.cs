@@ -10,10 +10,11 @@ internal static class RunDirectory
     internal const string ConfigName = "config.resolved.yaml";
     internal const string MetricsName = "metrics.jsonl";
     internal const string ReportName = "report.html";
+    internal const string ProfileName = "profile.json";
 
     /// <summary>Options that change where, how fast or how visibly a run goes, but not its numbers.</summary>
     private static readonly string[] WithoutEffect =
-        ["output", "resume", "threads", "memory_limit", "keep_checkpoints", "checkpoint_every", "activation_checkpointing", "device", "cuda_graphs", "vram", "resident_layers"];
+        ["output", "resume", "threads", "memory_limit", "keep_checkpoints", "checkpoint_every", "activation_checkpointing", "device", "cuda_graphs", "vram", "resident_layers", "profile"];
 
     /// <summary>Every option as it was used, in the form the --config file takes.</summary>
     internal static void WriteConfig(string directory, FineTuneOptions options)

@@ -86,8 +86,12 @@ internal sealed class RunExecution : IDisposable
     {
         long begin = Stopwatch.GetTimestamp();
         if (_firstStepBegan == 0) _firstStepBegan = begin;
+        // The first step meets cold caches and code that is compiled as it goes: it is profiled only where it is the last.
+        StepProfiler? profiler = _step > _firstStep || _run.TotalSteps == _step + 1 ? _run.Profiler : null;
+        profiler?.BeginStep();
         StepResult result = _loop.Run(_step, _updates);
         double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
+        profiler?.EndStep(seconds, result.Tokens);
         _step++;
         _tokens += result.Tokens;
         _stepSeconds += seconds;
@@ -226,10 +230,18 @@ internal sealed class RunExecution : IDisposable
         string path = Path.Combine(_output, _run.Lora is null ? "model" : "adapter");
         if (_run.Lora is not null) AtomicFile.WriteDirectory(path, WriteTrained);
         else ModelWriter.Write(path, _run.Base, _run.Weights, type: null, keepNf4: false);
+        ReportProfile();
         FineTuneResult result = Result(path, saved, stopped);
         AtomicFile.WriteText(Path.Combine(_output, RunDirectory.ReportName), Report.Html(Plan(), result, MetricsReader.Read(_output), _options));
         _report(new RunCompleted(result));
         return result;
+    }
+
+    private void ReportProfile()
+    {
+        if (_run.Profiler?.Finish(DeviceText()) is not { } profile) return;
+        AtomicFile.Write(Path.Combine(_output, RunDirectory.ProfileName), stream => stream.Write(profile.ToJson()));
+        _report(new RunProfiled(profile));
     }
 
     private FineTuneResult Result(string path, int saved, bool stopped) => new()
@@ -254,7 +266,6 @@ internal sealed class RunExecution : IDisposable
 
     private RunPlan Plan()
     {
-        DeviceInfo device = _run.Backend.Info;
         return new RunPlan
         {
             Model = Path.GetFileName(_options.Model.TrimEnd('/', '\\')),
@@ -270,10 +281,16 @@ internal sealed class RunExecution : IDisposable
             StepsDone = _step,
             Memory = _run.Memory,
             MemoryAvailable = _run.MemoryAvailable,
-            Device = $"{_run.Device.Name} {device.Name}, {device.Isa}, {_run.Device.Precision.Name()}{(device.Threads == 0 ? "" : $", {device.Threads} thread{(device.Threads == 1 ? "" : "s")}")}",
+            Device = DeviceText(),
             Output = _output,
             Choices = _run.Choices,
         };
+    }
+
+    private string DeviceText()
+    {
+        DeviceInfo device = _run.Backend.Info;
+        return $"{_run.Device.Name} {device.Name}, {device.Isa}, {_run.Device.Precision.Name()}{(device.Threads == 0 ? "" : $", {device.Threads} thread{(device.Threads == 1 ? "" : "s")}")}";
     }
 
     private string MethodText()

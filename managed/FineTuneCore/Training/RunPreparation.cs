@@ -70,6 +70,9 @@ internal sealed class RunPreparation : IDisposable
     /// <summary>Where the GPU stops multiplying NF4 weights packed; null on the CPU and without NF4.</summary>
     internal long? PackedRows { get; private set; }
 
+    /// <summary>Set when the run is profiled.</summary>
+    internal StepProfiler? Profiler { get; private set; }
+
     internal LoraOptions? Lora { get; private set; }
 
     internal BatchSource Training { get; private set; } = null!;
@@ -119,7 +122,8 @@ internal sealed class RunPreparation : IDisposable
     internal void Load()
     {
         PlacementPlan placement = PlanMemory();
-        _weights = DecoderWeights.Load(Base, Config, Backend, placement.Options);
+        if (Options.Profile) Profiler = new StepProfiler(Backend, Device.Precision.Activations());
+        _weights = DecoderWeights.Load(Base, Config, Profiler is null ? Backend : Profiler.Backend, placement.Options);
         if (Options.Method == FineTuneMethod.QLora) _choices.Add(BaseText(_weights));
         if (PackedRows is { } rows) _choices.Add($"NF4 weights multiplied packed up to {rows} rows");
         if (Lora is not null) LoraInitialiser.Initialise(_weights, (ulong)Options.Seed);

@@ -53,6 +53,7 @@ internal static class Settings
         Setting.Checked("device", "auto, cpu, cuda or cuda:N; auto takes a GPU where one can be used [auto]", DeviceName.Expected, t => DeviceName.TryParse(t) is not null, o => o.Device, (o, v) => o.Device = v),
         Setting.Checked("precision", "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU [auto]", Device.PrecisionsExpected, Device.IsPrecision, o => o.Precision, (o, v) => o.Precision = v),
         Setting.Choice("cuda_graphs", "steps recorded once and launched as one, the numbers stay the same: auto, on or off [auto: on a GPU]", o => o.CudaGraphs, (o, v) => o.CudaGraphs = v),
+        Setting.Switch("profile", "time of every op and its share of the machine's peak, at the end and in profile.json; each op is waited for [false]", o => o.Profile, (o, v) => o.Profile = v),
         Setting.Switch("resume", "continue the run in output from its newest checkpoint [false]", o => o.Resume, (o, v) => o.Resume = v),
     ];
 

@@ -33,6 +33,9 @@ public sealed record CheckpointSaved(int Step, string Path) : TrainingEvent;
 /// <summary>Something the user should know; the run goes on.</summary>
 public sealed record RunNotice(string Message) : TrainingEvent;
 
+/// <summary>The profile of the run's steps, after the last of them.</summary>
+public sealed record RunProfiled(StepProfile Profile) : TrainingEvent;
+
 /// <summary>The run ended and its results are saved.</summary>
 public sealed record RunCompleted(FineTuneResult Result) : TrainingEvent;
 

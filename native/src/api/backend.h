@@ -19,6 +19,7 @@ ftc_stream* stream_create(ftc_context& context);
 ftc_stream* stream_create_background(ftc_context& context, int32_t share_percent);
 void stream_destroy(ftc_stream* stream);
 void stream_synchronize(ftc_stream& stream);
+double measure_peak(ftc_stream& stream, int32_t dtype); // operations a second; F32 or BF16
 void enter(const ftc_stream& stream); // before every op: makes its device the current one of the thread
 ftc_context& context_of(const ftc_stream& stream);
 ftc_context& context_of(const ftc_event& event);

@@ -27,6 +27,17 @@ void ftc_stream_destroy(ftc_stream* stream) {
     if (stream != nullptr) backend::stream_destroy(stream);
 }
 
+ftc_status ftc_measure_peak(ftc_stream* stream, int32_t dtype, double* flops_per_second) {
+    return guard(__func__, [&] {
+        const char* function = "ftc_measure_peak";
+        check_stream(function, stream);
+        check_pointer(function, "flops_per_second", flops_per_second);
+        if (dtype != FTC_F32 && dtype != FTC_BF16)
+            fail(FTC_ERROR_INVALID_ARGUMENT, "%s: dtype is %d, expected FTC_F32 or FTC_BF16", function, static_cast<int>(dtype));
+        *flops_per_second = backend::measure_peak(*stream, dtype);
+    });
+}
+
 ftc_status ftc_stream_synchronize(ftc_stream* stream) {
     return guard(__func__, [&] {
         check_stream("ftc_stream_synchronize", stream);

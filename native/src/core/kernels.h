@@ -10,6 +10,7 @@
 #include "ops/loss/softmax_nll.h"
 #include "ops/norm/rms_norm.h"
 #include "ops/optimizer/optimizer.h"
+#include "ops/peak/peak.h"
 #include "ops/quant/affine_quantize.h"
 #include "ops/quant/dequantize.h"
 #include "ops/quant/nf4_quantize.h"
@@ -32,6 +33,7 @@ struct Kernels {
     Nf4QuantizeKernels nf4_quantize;
     AffineKernels affine;
     LossKernels loss;
+    PeakKernels peak;
 };
 
 FTC_FOR_EACH_ISA(const Kernels& kernels();)

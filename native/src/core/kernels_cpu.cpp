@@ -20,6 +20,7 @@ const Kernels& kernels() {
         .nf4_quantize = nf4_quantize_kernels(),
         .affine = affine_kernels(),
         .loss = loss_kernels(),
+        .peak = peak_kernels(),
     };
     return table;
 }

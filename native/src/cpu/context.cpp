@@ -2,6 +2,8 @@
 #include "core/context.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -77,6 +79,22 @@ void stream_destroy(ftc_stream* stream) {
 }
 
 void stream_synchronize(ftc_stream&) {}
+
+double measure_peak(ftc_stream& stream, int32_t dtype) {
+    constexpr int64_t kRounds = 1'000'000; // some milliseconds
+    constexpr int kRepetitions = 8;        // the best of them counts: a neighbour may take the others
+    const PeakKernels& peak = stream.context->kernels->peak;
+    Pool& pool = stream.context->pool;
+    double best = 0;
+    for (int i = 0; i < kRepetitions; i++) {
+        std::atomic<double> operations = 0;
+        const auto begin = std::chrono::steady_clock::now();
+        parallel_for(pool, pool.threads(), [&](int64_t, int32_t) { operations += (dtype == FTC_BF16 ? peak.bf16 : peak.f32)(kRounds); });
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        best = std::max(best, operations.load() / seconds.count());
+    }
+    return best;
+}
 
 namespace {
 

@@ -208,6 +208,10 @@ void stream_destroy(ftc_stream* stream) {
     Closer()(stream);
 }
 
+double measure_peak(ftc_stream&, int32_t) {
+    fail(FTC_ERROR_UNSUPPORTED, "ftc_measure_peak: the CUDA library measures no roof; a GPU's is in its maker's tables");
+}
+
 void stream_synchronize(ftc_stream& stream) {
     const ftc_context& context = *stream.context;
     cuda::refuse_while_capturing("ftc_stream_synchronize", context);

@@ -51,6 +51,23 @@ TEST(Context, WrongParamsAreNamed) {
                  "ftc_context_create: threads is 257, expected 1..256, or 0 for all this process may use");
 }
 
+TEST(Context, MeasuresThePeakOfEachInstructionSet) {
+    for (const std::string& isa : ftc::testing::variants()) {
+        const Device device(isa, 1);
+        for (const int32_t dtype : {FTC_F32, FTC_BF16}) {
+            double peak = 0;
+            ASSERT_EQ(ftc_measure_peak(device, dtype, &peak), FTC_OK) << ftc_last_error_message();
+            EXPECT_GT(peak, 1e8) << isa;
+            EXPECT_LT(peak, 1e13) << isa;
+        }
+    }
+    const Device device;
+    double peak = 0;
+    EXPECT_EQ(ftc_measure_peak(device, FTC_F16, &peak), FTC_ERROR_INVALID_ARGUMENT);
+    EXPECT_STREQ(ftc_last_error_message(), "ftc_measure_peak: dtype is 2, expected FTC_F32 or FTC_BF16");
+    EXPECT_EQ(ftc_measure_peak(device, FTC_F32, nullptr), FTC_ERROR_INVALID_ARGUMENT);
+}
+
 TEST(Context, MessagesArePerThread) {
     EXPECT_EQ(ftc_stream_synchronize(nullptr), FTC_ERROR_INVALID_ARGUMENT);
     EXPECT_STREQ(ftc_last_error_message(), "ftc_stream_synchronize: stream is NULL, expected a pointer");
