@@ -1,5 +1,5 @@
-// Declares something once in the namespace of every instruction set the kernels are compiled for. Of avx512bf16 only the
-// linear layer is: core/isa.cpp.
+// Declares something once in the namespace of every instruction set the kernels are compiled for. Of avx512bf16 only
+// what core/isa.cpp takes from it is.
 #pragma once
 
 #define FTC_FOR_EACH_ISA(...)                                                                                          \

@@ -27,6 +27,7 @@ const Kernels& avx512bf16_kernels() {
         Kernels kernels = avx512::kernels();
         kernels.isa = isa_name(Isa::avx512bf16);
         kernels.linear = avx512bf16::linear_kernels();
+        kernels.peak = avx512bf16::peak_kernels();
         return kernels;
     }();
     return table;
