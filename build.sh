@@ -17,6 +17,7 @@ usage: ./build.sh VERB [options]
   traffic           writes benchmarks/results/sim: bytes, sectors and bank conflicts of the CUDA kernels, counted on the simulator
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
+  bench cpu [--rows step] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
@@ -181,9 +182,7 @@ run_tests() {
     done
     native
     managed
-    # Of the ops on bf16 activations the CPU library has linear layers and the loss so far; it refuses the others by name.
-    local fp32='--gtest_filter=-*AttentionBf16.*:*/Embedding.Bf16*:*/RmsNorm.Bf16*:*/Swiglu.Bf16*:*/Rope.Bf16*'
-    google_tests "native tests" native/build/release/ftc_tests "$fp32"
+    google_tests "native tests" native/build/release/ftc_tests
     google_tests "the simulator's own tests" native/build/release/simt_tests
     google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
     google_tests "memory traffic of the CUDA kernels" native/build/release/ftc_traffic_tests
@@ -191,7 +190,7 @@ run_tests() {
     check_kernels
     if [ $sanitize -eq 1 ]; then
         native sanitize
-        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests "$fp32"
+        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
     fi
     for project in tests/bindings/*.Tests tests/managed/*.Tests; do xunit_tests "$project"; done
     parity
@@ -208,6 +207,21 @@ pack() {
         dotnet pack "$project" -c "$configuration" --no-build -o artifacts/packages -v quiet -nologo
     done
     ls -l artifacts/packages
+}
+
+# bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
+bench() {
+    native
+    if [ "${1:-}" = cpu ]; then
+        shift
+        require_dotnet
+        say "benchmark programs"
+        for project in TorchPeer Benchmarks; do dotnet build "benchmarks/FineTuneCore.$project" -c Release -v quiet -nologo; done
+        dotnet benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/ftc-bench.dll cpu "$@"
+    else
+        native/build/release/ftc_bench "$@"
+        native/build/release/ftc_ops_bench "$@"
+    fi
 }
 
 # Writes the quickstart's chats, and its base model trained from nothing.
@@ -235,7 +249,7 @@ case $verb in
         ;;
     kernel-report) native; kernel_report --write ;;
     traffic) native; FTC_WRITE_TRAFFIC=1 native/build/release/ftc_traffic_tests --gtest_filter='TrafficTable.*' ;;
-    bench) native; native/build/release/ftc_bench "$@"; native/build/release/ftc_ops_bench "$@" ;;
+    bench) bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
     pack) pack ;;
     all) run_tests; pack ;;

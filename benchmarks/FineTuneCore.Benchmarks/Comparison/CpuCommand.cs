@@ -1,0 +1,30 @@
+namespace FineTuneCore.Benchmarks.Comparison;
+
+/// <summary>The comparison with the peer: ftc-bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load].</summary>
+internal static class CpuCommand
+{
+    internal const int NoResult = 1;
+    private static readonly string[] Parts = ["step"];
+
+    internal static int Run(Arguments arguments)
+    {
+        string[] rows = arguments.Text("rows", string.Join(',', Parts)).Split(',');
+        if (rows.Except(Parts).FirstOrDefault() is { } unknown) throw new ArgumentException($"--rows names '{unknown}', expected some of {string.Join(',', Parts)}");
+        var session = new Session
+        {
+            PairCount = arguments.Number("pairs", 5), AllowLoad = arguments.Has("allow-load"),
+            Command = $"./build.sh bench cpu{(rows.Length == Parts.Length ? "" : $" --rows {string.Join(',', rows)}")}{(arguments.Has("pairs") ? $" --pairs {arguments.Text("pairs", "")}" : "")}",
+        };
+        arguments.RefuseOthers();
+        if (session.AllowLoad) session.Report("NOT A RESULT: with --allow-load whatever else the machine does is let pass, and nothing is written");
+        List<Table> tables = [];
+        foreach (string part in rows) tables.Add(Measure(part, session));
+        return tables.Any(t => t.NoResult.Count > 0) ? NoResult : 0;
+    }
+
+    private static Table Measure(string part, Session session) => part switch
+    {
+        "step" => new StepTable(session).Run(),
+        _ => throw new ArgumentException(part),
+    };
+}

@@ -1,0 +1,42 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using F = TorchSharp.torch.nn.functional;
+
+namespace FineTuneCore.Benchmarks.TorchPeer;
+
+/// <summary>Products with frozen weights, both directions, in fp32 and bf16.</summary>
+internal static class MatmulCommand
+{
+    internal static void Run(Arguments arguments, int threads)
+    {
+        double seconds = arguments.Number("row-ms", 100) / 1e3;
+        arguments.RefuseOthers();
+        Output.Start("matmul", "fp32 bf16", threads);
+        var meter = new LoadMeter();
+        using IDisposable noGrad = no_grad();
+        foreach (ScalarType dtype in (ScalarType[])[ScalarType.Float32, ScalarType.BFloat16])
+            foreach ((int n, int k) in Shapes.Weights) Time(dtype, n, k, threads, seconds);
+        JsonLines.Write("end", ("other_cores", Math.Round(meter.Look().OtherCores, 3)), ("peak_mb", Math.Round(Machine.PeakResidentMegabytes, 1)));
+    }
+
+    private static void Time(ScalarType dtype, int n, int k, int threads, double seconds)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor weight = tensor(Shapes.Values(1, n * k), n, k).to(dtype), x = tensor(Shapes.Values(2, Shapes.MostRows * k), Shapes.MostRows, k).to(dtype);
+        Tensor dy = tensor(Shapes.Values(3, Shapes.MostRows * n), Shapes.MostRows, n).to(dtype);
+        foreach (string direction in Shapes.Directions)
+        {
+            foreach (int m in Shapes.Rows)
+            {
+                Tensor rows = (direction == "forward" ? x : dy)[..m];
+                double milliseconds = RateTimer.Milliseconds(threads, seconds, () =>
+                {
+                    using Tensor result = direction == "forward" ? F.linear(rows, weight) : rows.mm(weight);
+                });
+                JsonLines.Write(
+                    "row", ("format", dtype == ScalarType.Float32 ? "fp32" : "bf16"), ("direction", direction), ("n", n), ("k", k), ("m", m),
+                    ("ms", Math.Round(milliseconds, 5)), ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds), 2)));
+            }
+        }
+    }
+}
