@@ -11,11 +11,7 @@ constexpr int kChains = kLanes == 16 ? 16 : 12;
 
 // The compiler may neither drop the chains nor compute them ahead: it cannot see what is in a register.
 inline void keep(Vec& v) {
-#if defined(FTC_ISA_avx512) || defined(FTC_ISA_avx512bf16)
-    asm volatile("" : "+v"(v));
-#else
     asm volatile("" : "+x"(v));
-#endif
 }
 
 double f32(int64_t rounds) {
@@ -25,7 +21,7 @@ double f32(int64_t rounds) {
 #pragma GCC unroll 16
     for (Vec& s : sum) {
         s = zero();
-        keep(s); // or chains that begin alike would become one
+        keep(s); // or chains known to be equal become one
     }
 #pragma GCC unroll 1
     for (int64_t i = 0; i < rounds; i++) {
@@ -47,7 +43,7 @@ double bf16(int64_t rounds) {
 #pragma GCC unroll 16
     for (Vec& s : sum) {
         s = zero();
-        keep(s); // or chains that begin alike would become one
+        keep(s); // or chains known to be equal become one
     }
 #pragma GCC unroll 1
     for (int64_t i = 0; i < rounds; i++) {
