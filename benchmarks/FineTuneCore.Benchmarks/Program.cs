@@ -11,14 +11,20 @@ try
 {
     switch (verb)
     {
-        case "step":
-            var arguments = new Arguments(args.Skip(1));
-            StepCommand.Run(arguments, arguments.Number("threads", 1), checkpoints);
-            return 0;
         case "cpu":
             return CpuCommand.Run(new Arguments(args.Skip(1)));
+        case "step" or "matmul" or "nf4":
+            var arguments = new Arguments(args.Skip(1));
+            int threads = arguments.Number("threads", 1);
+            if (verb == "step") StepCommand.Run(arguments, threads, checkpoints);
+            else if (verb == "matmul") MatmulCommand.Run(arguments, threads);
+            else Nf4Command.Run(arguments, threads);
+            return 0;
+        case "spin":
+            SpinCommand.Run();
+            return 0;
         default:
-            Console.Error.WriteLine("usage: ftc-bench cpu [--rows step] [--pairs N] [--allow-load]\n       ftc-bench step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]");
+            Console.Error.WriteLine("usage: ftc-bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       ftc-bench step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       ftc-bench matmul|nf4 [--threads N] [--row-ms MS]");
             return 2;
     }
 }
