@@ -182,9 +182,7 @@ run_tests() {
     done
     native
     managed
-    # Of the ops on bf16 activations the CPU library has linear layers and the loss so far; it refuses the others by name.
-    local fp32='--gtest_filter=-*AttentionBf16.*:*/Embedding.Bf16*:*/RmsNorm.Bf16*:*/Swiglu.Bf16*:*/Rope.Bf16*'
-    google_tests "native tests" native/build/release/ftc_tests "$fp32"
+    google_tests "native tests" native/build/release/ftc_tests
     google_tests "the simulator's own tests" native/build/release/simt_tests
     google_tests "CUDA kernels on the simulator" native/build/release/ftc_cuda_tests
     google_tests "memory traffic of the CUDA kernels" native/build/release/ftc_traffic_tests
@@ -192,7 +190,7 @@ run_tests() {
     check_kernels
     if [ $sanitize -eq 1 ]; then
         native sanitize
-        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests "$fp32"
+        google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
     fi
     for project in tests/bindings/*.Tests tests/managed/*.Tests; do xunit_tests "$project"; done
     parity

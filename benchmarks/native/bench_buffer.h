@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "ftc.h"
 
@@ -17,15 +18,22 @@ inline void check(ftc_status status) {
 
 // Numbers in [-1, 1), the same every time.
 struct Buffer {
-    Buffer(ftc_context* context, int64_t floats) {
-        check(ftc_buffer_create(&handle, context, floats * 4));
+    Buffer(ftc_context* context, int64_t count, int32_t dtype = FTC_F32) {
+        const int64_t size = dtype == FTC_F32 ? 4 : 2;
+        check(ftc_buffer_create(&handle, context, count * size));
         void* address = nullptr;
         check(ftc_buffer_get_data(handle, &address, nullptr));
         data = static_cast<float*>(address);
         uint32_t state = 12345;
-        for (int64_t i = 0; i < floats; i++) {
+        for (int64_t i = 0; i < count; i++) {
             state = state * 1664525U + 1013904223U;
-            data[i] = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
+            const float value = static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f;
+            uint32_t bits;
+            std::memcpy(&bits, &value, sizeof(bits));
+            if (dtype == FTC_F32)
+                data[i] = value;
+            else
+                reinterpret_cast<uint16_t*>(address)[i] = static_cast<uint16_t>(bits >> 16); // bf16
         }
     }
     Buffer(const Buffer&) = delete;

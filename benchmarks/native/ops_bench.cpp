@@ -19,6 +19,13 @@ namespace {
 
 using namespace ftc::bench;
 
+double element_bytes(int32_t dtype) {
+    return dtype == FTC_BF16 ? 2 : 4;
+}
+const char* suffix(int32_t dtype) {
+    return dtype == FTC_BF16 ? ", bf16" : "";
+}
+
 struct Runner {
     ftc_context* context = nullptr;
     ftc_stream* stream = nullptr;
@@ -54,7 +61,7 @@ struct Runner {
         const double time = seconds(name, body);
         if (time < 0) return;
         const double rate = flops / time * 1e-9;
-        std::printf("%-44s %9.3f ms %8.1f GFLOP/s", name.c_str(), time * 1e3, rate);
+        std::printf("%-52s %9.3f ms %8.1f GFLOP/s", name.c_str(), time * 1e3, rate);
         if (peak > 0) std::printf(" %5.1f %%", 100 * rate / (peak * threads));
         std::printf("\n");
     }
@@ -62,14 +69,15 @@ struct Runner {
     template <class Body>
     void memory(const std::string& name, double bytes, const Body& body) const {
         const double time = seconds(name, body);
-        if (time >= 0) std::printf("%-44s %9.3f ms %8.1f GB/s\n", name.c_str(), time * 1e3, bytes / time * 1e-9);
+        if (time >= 0) std::printf("%-52s %9.3f ms %8.1f GB/s\n", name.c_str(), time * 1e3, bytes / time * 1e-9);
     }
 
     // Causal over `tokens` rows; half of the square counts.
-    void attention(int64_t tokens, int32_t heads, int32_t key_value_heads, int32_t head_dim) const {
+    void attention(int64_t tokens, int32_t heads, int32_t key_value_heads, int32_t head_dim, int32_t dtype) const {
         const int64_t width = int64_t{heads} * head_dim, key_width = int64_t{key_value_heads} * head_dim;
         ftc_attention_params p{};
         p.struct_size = sizeof(p);
+        p.dtype = dtype;
         p.query_rows = p.key_rows = tokens;
         p.heads = heads;
         p.key_value_heads = key_value_heads;
@@ -81,12 +89,13 @@ struct Runner {
         check(ftc_attention_workspace_bytes(context, &p, 0, &forward_bytes));
         check(ftc_attention_workspace_bytes(context, &p, 1, &backward_bytes));
         const int64_t bytes = std::max(forward_bytes, backward_bytes);
-        const Buffer q(context, tokens * width), k(context, tokens * key_width), v(context, tokens * key_width),
-            o(context, tokens * width), lse(context, tokens * heads), dout(context, tokens * width),
-            dq(context, tokens * width), dk(context, tokens * key_width), dv(context, tokens * key_width),
+        const Buffer q(context, tokens * width, dtype), k(context, tokens * key_width, dtype),
+            v(context, tokens * key_width, dtype), o(context, tokens * width, dtype), lse(context, tokens * heads),
+            dout(context, tokens * width, dtype), dq(context, tokens * width, dtype),
+            dk(context, tokens * key_width, dtype), dv(context, tokens * key_width, dtype),
             workspace(context, bytes / 4 + 1);
         const std::string shape = std::to_string(tokens) + " tokens, " + std::to_string(heads) + "/" +
-                                  std::to_string(key_value_heads) + " heads of " + std::to_string(head_dim);
+                                  std::to_string(key_value_heads) + " heads of " + std::to_string(head_dim) + suffix(dtype);
         const double flops =
             2.0 * static_cast<double>(width) * static_cast<double>(tokens) * static_cast<double>(tokens);
         arithmetic("attention forward " + shape, flops, [&] {
@@ -99,18 +108,18 @@ struct Runner {
         });
         p.query_rows = 1;
         p.first_query = tokens - 1;
-        memory("attention decode " + shape, 8.0 * static_cast<double>(tokens * key_width), [&] {
+        memory("attention decode " + shape, 2.0 * element_bytes(dtype) * static_cast<double>(tokens * key_width), [&] {
             check(ftc_attention_forward(stream, o.data, nullptr, q.data, k.data, v.data, nullptr, &p, workspace.data,
                                         bytes));
         });
     }
 
-    void loss(int64_t rows, int64_t hidden_size, int64_t vocab_size) const {
+    void loss(int64_t rows, int64_t hidden_size, int64_t vocab_size, int32_t dtype) const {
         int64_t bytes = 0;
-        const ftc_cross_entropy_workspace_params query{sizeof(query), FTC_F32, FTC_WEIGHT_F32, 0,
+        const ftc_cross_entropy_workspace_params query{sizeof(query), dtype, FTC_WEIGHT_F32, 0,
                                                        rows, hidden_size, vocab_size};
         check(ftc_linear_cross_entropy_workspace_bytes(context, &query, &bytes));
-        const Buffer x(context, rows * hidden_size), dx(context, rows * hidden_size), nll(context, rows),
+        const Buffer x(context, rows * hidden_size, dtype), dx(context, rows * hidden_size, dtype), nll(context, rows),
             w(context, vocab_size * hidden_size), workspace(context, bytes / 4 + 1);
         std::vector<int32_t> targets(static_cast<size_t>(rows), 1);
         ftc_weight weight{};
@@ -120,11 +129,12 @@ struct Runner {
         weight.data = w.data;
         ftc_cross_entropy_params p{};
         p.struct_size = sizeof(p);
+        p.dtype = dtype;
         p.rows = rows;
         p.x_row_stride = p.dx_row_stride = hidden_size;
         p.gradient_scale = 1.0f / static_cast<float>(rows);
         const std::string shape =
-            std::to_string(rows) + " rows, " + std::to_string(hidden_size) + " x " + std::to_string(vocab_size);
+            std::to_string(rows) + " rows, " + std::to_string(hidden_size) + " x " + std::to_string(vocab_size) + suffix(dtype);
         const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(hidden_size * vocab_size);
         for (const bool gradient : {false, true})
             arithmetic((gradient ? "loss with dx " : "loss ") + shape, gradient ? 2 * flops : flops, [&] {
@@ -133,59 +143,71 @@ struct Runner {
             });
     }
 
-    void elementwise(int64_t rows, int64_t cols) const {
+    void elementwise(int64_t rows, int64_t cols, int32_t dtype) const {
         const int64_t count = rows * cols;
-        const double bytes = 4.0 * static_cast<double>(count);
-        const Buffer a(context, count), b(context, count), c(context, count), d(context, count), e(context, count),
-            weight(context, cols), rstd(context, rows), dweight(context, cols);
-        memory("memcpy", 2 * bytes, [&] { std::memcpy(b.data, a.data, static_cast<size_t>(bytes)); });
+        const double bytes = element_bytes(dtype) * static_cast<double>(count);
+        std::string shape = " ";
+        shape.append(std::to_string(rows)).append(" x ").append(std::to_string(cols)).append(suffix(dtype));
+        const Buffer a(context, count, dtype), b(context, count, dtype), c(context, count, dtype),
+            d(context, count, dtype), e(context, count, dtype), weight(context, cols), rstd(context, rows),
+            dweight(context, cols);
+        memory("memcpy" + shape, 2 * bytes, [&] { std::memcpy(b.data, a.data, static_cast<size_t>(bytes)); });
 
         ftc_rms_norm_params norm{};
         norm.struct_size = sizeof(norm);
+        norm.dtype = dtype;
         norm.rows = rows;
         norm.heads = 1;
         norm.hidden_size = cols;
         norm.x_row_stride = norm.y_row_stride = norm.residual_row_stride = norm.dx_row_stride = cols;
         norm.eps = 1e-5f;
-        memory("rms_norm forward", 2 * bytes, [&] {
+        memory("rms_norm forward" + shape, 2 * bytes, [&] {
             check(ftc_rms_norm_forward(stream, b.data, nullptr, rstd.data, a.data, nullptr, weight.data, &norm));
         });
-        memory("rms_norm forward with residual", 4 * bytes, [&] {
+        memory("rms_norm forward with residual" + shape, 4 * bytes, [&] {
             check(ftc_rms_norm_forward(stream, b.data, c.data, rstd.data, a.data, d.data, weight.data, &norm));
         });
         for (float* dw : {static_cast<float*>(nullptr), dweight.data})
-            memory(dw == nullptr ? "rms_norm backward" : "rms_norm backward with dweight", 4 * bytes, [&] {
+            memory((dw == nullptr ? "rms_norm backward" : "rms_norm backward with dweight") + shape, 4 * bytes, [&] {
                 check(ftc_rms_norm_backward(stream, b.data, dw, c.data, d.data, a.data, rstd.data, weight.data, &norm));
             });
 
         ftc_swiglu_params swiglu{};
         swiglu.struct_size = sizeof(swiglu);
+        swiglu.dtype = dtype;
         swiglu.rows = rows;
         swiglu.cols = swiglu.gate_row_stride = swiglu.y_row_stride = swiglu.dgate_row_stride = cols;
-        memory("swiglu forward", 3 * bytes,
+        memory("swiglu forward" + shape, 3 * bytes,
                [&] { check(ftc_swiglu_forward(stream, b.data, a.data, c.data, &swiglu)); });
-        memory("swiglu backward", 5 * bytes,
+        memory("swiglu backward" + shape, 5 * bytes,
                [&] { check(ftc_swiglu_backward(stream, b.data, d.data, e.data, a.data, c.data, &swiglu)); });
 
         std::vector<int32_t> positions;
         for (int64_t i = 0; i < rows; i++) positions.push_back(static_cast<int32_t>(i));
+        const Buffer cos(context, rows * 32), sin(context, rows * 32), embedding_gradient(context, count);
         ftc_rope_params rope{};
         rope.struct_size = sizeof(rope);
+        rope.dtype = dtype;
         rope.rows = rope.table_rows = rows;
         rope.head_dim = rope.rope_dim = 64;
         rope.heads = cols / 64;
         rope.row_stride = cols;
-        memory("rope", 2 * bytes,
-               [&] { check(ftc_rope_forward(stream, a.data, positions.data(), b.data, c.data, &rope)); });
+        memory("rope" + shape, 2 * bytes,
+               [&] { check(ftc_rope_forward(stream, a.data, positions.data(), cos.data, sin.data, &rope)); });
 
         ftc_embedding_params embedding{};
         embedding.struct_size = sizeof(embedding);
+        embedding.dtype = dtype;
         embedding.rows = rows;
         embedding.y_row_stride = embedding.dweight_row_stride = cols;
-        memory("embedding backward", 3 * bytes, [&] {
-            check(ftc_embedding_backward(stream, a.data, b.data, positions.data(), rows, cols, &embedding));
+        memory("embedding backward" + shape, bytes + 8.0 * static_cast<double>(count), [&] {
+            check(ftc_embedding_backward(stream, embedding_gradient.data, b.data, positions.data(), rows, cols, &embedding));
         });
+    }
 
+    void flat(int64_t count) const {
+        const double bytes = 4.0 * static_cast<double>(count);
+        const Buffer a(context, count), b(context, count), c(context, count), d(context, count);
         ftc_adamw_params adamw{};
         adamw.struct_size = sizeof(adamw);
         adamw.learning_rate = 1e-3f;
@@ -195,7 +217,6 @@ struct Runner {
         adamw.gradient_scale = 1.0f;
         adamw.step = 1;
         adamw.count = count;
-        check(ftc_fill_zero(stream, d.data, static_cast<int64_t>(bytes)));
         memory("adamw", 7 * bytes, [&] { check(ftc_adamw_step(stream, a.data, b.data, d.data, c.data, &adamw)); });
         float sum = 0;
         memory("sum_of_squares", bytes, [&] { check(ftc_sum_of_squares(stream, &sum, a.data, count)); });
@@ -224,13 +245,17 @@ int main(int argc, char** argv) {
     runner.peak = fma_peak(info.isa);
     std::printf("%s, %s, %d threads, FMA peak %.1f GFLOP/s a core\n", info.device_name, info.isa, info.threads,
                 runner.peak);
-    runner.attention(128, 8, 8, 64);
-    runner.attention(256, 9, 3, 64);
-    runner.attention(2048, 4, 4, 64);
-    runner.attention(2048, 4, 2, 128);
-    runner.loss(512, 576, 8192);
-    runner.loss(512, 576, 49152);
-    runner.elementwise(2048, 4096);
+    for (const int32_t dtype : {FTC_F32, FTC_BF16}) {
+        runner.attention(128, 8, 8, 64, dtype);
+        runner.attention(256, 9, 3, 64, dtype);
+        runner.attention(2048, 4, 4, 64, dtype);
+        runner.attention(2048, 4, 2, 128, dtype);
+        if (dtype == FTC_F32) runner.loss(512, 576, 8192, dtype);
+        if (dtype == FTC_F32) runner.loss(512, 576, 49152, dtype);
+        runner.elementwise(512, 576, dtype);
+        runner.elementwise(2048, 4096, dtype);
+    }
+    runner.flat(int64_t{2048} * 4096);
     ftc_stream_destroy(runner.stream);
     ftc_context_destroy(runner.context);
     return 0;

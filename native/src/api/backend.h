@@ -43,8 +43,6 @@ void copy_to_host(ftc_stream& stream, void* host, const void* device, int64_t si
 void copy(ftc_stream& stream, void* y, const void* x, int64_t size_bytes);
 void fill_zero(ftc_stream& stream, void* y, int64_t size_bytes);
 
-// Throws UNSUPPORTED when ops of this library do not compute on activations of this dtype (F32, BF16 or F16).
-void check_activations(const char* function, int32_t dtype);
 bool needs_aligned_elements(); // whether an element is loaded only from a multiple of its size
 
 // ---- Elements, weights

@@ -53,12 +53,13 @@ inline void check_stream(const char* function, const ftc_stream* stream) {
     backend::enter(*stream);
 }
 
-// Activations are fp32 or a 16-bit type the library computes on.
+// The types of activations that both libraries compute on.
 inline void check_activations(const char* function, int32_t dtype) {
     if (dtype != FTC_F32 && dtype != FTC_BF16 && dtype != FTC_F16)
         fail(FTC_ERROR_INVALID_ARGUMENT, "%s: dtype is %d, expected FTC_F32 or FTC_BF16", function,
              static_cast<int>(dtype));
-    backend::check_activations(function, dtype);
+    if (dtype == FTC_F16)
+        fail(FTC_ERROR_UNSUPPORTED, "%s: dtype is FTC_F16, expected FTC_F32 or FTC_BF16: no op computes in fp16", function);
 }
 
 } // namespace ftc

@@ -27,6 +27,8 @@ static_assert(HWY_TARGET == HWY_AVX3, "this unit must be built for AVX-512 F, BW
 #else
 static_assert(HWY_TARGET == HWY_AVX2, "this unit must be built for AVX2, FMA, BMI, F16C");
 #endif
+#else
+#include <emmintrin.h>
 #endif
 
 #define FTC_INLINE static inline __attribute__((always_inline))
@@ -191,11 +193,115 @@ FTC_INLINE void store_partial(f32x16 a, float* p, int64_t count) {
     }
 }
 
-// The same for whole groups and the rest of a loop alike: count is kLanes or fewer.
-FTC_INLINE f32x16 load_group(const float* p, int64_t count) {
+// ---- bf16 in memory, fp32 in registers ---------------------------------------------------------------------------
+
+// The upper half of an fp32. Loads widen it; stores round to nearest even, and make every NaN 0xffff.
+struct bf16 {
+    uint16_t bits;
+};
+
+#if defined(__AVX512F__)
+
+FTC_INLINE f32x16 widen_bf16(__m256i x) {
+    return {{Register{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))}}};
+}
+FTC_INLINE __m256i narrow_bf16(f32x16 a) {
+    const __m512i bits = _mm512_castps_si512(a.r[0].raw);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(a.r[0].raw, a.r[0].raw, _CMP_UNORD_Q);
+    const __m512i kept = _mm512_mask_blend_epi32(nan, rounded, _mm512_set1_epi32(-1));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(kept, 16));
+}
+FTC_INLINE f32x16 load(const bf16* p) {
+    return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+FTC_INLINE void store(f32x16 a, bf16* p) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(a));
+}
+FTC_INLINE f32x16 load_partial(const bf16* p, int64_t count) {
+    return widen_bf16(_mm256_maskz_loadu_epi16(__mmask16((1u << count) - 1), p));
+}
+FTC_INLINE void store_partial(f32x16 a, bf16* p, int64_t count) {
+    _mm256_mask_storeu_epi16(p, __mmask16((1u << count) - 1), narrow_bf16(a));
+}
+
+#elif defined(__AVX2__)
+
+// The rounded bits, in the lower half of each lane.
+FTC_INLINE __m256i reg_round_bf16(Register a) {
+    const __m256i bits = _mm256_castps_si256(a.raw);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a.raw, a.raw, _CMP_UNORD_Q));
+    return _mm256_srli_epi32(_mm256_or_si256(rounded, nan), 16);
+}
+FTC_INLINE f32x16 load(const bf16* p) {
+    f32x16 y;
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+        const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p) + i);
+        y.r[i] = Register{_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16))};
+    }
+    return y;
+}
+FTC_INLINE void store(f32x16 a, bf16* p) {
+    // Low 0-3, high 0-3, low 4-7, high 4-7.
+    const __m256i quarters = _mm256_packus_epi32(reg_round_bf16(a.r[0]), reg_round_bf16(a.r[1]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(quarters, 0xd8));
+}
+
+#else
+
+// The rounded bits, in the lower half of each lane, whose upper half is their sign: for a pack that saturates.
+FTC_INLINE __m128i reg_round_bf16(Register a) {
+    const __m128i bits = _mm_castps_si128(a);
+    const __m128i odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
+    const __m128i rounded = _mm_add_epi32(_mm_add_epi32(bits, _mm_set1_epi32(0x7fff)), odd);
+    const __m128i nan = _mm_castps_si128(_mm_cmpunord_ps(a, a));
+    return _mm_srai_epi32(_mm_or_si128(rounded, nan), 16);
+}
+FTC_INLINE f32x16 load(const bf16* p) {
+    f32x16 y;
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+        const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p) + i), zero = _mm_setzero_si128();
+        y.r[2 * i] = _mm_castsi128_ps(_mm_unpacklo_epi16(zero, x));
+        y.r[2 * i + 1] = _mm_castsi128_ps(_mm_unpackhi_epi16(zero, x));
+    }
+    return y;
+}
+FTC_INLINE void store(f32x16 a, bf16* p) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p) + i,
+                         _mm_packs_epi32(reg_round_bf16(a.r[2 * i]), reg_round_bf16(a.r[2 * i + 1])));
+}
+
+#endif
+
+#if !defined(__AVX512F__)
+FTC_INLINE f32x16 load_partial(const bf16* p, int64_t count) {
+    bf16 all[kLanes] = {};
+    memcpy(all, p, size_t(count) * sizeof(bf16));
+    return load(all);
+}
+FTC_INLINE void store_partial(f32x16 a, bf16* p, int64_t count) {
+    bf16 all[kLanes];
+    store(a, all);
+    memcpy(p, all, size_t(count) * sizeof(bf16));
+}
+#endif
+
+// ---- Arrays of either element type -------------------------------------------------------------------------------
+
+// Whole groups and the rest of a loop alike: count is kLanes or fewer.
+template <class T>
+FTC_INLINE f32x16 load_group(const T* p, int64_t count) {
     return count == kLanes ? load(p) : load_partial(p, count);
 }
-FTC_INLINE void store_group(f32x16 a, float* p, int64_t count) {
+template <class T>
+FTC_INLINE void store_group(f32x16 a, T* p, int64_t count) {
     if (count == kLanes)
         store(a, p);
     else

@@ -5,7 +5,8 @@
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
-FTC_INLINE float dot(const float* a, const float* b, int64_t count) {
+template <class T>
+FTC_INLINE float dot(const T* a, const T* b, int64_t count) {
     f32x16 s0 = set(0.0f), s1 = s0, s2 = s0, s3 = s0;
     int64_t i = 0;
     for (; i + 4 * kLanes <= count; i += 4 * kLanes) {

@@ -7,9 +7,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <iterator>
 #include <memory>
-#include <string_view>
 
 #include "api/backend.h"
 #include "core/status.h"
@@ -52,18 +50,6 @@ void context_get_info(ftc_context& context, ftc_context_info& info) {
     std::snprintf(info.device_kind, sizeof(info.device_kind), "cpu");
     cpu_name(info.device_name, sizeof(info.device_name));
     std::snprintf(info.isa, sizeof(info.isa), "%s", context.kernels->isa);
-}
-
-// Ops that compute on bf16 activations, as the beginnings of their functions' names.
-constexpr std::string_view kBf16Ops[] = {"ftc_linear_"};
-
-void check_activations(const char* function, int32_t dtype) {
-    if (dtype == FTC_F32) return;
-    const auto computes = [&](std::string_view op) { return std::string_view(function).starts_with(op); };
-    const bool bf16 = std::any_of(std::begin(kBf16Ops), std::end(kBf16Ops), computes);
-    if (dtype == FTC_BF16 && bf16) return;
-    fail(FTC_ERROR_UNSUPPORTED, "%s: dtype is %s, expected FTC_F32%s: the CPU library computes in fp32", function,
-         dtype == FTC_BF16 ? "FTC_BF16" : "FTC_F16", bf16 ? " or FTC_BF16" : "");
 }
 
 ftc_stream* stream_create(ftc_context& context) {

@@ -10,13 +10,6 @@ namespace ftc::backend {
 
 namespace {
 
-float* floats(void* p) {
-    return static_cast<float*>(p);
-}
-const float* floats(const void* p) {
-    return static_cast<const float*>(p);
-}
-
 // Each value in [0, limit).
 void check_range(const char* function, const char* name, const int32_t* values, int64_t rows, int64_t limit) {
     for (int64_t row = 0; row < rows; ++row)
@@ -38,7 +31,8 @@ void check_key_begin(const char* function, const int32_t* key_begin, int64_t que
 }
 
 RopeArgs rope_args(void* x, const int32_t* positions, const float* cos, const float* sin, const ftc_rope_params& p) {
-    return {.x = floats(x),
+    return {.x = x,
+            .dtype = p.dtype,
             .positions = positions,
             .cos = cos,
             .sin = sin,
@@ -55,7 +49,8 @@ void embedding_forward(ftc_stream& stream, void* y, const int32_t* ids, const ft
                        const ftc_embedding_params& params) {
     check_range("ftc_embedding_forward", "ids", ids, params.rows, weight.rows);
     ftc_context& context = *stream.context;
-    context.kernels->embedding.embedding_forward(context.pool, {.y = floats(y),
+    context.kernels->embedding.embedding_forward(context.pool, {.y = y,
+                                                                .dtype = params.dtype,
                                                                 .ids = ids,
                                                                 .weight = weight.data,
                                                                 .weight_is_bf16 = weight.format == FTC_WEIGHT_BF16,
@@ -70,7 +65,8 @@ void embedding_backward(ftc_stream& stream, float* dweight, const void* dy, cons
     check_range("ftc_embedding_backward", "ids", ids, params.rows, vocab_size);
     ftc_context& context = *stream.context;
     context.kernels->embedding.embedding_backward(context.pool, {.dweight = dweight,
-                                                                 .dy = floats(dy),
+                                                                 .dy = dy,
+                                                                 .dtype = params.dtype,
                                                                  .ids = ids,
                                                                  .rows = params.rows,
                                                                  .cols = hidden_size,
@@ -81,12 +77,13 @@ void embedding_backward(ftc_stream& stream, float* dweight, const void* dy, cons
 void rms_norm_forward(ftc_stream& stream, void* y, void* sum, float* rstd, const void* x, const void* residual,
                       const float* weight, const ftc_rms_norm_params& params) {
     ftc_context& context = *stream.context;
-    context.kernels->norm.rms_norm_forward(context.pool, {.y = floats(y),
-                                                          .sum = floats(sum),
+    context.kernels->norm.rms_norm_forward(context.pool, {.y = y,
+                                                          .sum = sum,
                                                           .rstd = rstd,
-                                                          .x = floats(x),
-                                                          .residual = floats(residual),
+                                                          .x = x,
+                                                          .residual = residual,
                                                           .weight = weight,
+                                                          .dtype = params.dtype,
                                                           .rows = params.rows,
                                                           .heads = params.heads,
                                                           .hidden_size = params.hidden_size,
@@ -99,13 +96,14 @@ void rms_norm_forward(ftc_stream& stream, void* y, void* sum, float* rstd, const
 void rms_norm_backward(ftc_stream& stream, void* dx, float* dweight, const void* dy, const void* dsum, const void* x,
                        const float* rstd, const float* weight, const ftc_rms_norm_params& params) {
     ftc_context& context = *stream.context;
-    context.kernels->norm.rms_norm_backward(context.pool, {.dx = floats(dx),
+    context.kernels->norm.rms_norm_backward(context.pool, {.dx = dx,
                                                            .dweight = dweight,
-                                                           .dy = floats(dy),
-                                                           .dsum = floats(dsum),
-                                                           .x = floats(x),
+                                                           .dy = dy,
+                                                           .dsum = dsum,
+                                                           .x = x,
                                                            .rstd = rstd,
                                                            .weight = weight,
+                                                           .dtype = params.dtype,
                                                            .rows = params.rows,
                                                            .heads = params.heads,
                                                            .hidden_size = params.hidden_size,
@@ -129,9 +127,10 @@ void rope_backward(ftc_stream& stream, void* dx, const int32_t* positions, const
 
 void swiglu_forward(ftc_stream& stream, void* y, const void* gate, const void* up, const ftc_swiglu_params& params) {
     ftc_context& context = *stream.context;
-    context.kernels->swiglu.swiglu_forward(context.pool, {.y = floats(y),
-                                                          .gate = floats(gate),
-                                                          .up = floats(up),
+    context.kernels->swiglu.swiglu_forward(context.pool, {.y = y,
+                                                          .gate = gate,
+                                                          .up = up,
+                                                          .dtype = params.dtype,
                                                           .rows = params.rows,
                                                           .cols = params.cols,
                                                           .gate_row_stride = params.gate_row_stride,
@@ -141,11 +140,12 @@ void swiglu_forward(ftc_stream& stream, void* y, const void* gate, const void* u
 void swiglu_backward(ftc_stream& stream, void* dgate, void* dup, const void* dy, const void* gate, const void* up,
                      const ftc_swiglu_params& params) {
     ftc_context& context = *stream.context;
-    context.kernels->swiglu.swiglu_backward(context.pool, {.dgate = floats(dgate),
-                                                           .dup = floats(dup),
-                                                           .dy = floats(dy),
-                                                           .gate = floats(gate),
-                                                           .up = floats(up),
+    context.kernels->swiglu.swiglu_backward(context.pool, {.dgate = dgate,
+                                                           .dup = dup,
+                                                           .dy = dy,
+                                                           .gate = gate,
+                                                           .up = up,
+                                                           .dtype = params.dtype,
                                                            .rows = params.rows,
                                                            .cols = params.cols,
                                                            .gate_row_stride = params.gate_row_stride,
@@ -164,14 +164,14 @@ void attention_forward(ftc_stream& stream, void* o, float* lse, const void* q, c
                        const int32_t* key_begin, const ftc_attention_params& params, void* workspace) {
     check_key_begin("ftc_attention_forward", key_begin, params.query_rows);
     ftc_context& context = *stream.context;
-    context.kernels->attention.attention_forward(context.pool, {.o = floats(o),
+    context.kernels->attention.attention_forward(context.pool, {.o = o,
                                                                 .lse = lse,
-                                                                .q = floats(q),
-                                                                .k = floats(k),
-                                                                .v = floats(v),
+                                                                .q = q,
+                                                                .k = k,
+                                                                .v = v,
                                                                 .key_begin = key_begin,
                                                                 .shape = params,
-                                                                .workspace = floats(workspace)});
+                                                                .workspace = static_cast<float*>(workspace)});
 }
 
 void attention_backward(ftc_stream& stream, void* dq, void* dk, void* dv, const void* dout, const void* q,
@@ -179,18 +179,18 @@ void attention_backward(ftc_stream& stream, void* dq, void* dk, void* dv, const 
                         const ftc_attention_params& params, void* workspace) {
     check_key_begin("ftc_attention_backward", key_begin, params.query_rows);
     ftc_context& context = *stream.context;
-    context.kernels->attention.attention_backward(context.pool, {.dq = floats(dq),
-                                                                 .dk = floats(dk),
-                                                                 .dv = floats(dv),
-                                                                 .dout = floats(dout),
-                                                                 .q = floats(q),
-                                                                 .k = floats(k),
-                                                                 .v = floats(v),
-                                                                 .o = floats(o),
+    context.kernels->attention.attention_backward(context.pool, {.dq = dq,
+                                                                 .dk = dk,
+                                                                 .dv = dv,
+                                                                 .dout = dout,
+                                                                 .q = q,
+                                                                 .k = k,
+                                                                 .v = v,
+                                                                 .o = o,
                                                                  .lse = lse,
                                                                  .key_begin = key_begin,
                                                                  .shape = params,
-                                                                 .workspace = floats(workspace)});
+                                                                 .workspace = static_cast<float*>(workspace)});
 }
 
 } // namespace ftc::backend

@@ -167,12 +167,6 @@ bool needs_aligned_elements() {
     return true;
 }
 
-void check_activations(const char* function, int32_t dtype) {
-    if (dtype == FTC_F16)
-        fail(FTC_ERROR_UNSUPPORTED,
-             "%s: dtype is FTC_F16, expected FTC_BF16 or FTC_F32: the CUDA library computes in these", function);
-}
-
 namespace {
 
 // Of the highest or the lowest priority the device has.

@@ -77,8 +77,8 @@ TEST_F(LinearErrors, DropoutWithoutTokens) {
 
 TEST_F(LinearErrors, Dtype) {
     params_.dtype = FTC_F16;
-    expect_refused(FTC_ERROR_UNSUPPORTED, "ftc_linear_forward: dtype is FTC_F16, expected FTC_F32 or FTC_BF16: the CPU "
-                                          "library computes in fp32");
+    expect_refused(FTC_ERROR_UNSUPPORTED, "ftc_linear_forward: dtype is FTC_F16, expected FTC_F32 or FTC_BF16: no op "
+                                          "computes in fp16");
 }
 
 TEST_F(LinearErrors, Workspace) {

@@ -69,6 +69,56 @@ TEST(Simd, PartialLoadsAndStoresTouchNothingElse) {
     }
 }
 
+TEST(Simd, Bf16WidensExactlyAndRoundsToNearestEven) {
+    const auto widened = [](uint32_t half) {
+        const uint32_t bits = half << 16;
+        float x;
+        std::memcpy(&x, &bits, sizeof(x));
+        return x;
+    };
+    for (uint32_t half = 0; half < 0x10000; half += 16) {
+        bf16 halves[16];
+        for (uint32_t i = 0; i < 16; ++i) halves[i].bits = static_cast<uint16_t>(half + i);
+        float wide[16];
+        store(load(halves), wide);
+        for (uint32_t i = 0; i < 16; ++i) {
+            const float expected = widened(half + i);
+            EXPECT_EQ(std::memcmp(wide + i, &expected, sizeof(float)), 0) << half + i;
+        }
+        // Just below, at and just above the middle between this number and the next.
+        for (const uint32_t below : {0x0000U, 0x7fffU, 0x8000U, 0x8001U, 0xffffU}) {
+            float x[16];
+            bf16 rounded[16];
+            for (uint32_t i = 0; i < 16; ++i) {
+                const uint32_t bits = ((half + i) << 16) | below;
+                std::memcpy(x + i, &bits, sizeof(float));
+            }
+            store(load(x), rounded);
+            for (uint32_t i = 0; i < 16; ++i) {
+                const bool up = below > 0x8000U || (below == 0x8000U && i % 2 == 1);
+                const uint32_t expected = std::isnan(x[i]) ? 0xffffU : half + i + (up ? 1U : 0U);
+                EXPECT_EQ(rounded[i].bits, expected) << half + i << " and " << below;
+            }
+        }
+    }
+}
+
+TEST(Simd, PartialLoadsAndStoresOfBf16TouchNothingElse) {
+    for (int64_t count = 0; count <= kLanes; ++count) {
+        std::vector<bf16> x(static_cast<size_t>(count)), y(16, bf16{0x1234});
+        for (size_t i = 0; i < x.size(); ++i) x[i].bits = static_cast<uint16_t>(0x3f80 + i);
+        const f32x16 v = load_partial(x.data(), count);
+        bf16 all[16];
+        store(v, all);
+        store_partial(v, y.data(), count);
+        for (size_t i = 0; i < 16; ++i) {
+            const bool inside = static_cast<int64_t>(i) < count;
+            EXPECT_EQ(all[i].bits, inside ? x[i].bits : 0);
+            EXPECT_EQ(y[i].bits, inside ? x[i].bits : 0x1234);
+        }
+    }
+}
+
 TEST(Simd, SumFoldsHalvesAndMaximumFindsTheLargest) {
     float x[16];
     for (int i = 0; i < 16; ++i) x[i] = std::ldexp(i % 3 == 0 ? -1.1f : 1.3f, i);

@@ -1,5 +1,7 @@
 // Attention over a key interval: o_i = softmax_j(scale q_i . k_j) v_j for keys j in [key_begin[i], first_query + i],
 // per head. Dao 2023, arXiv:2307.08691. Shapes as in ftc.h.
+//
+// bf16 is widened where rows are copied into tiles and rounded where results leave: all between is fp32.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +13,25 @@
 namespace ftc {
 
 struct AttentionForwardArgs {
-    float* o;
+    void* o; // o, q, k, v and their gradients: of shape.dtype
     float* lse; // [query_rows, heads] or NULL
-    const float* q;
-    const float* k;
-    const float* v;
+    const void* q;
+    const void* k;
+    const void* v;
     const int32_t* key_begin; // [query_rows], not decreasing; NULL = 0
     ftc_attention_params shape;
     float* workspace; // 64-byte aligned, attention_layout().floats
 };
 
 struct AttentionBackwardArgs {
-    float* dq;
-    float* dk;
-    float* dv;
-    const float* dout;
-    const float* q;
-    const float* k;
-    const float* v;
-    const float* o;
+    void* dq;
+    void* dk;
+    void* dv;
+    const void* dout;
+    const void* q;
+    const void* k;
+    const void* v;
+    const void* o;
     const float* lse;
     const int32_t* key_begin;
     ftc_attention_params shape;

@@ -53,31 +53,34 @@ struct Wave {
     }
 };
 
+template <class T>
 void pack_keys(const Wave& w, int64_t kv_head, int64_t tile) {
     const ftc_attention_params& p = w.a.shape;
     const int64_t key = tile * kTile, column = (w.first_kv_head + kv_head) * p.head_dim;
     const int64_t rows = smaller(kTile, p.first_query + p.query_rows - key);
-    const float* k = w.a.k + key * p.k_row_stride + column;
+    const T* k = static_cast<const T*>(w.a.k) + key * p.k_row_stride + column;
+    const T* v = static_cast<const T*>(w.a.v) + key * p.v_row_stride + column;
     pack_transposed(w.k_transposed(kv_head, tile), k, p.k_row_stride, rows, p.head_dim);
     pack_rows(w.k(kv_head, tile), k, p.k_row_stride, rows, p.head_dim, w.l.width, 1.0f);
-    pack_transposed(w.v_transposed(kv_head, tile), w.a.v + key * p.v_row_stride + column, p.v_row_stride, rows,
-                    p.head_dim);
+    pack_transposed(w.v_transposed(kv_head, tile), v, p.v_row_stride, rows, p.head_dim);
 }
 
+template <class T>
 void pack_queries(const Wave& w, int64_t head, int64_t tile) {
     const ftc_attention_params& p = w.a.shape;
     const int64_t row = tile * kTile, all_heads_head = w.first_kv_head * w.group + head,
                   column = all_heads_head * p.head_dim;
     const int64_t rows = smaller(kTile, p.query_rows - row);
-    const float* dout = w.a.dout + row * p.do_row_stride + column;
-    pack_rows(w.q(head, tile), w.a.q + row * p.q_row_stride + column, p.q_row_stride, rows, p.head_dim, w.l.width,
-              p.scale);
+    const T* q = static_cast<const T*>(w.a.q) + row * p.q_row_stride + column;
+    const T* o = static_cast<const T*>(w.a.o) + row * p.o_row_stride + column;
+    const T* dout = static_cast<const T*>(w.a.dout) + row * p.do_row_stride + column;
+    pack_rows(w.q(head, tile), q, p.q_row_stride, rows, p.head_dim, w.l.width, p.scale);
     pack_rows(w.dout(head, tile), dout, p.do_row_stride, rows, p.head_dim, w.l.width, 1.0f);
     for (int64_t r = 0; r < kTile; ++r) {
         const bool real = r < rows;
         w.lse(head, tile)[r] = real ? w.a.lse[(row + r) * p.heads + all_heads_head] : INFINITY;
         w.delta(head, tile)[r] =
-            real ? dot(dout + r * p.do_row_stride, w.a.o + (row + r) * p.o_row_stride + column, p.head_dim) : 0.0f;
+            real ? dot(dout + r * p.do_row_stride, o + r * p.o_row_stride, p.head_dim) : 0.0f;
     }
 }
 
@@ -159,32 +162,36 @@ void head_chunk(const Wave& w, int64_t head, int64_t chunk, float* scratch) {
 }
 
 // y[head_dim] = scale * sum of `count` rows, `step` floats apart, in their order.
-void sum_rows(float* y, const float* x, int64_t step, int64_t count, int64_t head_dim, float scale) {
+template <class T>
+void sum_rows(T* y, const float* x, int64_t step, int64_t count, int64_t head_dim, float scale) {
     for (int64_t i = 0; i < head_dim; i += kLanes) {
         f32x16 s = load(x + i);
         for (int64_t c = 1; c < count; ++c) s = add(s, load(x + c * step + i));
-        store_partial(mul(s, set(scale)), y + i, smaller(kLanes, head_dim - i));
+        store_group(mul(s, set(scale)), y + i, smaller(kLanes, head_dim - i));
     }
 }
 
+template <class T>
 void write_dq(const Wave& w, int64_t row) {
     const ftc_attention_params& p = w.a.shape;
+    T* dq = static_cast<T*>(w.a.dq) + row * p.dq_row_stride + w.first_kv_head * w.group * p.head_dim;
     for (int64_t head = 0; head < w.heads(); ++head)
-        sum_rows(w.a.dq + row * p.dq_row_stride + (w.first_kv_head * w.group + head) * p.head_dim,
+        sum_rows(dq + head * p.head_dim,
                  w.dq(head, 0, row / kTile) + row % kTile * w.l.width, w.l.query_tiles * w.tile_floats(), w.l.chunks,
                  p.head_dim, p.scale);
 }
 
+template <class T>
 void write_dk_dv(const Wave& w, int64_t row) {
     const ftc_attention_params& p = w.a.shape;
     const bool seen = row < p.first_query + p.query_rows;
     for (int64_t kv_head = 0; kv_head < w.kv_heads; ++kv_head) {
         const int64_t column = (w.first_kv_head + kv_head) * p.head_dim;
-        float* dk = w.a.dk + row * p.dk_row_stride + column;
-        float* dv = w.a.dv + row * p.dv_row_stride + column;
+        T* dk = static_cast<T*>(w.a.dk) + row * p.dk_row_stride + column;
+        T* dv = static_cast<T*>(w.a.dv) + row * p.dv_row_stride + column;
         if (!seen) {
-            memset(dk, 0, size_t(p.head_dim) * sizeof(float));
-            memset(dv, 0, size_t(p.head_dim) * sizeof(float));
+            memset(dk, 0, size_t(p.head_dim) * sizeof(T));
+            memset(dv, 0, size_t(p.head_dim) * sizeof(T));
             continue;
         }
         const int64_t at = row % kTile * w.l.width, step = w.l.key_tiles * w.tile_floats();
@@ -193,30 +200,36 @@ void write_dk_dv(const Wave& w, int64_t row) {
     }
 }
 
+template <class T>
 void run_wave(Pool& pool, const Wave& w) {
     const AttentionBackwardLayout& l = w.l;
     const ftc_attention_params& p = w.a.shape;
     const int64_t key_parts = w.kv_heads * l.key_tiles;
     parallel_for(pool, key_parts + w.heads() * l.query_tiles, [&](int64_t part, int32_t) {
         if (part < key_parts)
-            pack_keys(w, part / l.key_tiles, part % l.key_tiles);
+            pack_keys<T>(w, part / l.key_tiles, part % l.key_tiles);
         else
-            pack_queries(w, (part - key_parts) / l.query_tiles, (part - key_parts) % l.query_tiles);
+            pack_queries<T>(w, (part - key_parts) / l.query_tiles, (part - key_parts) % l.query_tiles);
     });
     parallel_for(pool, w.heads() * l.chunks, [&](int64_t part, int32_t thread) {
         head_chunk(w, part / l.chunks, part % l.chunks, w.a.workspace + l.thread + thread * l.thread_floats);
     });
-    for_each_row(pool, p.query_rows, w.heads() * l.width * l.chunks, [&](int64_t row) { write_dq(w, row); });
-    for_each_row(pool, p.key_rows, 2 * w.heads() * l.width, [&](int64_t row) { write_dk_dv(w, row); });
+    for_each_row(pool, p.query_rows, w.heads() * l.width * l.chunks, [&](int64_t row) { write_dq<T>(w, row); });
+    for_each_row(pool, p.key_rows, 2 * w.heads() * l.width, [&](int64_t row) { write_dk_dv<T>(w, row); });
+}
+
+template <class T>
+void backward(Pool& pool, const AttentionBackwardArgs& a) {
+    const AttentionBackwardLayout l = attention_backward_layout(a.shape, pool.threads());
+    for (int64_t kv_head = 0; kv_head < a.shape.key_value_heads; kv_head += l.wave)
+        run_wave<T>(pool, {a, l, kv_head, smaller(l.wave, a.shape.key_value_heads - kv_head),
+                           a.shape.heads / a.shape.key_value_heads});
 }
 
 } // namespace
 
 void attention_backward(Pool& pool, const AttentionBackwardArgs& a) {
-    const AttentionBackwardLayout l = attention_backward_layout(a.shape, pool.threads());
-    for (int64_t kv_head = 0; kv_head < a.shape.key_value_heads; kv_head += l.wave)
-        run_wave(pool, {a, l, kv_head, smaller(l.wave, a.shape.key_value_heads - kv_head),
-                        a.shape.heads / a.shape.key_value_heads});
+    a.shape.dtype == FTC_BF16 ? backward<bf16>(pool, a) : backward<float>(pool, a);
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -20,8 +20,8 @@ struct Chunk {
 };
 
 // scores[line + i] = q[line + i] . k for kLines lines that share a key-value head.
-template <int kLines>
-FTC_INLINE void score_lines(float* scores, const float* q, int64_t width, const float* k, int64_t head_dim) {
+template <int kLines, class T>
+FTC_INLINE void score_lines(float* scores, const float* q, int64_t width, const T* k, int64_t head_dim) {
     f32x16 sums[kLines];
 #pragma GCC unroll 4
     for (int i = 0; i < kLines; ++i) sums[i] = set(0.0f);
@@ -35,13 +35,14 @@ FTC_INLINE void score_lines(float* scores, const float* q, int64_t width, const 
     for (int i = 0; i < kLines; ++i) scores[i * kDecodeKeys] = sum(sums[i]);
 }
 
+template <class T>
 void score_keys(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, const Chunk& c) {
     const ftc_attention_params& p = a.shape;
     const int64_t lines_of_head = l.lines / p.key_value_heads;
     const float* q = a.workspace + l.q;
     for (int64_t key = c.begin; key < c.end; ++key) {
         for (int64_t kv_head = 0; kv_head < p.key_value_heads; ++kv_head) {
-            const float* k = a.k + key * p.k_row_stride + kv_head * p.head_dim;
+            const T* k = static_cast<const T*>(a.k) + key * p.k_row_stride + kv_head * p.head_dim;
             const int64_t end = (kv_head + 1) * lines_of_head;
             int64_t line = end - lines_of_head;
             for (; line + 4 <= end; line += 4)
@@ -83,8 +84,8 @@ void softmax_lines(const AttentionForwardArgs& a, const AttentionDecodeLayout& l
 }
 
 // o += weights[0..kKeys) of the values of kKeys keys.
-template <int kKeys>
-FTC_INLINE void add_values(float* o, const float* weights, const float* v, int64_t v_stride, int64_t head_dim) {
+template <int kKeys, class T>
+FTC_INLINE void add_values(float* o, const float* weights, const T* v, int64_t v_stride, int64_t head_dim) {
     for_each_group(
         head_dim, FTC_GROUP(int64_t c, int64_t n) {
             f32x16 total = load(o + c);
@@ -94,21 +95,23 @@ FTC_INLINE void add_values(float* o, const float* weights, const float* v, int64
         });
 }
 
+template <class T>
 void weigh_values(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, const Chunk& c) {
     const ftc_attention_params& p = a.shape;
     const int64_t lines_of_head = l.lines / p.key_value_heads;
     int64_t key = c.begin;
     const auto step = [&]<int kKeys>() __attribute__((always_inline)) {
+        const T* v = static_cast<const T*>(a.v) + key * p.v_row_stride;
         for (int64_t line = 0; line < l.lines; ++line)
             add_values<kKeys>(c.partial + line * (l.width + 16), c.scores + line * kDecodeKeys + key - c.begin,
-                              a.v + key * p.v_row_stride + line / lines_of_head * p.head_dim, p.v_row_stride,
-                              p.head_dim);
+                              v + line / lines_of_head * p.head_dim, p.v_row_stride, p.head_dim);
     };
     for (; key + kKeyStep <= c.end; key += kKeyStep) step.template operator()<kKeyStep>();
     for (; key < c.end; ++key) step.template operator()<1>();
 }
 
 // Chunks in their order, each brought to the common maximum.
+template <class T>
 void combine(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, int64_t line, int64_t first_chunk) {
     const ftc_attention_params& p = a.shape;
     const int64_t head = line / p.query_rows, row = line % p.query_rows;
@@ -132,21 +135,21 @@ void combine(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, int6
             o[i / kLanes] = fma(load(from + i), set(shrink[0]), o[i / kLanes]);
     }
     const bool empty = maximum == -INFINITY && total == 0.0f;
-    float* out = a.o + row * p.o_row_stride + head * p.head_dim;
+    T* out = static_cast<T*>(a.o) + row * p.o_row_stride + head * p.head_dim;
     for (int64_t i = 0; i < p.head_dim; i += kLanes)
-        store_partial(div(o[i / kLanes], set(empty ? 1.0f : total)), out + i, smaller(kLanes, p.head_dim - i));
+        store_group(div(o[i / kLanes], set(empty ? 1.0f : total)), out + i, smaller(kLanes, p.head_dim - i));
     if (a.lse != nullptr) a.lse[row * p.heads + head] = empty ? -INFINITY : maximum + logf(total);
 }
 
-} // namespace
-
-void attention_decode(Pool& pool, const AttentionForwardArgs& a) {
+template <class T>
+void decode(Pool& pool, const AttentionForwardArgs& a) {
     const ftc_attention_params& p = a.shape;
     const AttentionDecodeLayout l = attention_decode_layout(p, pool.threads());
     for (int64_t line = 0; line < l.lines; ++line) {
-        const float* q = a.q + line % p.query_rows * p.q_row_stride + line / p.query_rows * p.head_dim;
+        const T* q = static_cast<const T*>(a.q) + line % p.query_rows * p.q_row_stride +
+                     line / p.query_rows * p.head_dim;
         for (int64_t i = 0; i < p.head_dim; i += kLanes)
-            store(mul(load_partial(q + i, smaller(kLanes, p.head_dim - i)), set(p.scale)),
+            store(mul(load_group(q + i, smaller(kLanes, p.head_dim - i)), set(p.scale)),
                   a.workspace + l.q + line * l.width + i);
     }
     const int64_t first_key = key_interval(p, a.key_begin, 0).first;
@@ -156,11 +159,17 @@ void attention_decode(Pool& pool, const AttentionForwardArgs& a) {
         const Chunk c = {begin, smaller(begin + kDecodeKeys, p.first_query + p.query_rows),
                          a.workspace + l.thread + thread * l.thread_floats,
                          a.workspace + l.partial + index * l.lines * (l.width + 16)};
-        score_keys(a, l, c);
+        score_keys<T>(a, l, c);
         softmax_lines(a, l, c);
-        weigh_values(a, l, c);
+        weigh_values<T>(a, l, c);
     });
-    parallel_for(pool, l.lines, [&](int64_t line, int32_t) { combine(a, l, line, first_chunk); });
+    parallel_for(pool, l.lines, [&](int64_t line, int32_t) { combine<T>(a, l, line, first_chunk); });
+}
+
+} // namespace
+
+void attention_decode(Pool& pool, const AttentionForwardArgs& a) {
+    a.shape.dtype == FTC_BF16 ? decode<bf16>(pool, a) : decode<float>(pool, a);
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -88,6 +88,7 @@ void add_key_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l
     tile_weighted_rows(s.o, s.scores, v, rows, l.width, diagonal, {Start::scale, s.shrink});
 }
 
+template <class T>
 void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, const Scratch& s, int64_t head,
                 int64_t tile_index) {
     const ftc_attention_params& p = a.shape;
@@ -95,7 +96,8 @@ void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, 
     const int64_t row = tile_index * kAttentionTile;
     const int64_t rows = smaller(kAttentionTile, p.query_rows - row);
     alignas(64) float sums[kAttentionTile] = {};
-    pack_rows(s.q, a.q + row * p.q_row_stride + head * p.head_dim, p.q_row_stride, rows, p.head_dim, l.width, p.scale);
+    const T* q = static_cast<const T*>(a.q) + row * p.q_row_stride + head * p.head_dim;
+    pack_rows(s.q, q, p.q_row_stride, rows, p.head_dim, l.width, p.scale);
     memset(s.o, 0, size_t(kAttentionTile * l.width) * sizeof(float));
     for (int64_t r = 0; r < kAttentionTile; ++r) {
         s.maximum[r] = -INFINITY;
@@ -107,20 +109,18 @@ void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, 
     for (int64_t key_tile = first; key_tile <= last; ++key_tile)
         add_key_tile(a, l, s, sums, kv_head, row, rows, key_tile);
     for (int64_t r = 0; r < rows; ++r) {
-        float* o = a.o + (row + r) * p.o_row_stride + head * p.head_dim;
+        T* o = static_cast<T*>(a.o) + (row + r) * p.o_row_stride + head * p.head_dim;
         const bool empty = s.maximum[r] == -INFINITY && sums[r] == 0.0f;
         const f32x16 divisor = set(empty ? 1.0f : sums[r]);
         for (int64_t i = 0; i < p.head_dim; i += kLanes)
-            store_partial(div(load(s.o + r * l.width + i), divisor), o + i, smaller(kLanes, p.head_dim - i));
+            store_group(div(load(s.o + r * l.width + i), divisor), o + i, smaller(kLanes, p.head_dim - i));
         if (a.lse != nullptr) a.lse[(row + r) * p.heads + head] = empty ? -INFINITY : s.maximum[r] + logf(sums[r]);
     }
 }
 
-} // namespace
-
-void attention_forward(Pool& pool, const AttentionForwardArgs& a) {
+template <class T>
+void forward(Pool& pool, const AttentionForwardArgs& a) {
     const ftc_attention_params& p = a.shape;
-    if (p.query_rows <= kDecodeRows) return attention_decode(pool, a);
     const AttentionForwardLayout l = attention_forward_layout(p, pool.threads());
     const int64_t key_end = p.first_query + p.query_rows;
     const int64_t first_tile = key_interval(p, a.key_begin, 0).first / kAttentionTile;
@@ -129,17 +129,25 @@ void attention_forward(Pool& pool, const AttentionForwardArgs& a) {
         const int64_t head = part / used_tiles, key_tile = first_tile + part % used_tiles,
                       key = key_tile * kAttentionTile;
         const int64_t rows = smaller(kAttentionTile, key_end - key), slot = head * l.key_tiles + key_tile;
-        pack_transposed(a.workspace + l.k + slot * p.head_dim * kAttentionTile,
-                        a.k + key * p.k_row_stride + head * p.head_dim, p.k_row_stride, rows, p.head_dim);
-        pack_rows(a.workspace + l.v + slot * kAttentionTile * l.width, a.v + key * p.v_row_stride + head * p.head_dim,
-                  p.v_row_stride, rows, p.head_dim, l.width, 1.0f);
+        const T* k = static_cast<const T*>(a.k) + key * p.k_row_stride + head * p.head_dim;
+        const T* v = static_cast<const T*>(a.v) + key * p.v_row_stride + head * p.head_dim;
+        pack_transposed(a.workspace + l.k + slot * p.head_dim * kAttentionTile, k, p.k_row_stride, rows, p.head_dim);
+        pack_rows(a.workspace + l.v + slot * kAttentionTile * l.width, v, p.v_row_stride, rows, p.head_dim, l.width,
+                  1.0f);
     });
     parallel_for(pool, p.heads * l.query_tiles, [&](int64_t part, int32_t thread) {
         // Early tiles see few keys, late ones many: alternating keeps the threads' shares alike.
         const int64_t i = part % l.query_tiles;
         const int64_t tile_index = i % 2 == 0 ? i / 2 : l.query_tiles - 1 - i / 2;
-        query_tile(a, l, scratch_of(a, l, thread), part / l.query_tiles, tile_index);
+        query_tile<T>(a, l, scratch_of(a, l, thread), part / l.query_tiles, tile_index);
     });
+}
+
+} // namespace
+
+void attention_forward(Pool& pool, const AttentionForwardArgs& a) {
+    if (a.shape.query_rows <= kDecodeRows) return attention_decode(pool, a);
+    a.shape.dtype == FTC_BF16 ? forward<bf16>(pool, a) : forward<float>(pool, a);
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

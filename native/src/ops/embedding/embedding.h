@@ -9,7 +9,8 @@
 namespace ftc {
 
 struct EmbeddingForwardArgs {
-    float* y;
+    void* y;
+    int32_t dtype; // of y: FTC_F32, FTC_BF16
     const int32_t* ids;
     const void* weight; // fp32 or bf16 [vocab_size, cols]
     bool weight_is_bf16;
@@ -19,7 +20,8 @@ struct EmbeddingForwardArgs {
 
 struct EmbeddingBackwardArgs {
     float* dweight;
-    const float* dy;
+    const void* dy;
+    int32_t dtype; // of dy
     const int32_t* ids;
     int64_t rows, cols;
     int64_t dy_row_stride, dweight_row_stride;

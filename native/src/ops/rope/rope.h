@@ -11,7 +11,8 @@
 namespace ftc {
 
 struct RopeArgs {
-    float* x;                 // [rows, heads * head_dim], the gradient in backward
+    void* x;                  // [rows, heads * head_dim], the gradient in backward
+    int32_t dtype;            // FTC_F32, FTC_BF16
     const int32_t* positions; // [rows]
     const float* cos;         // [table_rows, rope_dim / 2]
     const float* sin;

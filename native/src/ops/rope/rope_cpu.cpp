@@ -2,19 +2,20 @@
 
 #include "core/rows.h"
 #include "core/simd.h"
+#include "ftc.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-template <bool kForward>
-void rope(Pool& pool, const RopeArgs& a) {
+template <class T, bool kForward>
+void rope_rows(Pool& pool, const RopeArgs& a) {
     const int64_t half = a.rope_dim / 2;
     for_each_row(pool, a.rows, a.heads * a.head_dim, [&](int64_t row) {
         const float* cos = a.cos + a.positions[row] * half;
         const float* sin = a.sin + a.positions[row] * half;
         for (int64_t head = 0; head < a.heads; ++head) {
-            float* x = a.x + row * a.row_stride + head * a.head_dim;
+            T* x = static_cast<T*>(a.x) + row * a.row_stride + head * a.head_dim;
             for_each_group(
                 half, FTC_GROUP(int64_t i, int64_t n) {
                     const f32x16 first = load_group(x + i, n), second = load_group(x + half + i, n);
@@ -25,6 +26,11 @@ void rope(Pool& pool, const RopeArgs& a) {
                 });
         }
     });
+}
+
+template <bool kForward>
+void rope(Pool& pool, const RopeArgs& a) {
+    a.dtype == FTC_BF16 ? rope_rows<bf16, kForward>(pool, a) : rope_rows<float, kForward>(pool, a);
 }
 
 } // namespace

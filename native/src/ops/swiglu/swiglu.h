@@ -9,20 +9,22 @@
 namespace ftc {
 
 struct SwigluForwardArgs {
-    float* y;
-    const float* gate;
-    const float* up;
+    void* y;
+    const void* gate;
+    const void* up;
+    int32_t dtype; // FTC_F32, FTC_BF16
     int64_t rows, cols;
     int64_t gate_row_stride, y_row_stride;
 };
 
 // With s = sigmoid(gate): dup = dy * gate * s;  dgate = dy * up * s * (1 + gate * (1 - s)).
 struct SwigluBackwardArgs {
-    float* dgate; // may be gate
-    float* dup;   // may be up
-    const float* dy;
-    const float* gate;
-    const float* up;
+    void* dgate; // may be gate
+    void* dup;   // may be up
+    const void* dy;
+    const void* gate;
+    const void* up;
+    int32_t dtype; // FTC_F32, FTC_BF16
     int64_t rows, cols;
     int64_t gate_row_stride, dy_row_stride, dgate_row_stride;
 };

@@ -2,6 +2,7 @@
 
 #include "core/rows.h"
 #include "core/simd.h"
+#include "ftc.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -23,11 +24,12 @@ FTC_INLINE Gradient swiglu_gradient(f32x16 dy, f32x16 gate, f32x16 up) {
     return {mul(mul(dy, up), slope), mul(dy, mul(gate, s))};
 }
 
-void forward(Pool& pool, const SwigluForwardArgs& a) {
+template <class T>
+void forward_rows(Pool& pool, const SwigluForwardArgs& a) {
     for_each_row(pool, a.rows, a.cols, [&](int64_t row) {
-        const float* gate = a.gate + row * a.gate_row_stride;
-        const float* up = a.up + row * a.gate_row_stride;
-        float* y = a.y + row * a.y_row_stride;
+        const T* gate = static_cast<const T*>(a.gate) + row * a.gate_row_stride;
+        const T* up = static_cast<const T*>(a.up) + row * a.gate_row_stride;
+        T* y = static_cast<T*>(a.y) + row * a.y_row_stride;
         for_each_group(
             a.cols, FTC_GROUP(int64_t i, int64_t n) {
                 store_group(swiglu(load_group(gate + i, n), load_group(up + i, n)), y + i, n);
@@ -35,13 +37,14 @@ void forward(Pool& pool, const SwigluForwardArgs& a) {
     });
 }
 
-void backward(Pool& pool, const SwigluBackwardArgs& a) {
+template <class T>
+void backward_rows(Pool& pool, const SwigluBackwardArgs& a) {
     for_each_row(pool, a.rows, a.cols, [&](int64_t row) {
-        const float* dy = a.dy + row * a.dy_row_stride;
-        const float* gate = a.gate + row * a.gate_row_stride;
-        const float* up = a.up + row * a.gate_row_stride;
-        float* dgate = a.dgate + row * a.dgate_row_stride;
-        float* dup = a.dup + row * a.dgate_row_stride;
+        const T* dy = static_cast<const T*>(a.dy) + row * a.dy_row_stride;
+        const T* gate = static_cast<const T*>(a.gate) + row * a.gate_row_stride;
+        const T* up = static_cast<const T*>(a.up) + row * a.gate_row_stride;
+        T* dgate = static_cast<T*>(a.dgate) + row * a.dgate_row_stride;
+        T* dup = static_cast<T*>(a.dup) + row * a.dgate_row_stride;
         for_each_group(
             a.cols, FTC_GROUP(int64_t i, int64_t n) {
                 const Gradient g =
@@ -50,6 +53,14 @@ void backward(Pool& pool, const SwigluBackwardArgs& a) {
                 store_group(g.dup, dup + i, n);
             });
     });
+}
+
+void forward(Pool& pool, const SwigluForwardArgs& a) {
+    a.dtype == FTC_BF16 ? forward_rows<bf16>(pool, a) : forward_rows<float>(pool, a);
+}
+
+void backward(Pool& pool, const SwigluBackwardArgs& a) {
+    a.dtype == FTC_BF16 ? backward_rows<bf16>(pool, a) : backward_rows<float>(pool, a);
 }
 
 } // namespace

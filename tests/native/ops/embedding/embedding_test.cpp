@@ -117,6 +117,34 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Embedding,
                          ::testing::Values(std::pair{0, 8}, std::pair{1, 1}, std::pair{13, 17}, std::pair{40, 257},
                                            std::pair{700, 130}, std::pair{9, 1040}));
 
+TEST(Embedding, Bf16RoundsEveryKindOfNumber) {
+    if (!computes_bf16()) GTEST_SKIP() << "the library computes in fp32";
+    // Ties, the largest numbers, infinities, subnormals and NaNs whose upper half alone would be none.
+    const uint32_t bits[] = {0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0x7f7fffff, 0xff7f7fff, 0x7f800000,
+                             0xff800000, 0x00000001, 0x80008000, 0x00018000, 0x7f800001, 0x7fffffff, 0xffffffff,
+                             0xff800001, 0x80000000, 0x7fc00000};
+    const int64_t cols = std::size(bits);
+    Matrix w(1, cols, 3);
+    for (int64_t c = 0; c < cols; ++c) std::memcpy(&w.at(0, c), &bits[c], sizeof(float));
+    const Vector<int32_t> ids = {0};
+    run_everywhere([&](Device& device) {
+        Bf16Matrix y(1, cols, 3);
+        ftc_embedding_params p = params_of(1, y.stride, 0);
+        p.dtype = FTC_BF16;
+        const ftc_weight f32 = weight_of(w.ptr(), FTC_WEIGHT_F32, 1, cols, w.stride);
+        EXPECT_EQ(device.wait(ftc_embedding_forward(device, y.ptr(), ids.data(), &f32, &p)), FTC_OK)
+            << ftc_last_error_message();
+        for (int64_t c = 0; c < cols; ++c) {
+            const uint16_t half = y.data[size_t(c)];
+            if (std::isnan(w.at(0, c)))
+                EXPECT_TRUE(std::isnan(bf16_value(half))) << std::hex << bits[c];
+            else
+                EXPECT_EQ(half, bf16_bits(w.at(0, c))) << std::hex << bits[c];
+        }
+        return Outputs{};
+    });
+}
+
 TEST(Embedding, ErrorsSayWhereAndWhat) {
     Device device;
     Vector<float> memory(12);
