@@ -17,7 +17,7 @@ usage: ./build.sh VERB [options]
   traffic           writes benchmarks/results/sim: bytes, sectors and bank conflicts of the CUDA kernels, counted on the simulator
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
-  bench cpu [--rows step] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
+  bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   pack              packs the NuGet packages and the ftc tool into artifacts/packages

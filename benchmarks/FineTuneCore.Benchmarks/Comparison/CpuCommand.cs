@@ -4,7 +4,7 @@ namespace FineTuneCore.Benchmarks.Comparison;
 internal static class CpuCommand
 {
     internal const int NoResult = 1;
-    private static readonly string[] Parts = ["step"];
+    private static readonly string[] Parts = ["step", "busy", "qlora", "nf4", "matmul"];
 
     internal static int Run(Arguments arguments)
     {
@@ -25,6 +25,10 @@ internal static class CpuCommand
     private static Table Measure(string part, Session session) => part switch
     {
         "step" => new StepTable(session).Run(),
+        "busy" => new BusyTable(session).Run(),
+        "qlora" => new QloraTable(session).Run(),
+        "nf4" => new Nf4Table(session).Run(),
+        "matmul" => new MatmulTable(session).Run(),
         _ => throw new ArgumentException(part),
     };
 }

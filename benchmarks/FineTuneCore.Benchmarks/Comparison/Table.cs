@@ -39,7 +39,10 @@ internal sealed class Table(string name)
         }
     }
 
-    internal void Note(Measurement measurement) => Versions[(string)measurement.Start["side"]!] = (string)measurement.Start["version"]!;
+    internal void Note(Pairs pairs)
+    {
+        foreach (Measurement m in pairs.Quiet[0]) Versions[(string)m.Start["side"]!] = (string)m.Start["version"]!;
+    }
 
     /// <summary>Writes the table in the results of this machine; an older one is replaced even where this one has no result.</summary>
     internal void Save(Session session)
