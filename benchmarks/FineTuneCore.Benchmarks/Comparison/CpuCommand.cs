@@ -18,7 +18,14 @@ internal static class CpuCommand
         arguments.RefuseOthers();
         if (session.AllowLoad) session.Report("NOT A RESULT: with --allow-load whatever else the machine does is let pass, and nothing is written");
         List<Table> tables = [];
-        foreach (string part in rows) tables.Add(Measure(part, session));
+        foreach (string part in rows)
+        {
+            tables.Add(Measure(part, session));
+            if (!session.AllowLoad) Report.Write(session.Results);
+        }
+
+        string what = string.Join(", ", tables.Select(t => $"{t.Name} {t.Rows.Count} rows, {t.Waiting.Count} waiting, {t.NoResult.Count} without result"));
+        session.Report(session.AllowLoad ? $"NOT A RESULT: {what}" : $"{session.Results}: {what}");
         return tables.Any(t => t.NoResult.Count > 0) ? NoResult : 0;
     }
 

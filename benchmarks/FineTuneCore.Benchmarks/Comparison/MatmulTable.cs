@@ -6,7 +6,7 @@ namespace FineTuneCore.Benchmarks.Comparison;
 internal sealed class MatmulTable(Session session)
 {
     private const int Peer = 0;
-    private const int MostPairs = 3; // every row is a median of five rounds inside its process already
+    private const int MostPairs = 3; // every row is a median of three rounds inside its process already
 
     /// <summary>Processes of ours in a round: instruction set and what it computes in.</summary>
     private static readonly (string Isa, string Precision)[] Kinds = [("avx512", "fp32"), ("avx2", "fp32"), ("avx512bf16", "bf16")];
