@@ -1,7 +1,9 @@
+using BenchmarkDotNet.Running;
 using FineTuneCore;
 using FineTuneCore.Benchmarks;
 using FineTuneCore.Benchmarks.Comparison;
 using FineTuneCore.Benchmarks.Measuring;
+using FineTuneCore.Benchmarks.Ops;
 using FineTuneCore.Native;
 
 const int Refused = 4; // by the library: what is asked for is not there on this CPU or not yet
@@ -20,11 +22,14 @@ try
             else if (verb == "matmul") MatmulCommand.Run(arguments, threads);
             else Nf4Command.Run(arguments, threads);
             return 0;
+        case "ops":
+            BenchmarkSwitcher.FromAssembly(typeof(OpBenchmark).Assembly).Run(args.Skip(1).ToArray(), new OpsConfig());
+            return 0;
         case "spin":
             SpinCommand.Run();
             return 0;
         default:
-            Console.Error.WriteLine("usage: ftc-bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       ftc-bench step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       ftc-bench matmul|nf4 [--threads N] [--row-ms MS]");
+            Console.Error.WriteLine("usage: ftc-bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       ftc-bench step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       ftc-bench ops --filter '*Lora*'\n       ftc-bench matmul|nf4 [--threads N] [--row-ms MS]");
             return 2;
     }
 }

@@ -16,16 +16,16 @@ internal static class CpuCommand
             Command = $"./build.sh bench cpu{(rows.Length == Parts.Length ? "" : $" --rows {string.Join(',', rows)}")}{(arguments.Has("pairs") ? $" --pairs {arguments.Text("pairs", "")}" : "")}",
         };
         arguments.RefuseOthers();
-        if (session.AllowLoad) session.Report("NOT A RESULT: with --allow-load whatever else the machine does is let pass, and nothing is written");
+        if (session.AllowLoad) session.Report("NOT A RESULT: with --allow-load whatever else the machine does is let pass");
         List<Table> tables = [];
         foreach (string part in rows)
         {
             tables.Add(Measure(part, session));
-            if (!session.AllowLoad) Report.Write(session.Results);
+            Report.Write(session.Results, session.AllowLoad);
         }
 
         string what = string.Join(", ", tables.Select(t => $"{t.Name} {t.Rows.Count} rows, {t.Waiting.Count} waiting, {t.NoResult.Count} without result"));
-        session.Report(session.AllowLoad ? $"NOT A RESULT: {what}" : $"{session.Results}: {what}");
+        session.Report($"{(session.AllowLoad ? "NOT A RESULT, " : "")}{session.Results}: {what}");
         return tables.Any(t => t.NoResult.Count > 0) ? NoResult : 0;
     }
 

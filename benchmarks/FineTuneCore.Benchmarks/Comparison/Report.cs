@@ -11,9 +11,10 @@ internal static class Report
     private const string Page = "cpu.md";
     private const string Plot = "lora-step.svg";
 
-    internal static void Write(string folder)
+    internal static void Write(string folder, bool notAResult)
     {
         var page = new StringBuilder("# Against TorchSharp on the CPU\n");
+        if (notAResult) page.Append("\n**Not a result**: the load of the machine was not looked at.\n");
         page.Append('\n').Append(
             """
             Made by `./build.sh bench cpu`; `benchmarks/README.md` says how to read it. A ratio is that of the two runs of one pair, peer, ours, peer, ours …,
