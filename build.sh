@@ -213,7 +213,7 @@ pack() {
 # bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
 # bench --filter PATTERN: ops under BenchmarkDotNet.
 bench() {
-    local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/ftc-bench.dll
+    local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
     native
     case ${1:-} in
         cpu | --*)

@@ -29,13 +29,13 @@ try
             SpinCommand.Run();
             return 0;
         default:
-            Console.Error.WriteLine("usage: ftc-bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       ftc-bench step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       ftc-bench ops --filter '*Lora*'\n       ftc-bench matmul|nf4 [--threads N] [--row-ms MS]");
+            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops --filter '*Lora*'\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
             return 2;
     }
 }
 catch (ArgumentException e)
 {
-    Console.Error.WriteLine($"ftc-bench {verb}: {e.Message}");
+    Console.Error.WriteLine($"FineTuneCore.Benchmarks {verb}: {e.Message}");
     return 2;
 }
 catch (Exception e) when (e is FineTuneException or FtcException)

@@ -1,6 +1,6 @@
 namespace FineTuneCore.Benchmarks.Comparison;
 
-/// <summary>The comparison with the peer: ftc-bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load].</summary>
+/// <summary>The comparison with the peer: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load].</summary>
 internal static class CpuCommand
 {
     internal const int NoResult = 1;
