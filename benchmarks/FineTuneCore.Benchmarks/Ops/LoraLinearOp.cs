@@ -33,6 +33,14 @@ public class LoraLinearOp : LinearOp
         return base.ExpectedLastY(x, w) + Scaling * Enumerable.Range(0, Rank).Sum(r => S(r) * b[(n - 1) * Rank + r]);
     }
 
+    private protected override double ExpectedLastDx(float[] dy, float[] w)
+    {
+        float[] a = Operands.Download(_a), b = Operands.Download(_b);
+        (int m, int n, int k) = Shape;
+        double Ds(int r) => Scaling * Enumerable.Range(0, n).Sum(j => (double)dy[(m - 1) * n + j] * b[j * Rank + r]);
+        return base.ExpectedLastDx(dy, w) + Enumerable.Range(0, Rank).Sum(r => Ds(r) * a[(r + 1) * k - 1]);
+    }
+
     [Benchmark]
     public override void Forward()
     {
