@@ -21,7 +21,7 @@ double f32(int64_t rounds) {
 #pragma GCC unroll 16
     for (Vec& s : sum) {
         s = zero();
-        keep(s); // chains that are seen to be equal would become one
+        keep(s); // or chains known to be equal become one
     }
 #pragma GCC unroll 1
     for (int64_t i = 0; i < rounds; i++) {
@@ -43,7 +43,7 @@ double bf16(int64_t rounds) {
 #pragma GCC unroll 16
     for (Vec& s : sum) {
         s = zero();
-        keep(s); // chains that are seen to be equal would become one
+        keep(s); // or chains known to be equal become one
     }
 #pragma GCC unroll 1
     for (int64_t i = 0; i < rounds; i++) {
