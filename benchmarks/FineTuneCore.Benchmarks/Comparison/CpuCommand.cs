@@ -13,7 +13,7 @@ internal static class CpuCommand
         var session = new Session
         {
             PairCount = arguments.Number("pairs", 5), AllowLoad = arguments.Has("allow-load"),
-            Command = $"./build.sh bench cpu{(rows.Length == Parts.Length ? "" : $" --rows {string.Join(',', rows)}")}{(arguments.Has("pairs") ? $" --pairs {arguments.Text("pairs", "")}" : "")}",
+            Command = $"./build.sh bench cpu{(rows.Length == Parts.Length ? "" : $" --rows {string.Join(',', rows)}")}{(arguments.Has("pairs") ? $" --pairs {arguments.Text("pairs", "")}" : "")}{(arguments.Has("allow-load") ? " --allow-load" : "")}",
         };
         arguments.RefuseOthers();
         if (session.AllowLoad) session.Report("NOT A RESULT: with --allow-load whatever else the machine does is let pass");

@@ -38,7 +38,7 @@ internal sealed class Nf4Table(Session session)
         foreach (Measurement[] round in rounds.Quiet)
             ProductRows.CheckSame($"nf4 {isas[isa]} M={m}", ProductRows.Rows(round[ours], ("m", m)).Single(), ProductRows.Rows(round[Peer], ("m", m)).First(), bf16: false);
         double[] ratios = [.. rounds.Quiet.Select(round => Best(round) / Ours(round))];
-        double milliseconds = Statistics.Median(rounds.Quiet.Select(Ours)), peak = (double)rounds.Quiet[0][ours].Start["peak_gflops"]!;
+        double milliseconds = Statistics.Median(rounds.Quiet.Select(Ours)), peak = rounds.Peak(ours);
         double gflops = Shapes.Gigaflops(m, Shapes.Nf4Size, Shapes.Nf4Size, milliseconds);
         return new JsonObject
         {

@@ -78,7 +78,7 @@ internal sealed class StepTable(Session session)
         // The ratio of two rates is that of two times, of one pair; memory is the worst of ours against the best of the peer's.
         double[] ratios = pairs.Ratios(Peer, Ours, m => m.MedianMilliseconds);
         JsonArray Each(int side, Func<Measurement, double> number) => new([.. pairs.Quiet.Select(round => JsonValue.Create(number(round[side])))]);
-        double peak = (double)pairs.Quiet[0][Ours].Start["peak_gflops"]!, milliseconds = pairs.Median(Ours, m => m.MedianMilliseconds);
+        double peak = pairs.Peak(Ours), milliseconds = pairs.Median(Ours, m => m.MedianMilliseconds);
         return new JsonObject
         {
             ["isa"] = isa, ["precision"] = precision, ["threads"] = threads, ["pairs"] = pairs.Quiet.Count, ["dropped"] = pairs.Dropped,

@@ -6,6 +6,9 @@ internal sealed record Pairs(IReadOnlyList<Measurement[]> Quiet, int Dropped)
     /// <summary>Ratios of a number of side a over that of side b, of each round.</summary>
     internal double[] Ratios(int a, int b, Func<Measurement, double> number) => [.. Quiet.Select(round => number(round[a]) / number(round[b]))];
 
+    /// <summary>The highest peak of multiply-adds that a side measured: a neighbour may have slowed one of them.</summary>
+    internal double Peak(int side) => Quiet.Max(round => (double)round[side].Start["peak_gflops"]!);
+
     internal double Median(int side, Func<Measurement, double> number) => Statistics.Median(Quiet.Select(round => number(round[side])));
 }
 

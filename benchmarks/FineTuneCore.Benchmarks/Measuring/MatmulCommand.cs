@@ -11,7 +11,7 @@ internal static class MatmulCommand
         double seconds = arguments.Number("row-ms", 100) / 1e3;
         string precision = arguments.Text("precision", "fp32", "fp32", "bf16");
         arguments.RefuseOthers();
-        using var backend = new NativeBackend(threads);
+        using NativeBackend backend = Output.Open(threads);
         Output.Start(backend, "matmul", precision);
         var meter = new LoadMeter();
         WeightFormat[] formats = precision == "bf16" ? [WeightFormat.BF16] : [WeightFormat.F32, WeightFormat.Nf4];

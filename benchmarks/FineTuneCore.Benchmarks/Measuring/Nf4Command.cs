@@ -10,7 +10,7 @@ internal static class Nf4Command
     {
         double seconds = arguments.Number("row-ms", 1000) / 1e3;
         arguments.RefuseOthers();
-        using var backend = new NativeBackend(threads);
+        using NativeBackend backend = Output.Open(threads);
         Output.Start(backend, "nf4", "fp32");
         var meter = new LoadMeter();
         using var operands = new Operands(backend);

@@ -8,8 +8,11 @@ namespace FineTuneCore.Benchmarks.Measuring;
 /// <summary>Opens the CPU library for a measurement, and says what it is.</summary>
 internal static class Output
 {
-    /// <exception cref="FineTuneException">The library or this CPU does not compute in this precision.</exception>
-    internal static NativeBackend Open(int threads, string precision) => Device.Open("cpu", precision, threads).Backend;
+    internal static NativeBackend Open(int threads)
+    {
+        if (!NativeLibraryLoader.IsForced) NativeLibraryLoader.Use(NativeLibraryKind.Cpu);
+        return new NativeBackend(threads);
+    }
 
     internal static void Start(NativeBackend backend, string verb, string precision, params (string Key, JsonNode? Value)[] more) => JsonLines.Write("start", [
         ("side", "ours"), ("verb", verb), ("precision", precision), ("threads", backend.Info.Threads),

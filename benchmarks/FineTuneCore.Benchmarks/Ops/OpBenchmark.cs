@@ -36,7 +36,7 @@ public abstract class OpBenchmark
     [GlobalSetup]
     public void Open()
     {
-        _backend = new NativeBackend(threads: 1);
+        _backend = Output.Open(threads: 1);
         _operands = new Operands(_backend);
         Prepare();
         Check();
