@@ -166,6 +166,23 @@ struct TransposedBf16 {
     }
 };
 
+struct TransposedF32 {
+    static constexpr int64_t kStep = 2;
+    const float* rows[kTileCols];
+    TransposedF32(const ftc_weight& weight, int64_t column, int64_t begin) {
+        for (int i = 0; i < kTileCols; i++) rows[i] = f32_row(weight, column + i) + begin;
+    }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
+        if (w % 8 == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[v * kLanes + i] + 2 * w + 64);
+        Vec quads[4];
+        transpose_quads(quads, rows + v * kLanes, 2 * w);
+        use(0, round_to_words(quads[0], quads[1]));
+        use(1, round_to_words(quads[2], quads[3]));
+    }
+};
+
 // Whole blocks of 64; a step is one block.
 struct TransposedNf4 {
     static constexpr int64_t kStep = 32;
@@ -292,6 +309,7 @@ BlockKernel choose(const GemmArgs& args) {
         if (adapter.row_begin > 0 || adapter.row_end < args.rows || adapter.dropout != nullptr) return nullptr;
     }
     if (b.weight.format == FTC_WEIGHT_BF16) return kernel_of<NaturalBf16, TransposedBf16>(b.transposed, args.rows);
+    if (b.weight.format == FTC_WEIGHT_F32) return kernel_of<NaturalRounded, TransposedF32>(b.transposed, args.rows);
     if (b.weight.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(b.weight))
         return kernel_of<NaturalNf4, TransposedNf4>(b.transposed, args.rows);
     return kernel_of<NaturalRounded, TransposedRounded>(b.transposed, args.rows);
