@@ -18,6 +18,7 @@ usage: ./build.sh VERB [options]
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
   bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
+  bench scale [--rows model,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
   bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
@@ -211,17 +212,22 @@ pack() {
 }
 
 # bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
+# bench scale [...]: large models, contexts and datasets through ftc train.
 # bench --filter PATTERN: ops under BenchmarkDotNet.
 bench() {
     local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
     native
     case ${1:-} in
-        cpu | --*)
+        cpu | scale | --*)
             require_dotnet
             say "benchmark programs"
             [ "$1" != cpu ] || dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo
             dotnet build benchmarks/FineTuneCore.Benchmarks -c Release -v quiet -nologo
-            if [ "$1" = cpu ]; then dotnet $program "$@"; else dotnet $program ops "$@"; fi
+            case $1 in
+                --*) dotnet $program ops "$@" ;;
+                scale) managed; dotnet $program "$@" ;;
+                *) dotnet $program "$@" ;;
+            esac
             ;;
         *)
             native/build/release/ftc_bench "$@"

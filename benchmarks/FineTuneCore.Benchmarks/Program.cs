@@ -4,6 +4,7 @@ using FineTuneCore.Benchmarks;
 using FineTuneCore.Benchmarks.Comparison;
 using FineTuneCore.Benchmarks.Measuring;
 using FineTuneCore.Benchmarks.Ops;
+using FineTuneCore.Benchmarks.Scale;
 using FineTuneCore.Native;
 
 const int Refused = 4; // by the library: what is asked for is not there on this CPU or not yet
@@ -15,6 +16,11 @@ try
     {
         case "cpu":
             return CpuCommand.Run(new Arguments(args.Skip(1)));
+        case "scale":
+            return ScaleCommand.Run(new Arguments(args.Skip(1)));
+        case "load":
+            LoadCommand.Run(new Arguments(args.Skip(1)));
+            return 0;
         case "step" or "matmul" or "nf4":
             var arguments = new Arguments(args.Skip(1));
             int threads = arguments.Number("threads", 1);
@@ -32,7 +38,7 @@ try
             SpinCommand.Run();
             return 0;
         default:
-            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops --filter '*Lora*'\n       FineTuneCore.Benchmarks check\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
+            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks scale [--rows model,context,dataset] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops --filter '*Lora*'\n       FineTuneCore.Benchmarks check\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
             return 2;
     }
 }
