@@ -31,7 +31,7 @@ done
 
 # A weak symbol of a kernel unit could replace the baseline's copy of the same function: illegal instruction on older CPUs.
 # Weak symbols whose name holds the unit's own namespace are unique to it and harmless.
-for isa in portable avx2 avx512; do
+for isa in portable avx2 avx512 avx512bf16; do
   for object in $(find "$build/CMakeFiles/ftc_$isa.dir" -name '*.o'); do
     weak=$(nm "$object" | awk '$(NF-1) ~ /^[VWu]$/ {print $NF}' | grep -v "${#isa}$isa" || true)
     [ -z "$weak" ] || fail "$object has weak symbols that other units may share: $(echo "$weak" | c++filt | head -5)"

@@ -5,10 +5,13 @@ if(NOT FTC_HIGHWAY_INCLUDE)
 endif()
 include_directories(SYSTEM ${FTC_HIGHWAY_INCLUDE})
 
-# Kernel units (*_cpu.cpp) once per ISA; everything else once.
+# Kernel units (*_cpu.cpp) once per ISA; everything else once. AVX512-BF16 has units of its own and, of the others, those
+# that multiply bf16.
 file(GLOB kernel_sources CONFIGURE_DEPENDS src/core/*_cpu.cpp src/ops/*/*_cpu.cpp)
+file(GLOB bf16_sources CONFIGURE_DEPENDS src/ops/*/*_avx512bf16.cpp)
+list(APPEND bf16_sources src/ops/linear/linear_cpu.cpp src/ops/linear/gemm_cpu.cpp src/ops/peak/peak_cpu.cpp)
 file(GLOB base_sources CONFIGURE_DEPENDS src/api/*.cpp src/cpu/*.cpp src/core/*.cpp src/ops/*/*.cpp)
-list(FILTER base_sources EXCLUDE REGEX "_cpu\\.cpp$")
+list(FILTER base_sources EXCLUDE REGEX "_(cpu|avx512bf16)\\.cpp$")
 
 add_library(ftc_base OBJECT ${base_sources})
 target_compile_definitions(ftc_base PRIVATE FTC_BUILDING)
@@ -16,7 +19,11 @@ target_compile_options(ftc_base PRIVATE -ffp-contract=off)
 ftc_configure(ftc_base)
 set(ftc_objects $<TARGET_OBJECTS:ftc_base>)
 foreach(isa IN LISTS FTC_ISAS)
-  ftc_add_isa_library(ftc_${isa} ${isa} ${kernel_sources})
+  if(isa STREQUAL avx512bf16)
+    ftc_add_isa_library(ftc_${isa} ${isa} ${bf16_sources})
+  else()
+    ftc_add_isa_library(ftc_${isa} ${isa} ${kernel_sources})
+  endif()
   list(APPEND ftc_objects $<TARGET_OBJECTS:ftc_${isa}>)
 endforeach()
 

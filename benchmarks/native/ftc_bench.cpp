@@ -1,7 +1,9 @@
-// ftc_bench [threads] [rounds] [filter]: GFLOP/s of the linear layer per shape, and the share of the measured FMA peak.
+// ftc_bench [threads] [rounds] [filter]: GFLOP/s of the linear layer per shape, and the share of the measured peak: of
+// fp32 multiply-adds, and of products of bf16 where the activations are bf16 (named "bf16 x" and the weight's format).
 //
 // With one thread times are CPU time of the thread, else wall time; the best of the rounds counts. FTC_CPU_ISA picks
 // the instruction set. Only shapes whose name contains `filter` run.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -9,7 +11,7 @@
 #include <vector>
 
 #include "bench_buffer.h"
-#include "fma_peak.h"
+#include "bench_clock.h"
 #include "ftc.h"
 
 namespace {
@@ -25,12 +27,14 @@ struct Runner {
     ftc_stream* stream = nullptr;
     int32_t threads = 1;
     int rounds = 5;
-    double peak = 0;
+    double peak = 0; // GFLOP/s of all threads
+    double bf16_peak = 0;
     const char* filter = "";
 
     template <class Body>
     void measure(const std::string& name, double flops, const Body& body) const {
         if (name.find(filter) == std::string::npos) return;
+        const double roof = name.find("bf16 x") != std::string::npos ? bf16_peak : peak;
         body();
         double best = 1e30;
         for (int round = 0; round < rounds; round++) {
@@ -47,8 +51,7 @@ struct Runner {
         }
         const double rate = flops / best * 1e-9;
         std::printf("%-44s %9.3f ms %8.1f GFLOP/s", name.c_str(), best * 1e3, rate);
-        if (peak > 0) std::printf(" %5.1f %%", 100 * rate / (peak * threads));
-        std::printf("\n");
+        std::printf(" %5.1f %%\n", 100 * rate / roof);
         std::fflush(stdout);
     }
 
@@ -62,8 +65,12 @@ struct Runner {
             a(context, 16 * k), b(context, n * 16), s(context, kMaxRows * 16), da(context, 16 * k), db(context, n * 16),
             dw(context, n * k);
         int64_t bytes = 0;
-        const ftc_linear_workspace_params query{sizeof(query), FTC_F32, FTC_WEIGHT_F32, 0, kMaxRows, k, n, 16};
-        check(ftc_linear_workspace_bytes(context, &query, &bytes));
+        for (const int32_t dtype : {FTC_F32, FTC_BF16}) {
+            const ftc_linear_workspace_params query{sizeof(query), dtype, FTC_WEIGHT_F32, 0, kMaxRows, k, n, 16};
+            int64_t needed = 0;
+            check(ftc_linear_workspace_bytes(context, &query, &needed));
+            bytes = std::max(bytes, needed);
+        }
         const Buffer workspace(context, bytes / 4);
         std::vector<uint32_t> tokens(kMaxRows, 1);
 
@@ -132,6 +139,19 @@ struct Runner {
             measure("backward f32+lora+dropout " + shape, flops + 2 * lora_flops,
                     [&] { backward(f32, &dropping, nullptr); });
             measure("backward f32+dweight " + shape, 2 * flops, [&] { backward(f32, nullptr, dw.data); });
+
+            params.dtype = FTC_BF16;
+            measure("forward bf16 x f32 " + shape, flops, [&] { forward(f32, nullptr); });
+            measure("forward bf16 x bf16 " + shape, flops, [&] { forward(bf16, nullptr); });
+            measure("forward bf16 x nf4 " + shape, flops, [&] { forward(nf4, nullptr); });
+            measure("forward bf16 x nf4-nested " + shape, flops, [&] { forward(nested, nullptr); });
+            measure("forward bf16 x bf16+lora " + shape, flops + lora_flops, [&] { forward(bf16, &lora); });
+            measure("backward bf16 x f32 " + shape, flops, [&] { backward(f32, nullptr, nullptr); });
+            measure("backward bf16 x bf16 " + shape, flops, [&] { backward(bf16, nullptr, nullptr); });
+            measure("backward bf16 x nf4 " + shape, flops, [&] { backward(nf4, nullptr, nullptr); });
+            measure("backward bf16 x nf4-nested " + shape, flops, [&] { backward(nested, nullptr, nullptr); });
+            measure("backward bf16 x bf16+lora " + shape, flops + 2 * lora_flops, [&] { backward(bf16, &lora, nullptr); });
+            measure("backward bf16 x bf16+dweight " + shape, 2 * flops, [&] { backward(bf16, nullptr, dw.data); });
         }
     }
 };
@@ -151,9 +171,12 @@ int main(int argc, char** argv) {
     ftc_context_info info{};
     info.struct_size = sizeof(info);
     check(ftc_context_get_info(runner.context, &info));
-    runner.peak = fma_peak(info.isa);
-    std::printf("%s, %s, %d threads, FMA peak %.1f GFLOP/s a core\n", info.device_name, info.isa, info.threads,
-                runner.peak);
+    check(ftc_measure_peak(runner.stream, FTC_F32, &runner.peak));
+    check(ftc_measure_peak(runner.stream, FTC_BF16, &runner.bf16_peak));
+    runner.peak *= 1e-9;
+    runner.bf16_peak *= 1e-9;
+    std::printf("%s, %s, %d threads, peak %.1f GFLOP/s in fp32, %.1f in bf16\n", info.device_name, info.isa, info.threads,
+                runner.peak, runner.bf16_peak);
     runner.linear(576, 576);
     runner.linear(1536, 576);
     runner.linear(8192, 576);

@@ -15,7 +15,7 @@ void device_free(void* p) {
 
 std::vector<std::string> variants() {
     std::vector<std::string> names;
-    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
+    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16})
         if (isa <= best_isa()) names.emplace_back(isa_name(isa));
     return names;
 }

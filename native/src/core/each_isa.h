@@ -1,4 +1,5 @@
-// Declares something once in the namespace of every instruction set the kernels are compiled for.
+// Declares something once in the namespace of every instruction set the kernels are compiled for. Of avx512bf16 only
+// what core/isa.cpp takes from it is.
 #pragma once
 
 #define FTC_FOR_EACH_ISA(...)                                                                                          \
@@ -9,5 +10,8 @@
     __VA_ARGS__                                                                                                        \
     }                                                                                                                  \
     namespace avx512 {                                                                                                 \
+    __VA_ARGS__                                                                                                        \
+    }                                                                                                                  \
+    namespace avx512bf16 {                                                                                             \
     __VA_ARGS__                                                                                                        \
     }

@@ -21,6 +21,18 @@ uint64_t saved_state() {
     return (uint64_t{high} << 32) | low;
 }
 
+// AVX-512's kernels, but for linear layers on bf16 activations: those multiply pairs of bf16.
+const Kernels& avx512bf16_kernels() {
+    static const Kernels table = [] {
+        Kernels kernels = avx512::kernels();
+        kernels.isa = isa_name(Isa::avx512bf16);
+        kernels.linear = avx512bf16::linear_kernels();
+        kernels.peak = avx512bf16::peak_kernels();
+        return kernels;
+    }();
+    return table;
+}
+
 constexpr bool all_set(uint32_t value, uint32_t bits) {
     return (value & bits) == bits;
 }
@@ -35,6 +47,8 @@ const char* isa_name(Isa isa) {
         return "avx2";
     case Isa::avx512:
         return "avx512";
+    case Isa::avx512bf16:
+        return "avx512bf16";
     }
     return "unknown";
 }
@@ -52,28 +66,31 @@ Isa best_isa() {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return Isa::portable;
     if (!all_set(b, bit_AVX2 | bit_BMI | bit_BMI2)) return Isa::portable;
     const bool wide_state = (state & 0xe0) == 0xe0; // k0-7, upper halves, zmm16-31
-    if (wide_state && all_set(b, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL))
-        return Isa::avx512;
-    return Isa::avx2;
+    if (!wide_state || !all_set(b, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL))
+        return Isa::avx2;
+    const bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && all_set(a, bit_AVX512BF16);
+    return bf16 ? Isa::avx512bf16 : Isa::avx512;
 }
 
 Isa choose_isa() {
     const Isa best = best_isa();
     const char* forced = std::getenv("FTC_CPU_ISA");
     if (forced == nullptr || *forced == '\0') return best;
-    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
         if (std::strcmp(forced, isa_name(isa)) != 0) continue;
         if (isa > best)
             fail(FTC_ERROR_UNSUPPORTED, "ftc_context_create: FTC_CPU_ISA is %s, but this CPU offers at most %s", forced,
                  isa_name(best));
         return isa;
     }
-    fail(FTC_ERROR_UNSUPPORTED, "ftc_context_create: FTC_CPU_ISA is '%.32s', expected portable, avx2 or avx512",
-         forced);
+    fail(FTC_ERROR_UNSUPPORTED,
+         "ftc_context_create: FTC_CPU_ISA is '%.32s', expected portable, avx2, avx512 or avx512bf16", forced);
 }
 
 const Kernels& kernels_for(Isa isa) {
     switch (isa) {
+    case Isa::avx512bf16:
+        return avx512bf16_kernels();
     case Isa::avx512:
         return avx512::kernels();
     case Isa::avx2:
@@ -81,7 +98,7 @@ const Kernels& kernels_for(Isa isa) {
     case Isa::portable:
         return portable::kernels();
     }
-    fail(FTC_ERROR_INTERNAL, "kernels_for: isa is %d, expected 0..2", static_cast<int>(isa));
+    fail(FTC_ERROR_INTERNAL, "kernels_for: isa is %d, expected 0..3", static_cast<int>(isa));
 }
 
 void cpu_name(char* name, int32_t size) {

@@ -7,7 +7,7 @@ namespace ftc {
 
 struct Kernels;
 
-enum class Isa : int32_t { portable = 0, avx2 = 1, avx512 = 2 };
+enum class Isa : int32_t { portable = 0, avx2 = 1, avx512 = 2, avx512bf16 = 3 };
 
 const char* isa_name(Isa isa);
 

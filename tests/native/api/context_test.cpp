@@ -34,7 +34,7 @@ TEST(Context, UnknownIsaIsRefused) {
     unsetenv("FTC_CPU_ISA");
     EXPECT_EQ(context, nullptr);
     EXPECT_STREQ(ftc_last_error_message(),
-                 "ftc_context_create: FTC_CPU_ISA is 'sse9', expected portable, avx2 or avx512");
+                 "ftc_context_create: FTC_CPU_ISA is 'sse9', expected portable, avx2, avx512 or avx512bf16");
 }
 
 TEST(Context, WrongParamsAreNamed) {

@@ -56,8 +56,8 @@ template <int Rows>
     for (int64_t k = 0; k < t.depth; k += 2) {
         const __m512i first = _mm512_loadu_si512(b);
         const __m512i second = k + 1 < t.depth ? _mm512_loadu_si512(b + t.b_stride) : _mm512_setzero_si512();
-        const Vec low = _mm512_castsi512_ps(interleave_low(first, second));
-        const Vec high = _mm512_castsi512_ps(interleave_high(first, second));
+        const Vec low = _mm512_castsi512_ps(pair_low(first, second));
+        const Vec high = _mm512_castsi512_ps(pair_high(first, second));
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; i++) {
             const Vec x = broadcast(a[i]);

@@ -21,12 +21,12 @@ inline float word_of(uint16_t first, uint16_t second) {
 }
 
 // Words of two vectors of bf16 depths: of columns 0..15 and of columns 16..31.
-inline __m512i interleave_low(__m512i first, __m512i second) {
+inline __m512i pair_low(__m512i first, __m512i second) {
     const __m512i lanes = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37,
                                            5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     return _mm512_permutex2var_epi16(first, lanes, second);
 }
-inline __m512i interleave_high(__m512i first, __m512i second) {
+inline __m512i pair_high(__m512i first, __m512i second) {
     const __m512i lanes = _mm512_set_epi16(63, 31, 62, 30, 61, 29, 60, 28, 59, 27, 58, 26, 57, 25, 56, 24, 55, 23, 54, 22,
                                            53, 21, 52, 20, 51, 19, 50, 18, 49, 17, 48, 16);
     return _mm512_permutex2var_epi16(first, lanes, second);

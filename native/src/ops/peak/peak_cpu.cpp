@@ -19,7 +19,10 @@ double f32(int64_t rounds) {
     Vec x = broadcast(0.5f);
     keep(x);
 #pragma GCC unroll 16
-    for (Vec& s : sum) s = zero();
+    for (Vec& s : sum) {
+        s = zero();
+        keep(s); // or chains known to be equal become one
+    }
 #pragma GCC unroll 1
     for (int64_t i = 0; i < rounds; i++) {
 #pragma GCC unroll 16
@@ -38,7 +41,10 @@ double bf16(int64_t rounds) {
     keep(x);
     const __m512bh pairs = reinterpret_cast<__m512bh>(x);
 #pragma GCC unroll 16
-    for (Vec& s : sum) s = zero();
+    for (Vec& s : sum) {
+        s = zero();
+        keep(s); // or chains known to be equal become one
+    }
 #pragma GCC unroll 1
     for (int64_t i = 0; i < rounds; i++) {
 #pragma GCC unroll 16
