@@ -17,6 +17,7 @@ usage: ./build.sh VERB [options]
   traffic           writes benchmarks/results/sim: bytes, sectors and bank conflicts of the CUDA kernels, counted on the simulator
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
+  bench convergence trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
   bench cpu [--rows step] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
@@ -210,6 +211,7 @@ pack() {
 }
 
 # bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
+# bench convergence [DIR]: validation losses in bf16 against fp32's.
 bench() {
     native
     if [ "${1:-}" = cpu ]; then
@@ -218,6 +220,11 @@ bench() {
         say "benchmark programs"
         for project in TorchPeer Benchmarks; do dotnet build "benchmarks/FineTuneCore.$project" -c Release -v quiet -nologo; done
         dotnet benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/ftc-bench.dll cpu "$@"
+    elif [ "${1:-}" = convergence ]; then
+        managed
+        need python3 "command -v python3"
+        python3 benchmarks/bf16_convergence.py "dotnet managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll" \
+            "${2:-artifacts/bench}" --check
     else
         native/build/release/ftc_bench "$@"
         native/build/release/ftc_ops_bench "$@"

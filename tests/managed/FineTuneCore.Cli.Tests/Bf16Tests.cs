@@ -30,6 +30,27 @@ public sealed class Bf16Tests
         run.Losses("bf16").Should().NotEqual(run.Losses("fp32"), "bf16 must have been computed in bf16");
     }
 
+    /// <summary>The short form of <c>./build.sh bench convergence</c>, which takes 300 steps and more seeds.</summary>
+    [Fact]
+    public void ValidationLossesOfARealTrainingEndWithinAPercent()
+    {
+        using var run = new CudaRun();
+        string quickstart = Path.Combine(AppContext.BaseDirectory, "Quickstart");
+        double Loss(string precision)
+        {
+            FtcProcess.Result result = FtcProcess.Run(
+                "train", "--model", Path.Combine(quickstart, "tiny-base"), "--data", Path.Combine(quickstart, "data", "support_chats.jsonl"), "--validation-data",
+                Path.Combine(quickstart, "data", "support_chats_heldout.jsonl"), "--output", run.Place(precision), "--device", "cpu", "--precision", precision,
+                "--max-steps", "40", "--eval-every", "40", "--early-stopping", "0", "--sequence-length", "128", "--micro-batch-size", "2", "--learning-rate", "1e-3");
+            result.ExitCode.Should().Be(0, result.Error);
+            return run.Losses(precision)[^1].Loss;
+        }
+
+        double fp32 = Loss("fp32");
+        fp32.Should().BeLessThan(3.5, "it begins at 5.4");
+        Loss("bf16").Should().BeApproximately(fp32, 0.01 * fp32);
+    }
+
     [Theory]
     [InlineData("lora", "adapter/adapter_model.safetensors")]
     [InlineData("qlora", "adapter/adapter_model.safetensors")]
