@@ -1,22 +1,18 @@
-using System.Runtime.InteropServices;
-
 namespace FineTuneCore.Data;
 
-/// <summary>Tokenised samples in two flat pools: 5 bytes a token and no object per sample.</summary>
+/// <summary>Tokenised samples: 5 bytes a token, in memory while they are few and in a temporary file beyond that, no object per sample.</summary>
 public sealed class TokenizedDataset
 {
-    private readonly List<int> _ids = [];
-    private readonly List<byte> _masks = [];
-    private readonly List<int> _ends = [];
+    private readonly TokenPool _pool = new(TokenPool.DefaultBytesInMemory);
     private readonly List<int> _lines = [];
     private readonly List<string> _files = [];
     private readonly List<int> _fileOf = [];
 
     /// <summary>Number of samples.</summary>
-    public int Count => _ends.Count;
+    public int Count => _pool.Count;
 
     /// <summary>Tokens of all samples.</summary>
-    public long Tokens => _ids.Count;
+    public long Tokens { get; private set; }
 
     /// <summary>What became of the rows; null where samples were added one by one.</summary>
     public EncodingReport? Report { get; private set; }
@@ -58,26 +54,23 @@ public sealed class TokenizedDataset
     public void Add(TokenizedExample sample)
     {
         ArgumentNullException.ThrowIfNull(sample);
-        _ids.AddRange(sample.Ids);
-        _masks.AddRange(sample.LossMask);
-        _ends.Add(_ids.Count);
+        _pool.Add(sample.Ids, sample.LossMask);
+        Tokens += sample.Ids.Length;
         _lines.Add(sample.Source.Line);
         if (_files.Count == 0 || _files[^1] != sample.Source.File)
             _files.Add(sample.Source.File);
         _fileOf.Add(_files.Count - 1);
     }
 
-    /// <summary>Token ids of a sample.</summary>
-    public ReadOnlySpan<int> IdsOf(int sample) => CollectionsMarshal.AsSpan(_ids)[Start(sample).._ends[sample]];
+    /// <summary>Token ids of a sample, valid until another sample is asked for.</summary>
+    public ReadOnlySpan<int> IdsOf(int sample) => _pool.IdsOf(sample);
 
-    /// <summary>Loss mask of a sample: 1 where a token is trained.</summary>
-    public ReadOnlySpan<byte> MaskOf(int sample) => CollectionsMarshal.AsSpan(_masks)[Start(sample).._ends[sample]];
+    /// <summary>Loss mask of a sample: 1 where a token is trained. Valid until another sample is asked for.</summary>
+    public ReadOnlySpan<byte> MaskOf(int sample) => _pool.MaskOf(sample);
 
     /// <summary>Tokens of a sample.</summary>
-    public int LengthOf(int sample) => _ends[sample] - Start(sample);
+    public int LengthOf(int sample) => _pool.LengthOf(sample);
 
     /// <summary>Where a sample is from.</summary>
     public SourceLocation SourceOf(int sample) => new(_files[_fileOf[sample]], _lines[sample]);
-
-    private int Start(int sample) => sample == 0 ? 0 : _ends[sample - 1];
 }

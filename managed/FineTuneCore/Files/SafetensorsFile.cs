@@ -1,10 +1,13 @@
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 
 namespace FineTuneCore.Files;
 
 /// <summary>A memory-mapped safetensors file; tensors are read where they lie, nothing is copied.</summary>
-internal sealed unsafe class SafetensorsFile : IDisposable
+internal sealed unsafe partial class SafetensorsFile : IDisposable
 {
+    private const int MadviseDontNeed = 4;
+
     private readonly MemoryMappedFile? _map;
     private readonly MemoryMappedViewAccessor? _view;
     private readonly byte* _base;
@@ -49,6 +52,19 @@ internal sealed unsafe class SafetensorsFile : IDisposable
 
     /// <summary>Where a tensor lies in memory, valid until this file is disposed.</summary>
     internal byte* Address(TensorEntry entry) => _base + Header.DataOffset + entry.Begin;
+
+    /// <summary>
+    /// Bytes that were read and are not needed where they lie need no memory of this process any more; read again, they come back from the file.
+    /// </summary>
+    internal static void Forget(byte* begin, long count)
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        nint page = Environment.SystemPageSize, first = (nint)begin / page * page;
+        _ = madvise(first, (nint)begin + (nint)count - first, MadviseDontNeed); // advice: nothing depends on it
+    }
+
+    [LibraryImport("libc")]
+    private static partial int madvise(nint address, nint length, int advice);
 
     public void Dispose()
     {

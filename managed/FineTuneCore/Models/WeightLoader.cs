@@ -143,7 +143,12 @@ internal sealed unsafe class WeightLoader : IDisposable
         {
             long rows = Math.Min(step, destination.Rows - row);
             var chunk = new Tensor(scratch, 0, rows, columns, columns, bf16 ? DType.BF16 : DType.F32);
-            if (bf16) _backend.Upload(chunk, new ReadOnlySpan<byte>(_files.Address(entry.Name) + row * columns * 2, checked((int)(rows * columns * 2))));
+            if (bf16)
+            {
+                byte* source = _files.Address(entry.Name) + row * columns * 2;
+                _backend.Upload(chunk, new ReadOnlySpan<byte>(source, checked((int)(rows * columns * 2))));
+                SafetensorsFile.Forget(source, rows * columns * 2);
+            }
             else ReadF32(chunk, entry, row * columns, rows * columns);
             var part = new WeightMatrix { Format = bf16 ? WeightFormat.BF16 : WeightFormat.F32, Rows = rows, Columns = columns, Data = chunk };
             _backend.Dequantize(destination.RowBlock(row, rows), part, 0, rows);
@@ -237,7 +242,9 @@ internal sealed unsafe class WeightLoader : IDisposable
         for (long at = 0; at < entry.ByteCount; at += ChunkElements)
         {
             int n = (int)Math.Min(ChunkElements, entry.ByteCount - at);
-            _backend.Upload(destination with { ByteOffset = destination.ByteOffset + at }, new ReadOnlySpan<byte>(_files.Address(entry.Name) + at, n));
+            byte* source = _files.Address(entry.Name) + at;
+            _backend.Upload(destination with { ByteOffset = destination.ByteOffset + at }, new ReadOnlySpan<byte>(source, n));
+            SafetensorsFile.Forget(source, n);
         }
     }
 
@@ -260,6 +267,8 @@ internal sealed unsafe class WeightLoader : IDisposable
             FloatConversion.ToF32(staged.AsSpan(0, n), bytes, entry.Type);
             _backend.Upload<float>(part, staged.AsSpan(0, n));
         }
+
+        SafetensorsFile.Forget(source, count * entry.Type.Size());
     }
 
     private TensorEntry Float(TensorEntry entry) => entry.Type is ElementType.F32 or ElementType.BF16 or ElementType.F16 or ElementType.F64
