@@ -41,13 +41,13 @@ public sealed class Bf16Tests
             FtcProcess.Result result = FtcProcess.Run(
                 "train", "--model", Path.Combine(quickstart, "tiny-base"), "--data", Path.Combine(quickstart, "data", "support_chats.jsonl"), "--validation-data",
                 Path.Combine(quickstart, "data", "support_chats_heldout.jsonl"), "--output", run.Place(precision), "--device", "cpu", "--precision", precision,
-                "--max-steps", "40", "--eval-every", "40", "--early-stopping", "0", "--sequence-length", "128", "--micro-batch-size", "2", "--learning-rate", "1e-3");
+                "--max-steps", "40", "--eval-every", "40", "--early-stopping", "0", "--sequence-length", "256", "--micro-batch-size", "1", "--learning-rate", "1e-3");
             result.ExitCode.Should().Be(0, result.Error);
             return run.Losses(precision)[^1].Loss;
         }
 
         double fp32 = Loss("fp32");
-        fp32.Should().BeLessThan(3.5, "it begins at 5.4");
+        fp32.Should().BeLessThan(4, "it begins at 5.4");
         Loss("bf16").Should().BeApproximately(fp32, 0.01 * fp32);
     }
 
