@@ -17,8 +17,10 @@ usage: ./build.sh VERB [options]
   traffic           writes benchmarks/results/sim: bytes, sectors and bank conflicts of the CUDA kernels, counted on the simulator
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
-  bench convergence trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
-  bench cpu [--rows step] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
+  bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
+  bench convergence [DIR] trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
+  bench scale [--rows model,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
+  bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
@@ -211,24 +213,34 @@ pack() {
 }
 
 # bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
+# bench scale [...]: large models, contexts and datasets through ftc train.
 # bench convergence [DIR]: validation losses in bf16 against fp32's.
+# bench --filter PATTERN: ops under BenchmarkDotNet.
 bench() {
+    local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
     native
-    if [ "${1:-}" = cpu ]; then
-        shift
-        require_dotnet
-        say "benchmark programs"
-        for project in TorchPeer Benchmarks; do dotnet build "benchmarks/FineTuneCore.$project" -c Release -v quiet -nologo; done
-        dotnet benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/ftc-bench.dll cpu "$@"
-    elif [ "${1:-}" = convergence ]; then
-        managed
-        need python3 "command -v python3"
-        python3 benchmarks/bf16_convergence.py "dotnet managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll" \
-            "${2:-artifacts/bench}" --check
-    else
-        native/build/release/ftc_bench "$@"
-        native/build/release/ftc_ops_bench "$@"
-    fi
+    case ${1:-} in
+        cpu | scale | --*)
+            require_dotnet
+            say "benchmark programs"
+            [ "$1" != cpu ] || dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo
+            dotnet build benchmarks/FineTuneCore.Benchmarks -c Release -v quiet -nologo
+            case $1 in
+                --*) dotnet $program ops "$@" ;;
+                scale) managed; dotnet $program "$@" ;;
+                *) dotnet $program "$@" ;;
+            esac
+            ;;
+        convergence)
+            managed
+            need python3 "command -v python3"
+            python3 benchmarks/bf16_convergence.py "dotnet managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll" "${2:-artifacts/bench}" --check
+            ;;
+        *)
+            native/build/release/ftc_bench "$@"
+            native/build/release/ftc_ops_bench "$@"
+            ;;
+    esac
 }
 
 # Writes the quickstart's chats, and its base model trained from nothing.

@@ -1,7 +1,10 @@
+using BenchmarkDotNet.Running;
 using FineTuneCore;
 using FineTuneCore.Benchmarks;
 using FineTuneCore.Benchmarks.Comparison;
 using FineTuneCore.Benchmarks.Measuring;
+using FineTuneCore.Benchmarks.Ops;
+using FineTuneCore.Benchmarks.Scale;
 using FineTuneCore.Native;
 
 const int Refused = 4; // by the library: what is asked for is not there on this CPU or not yet
@@ -11,20 +14,37 @@ try
 {
     switch (verb)
     {
-        case "step":
-            var arguments = new Arguments(args.Skip(1));
-            StepCommand.Run(arguments, arguments.Number("threads", 1), checkpoints);
-            return 0;
         case "cpu":
             return CpuCommand.Run(new Arguments(args.Skip(1)));
+        case "scale":
+            return ScaleCommand.Run(new Arguments(args.Skip(1)));
+        case "load":
+            LoadCommand.Run(new Arguments(args.Skip(1)));
+            return 0;
+        case "step" or "matmul" or "nf4":
+            var arguments = new Arguments(args.Skip(1));
+            int threads = arguments.Number("threads", 1);
+            if (verb == "step") StepCommand.Run(arguments, threads, checkpoints);
+            else if (verb == "matmul") MatmulCommand.Run(arguments, threads);
+            else Nf4Command.Run(arguments, threads);
+            return 0;
+        case "ops":
+            BenchmarkSwitcher.FromAssembly(typeof(OpBenchmark).Assembly).Run(args.Skip(1).ToArray(), new OpsConfig());
+            return 0;
+        case "check":
+            OpChecks.Run();
+            return 0;
+        case "spin":
+            SpinCommand.Run();
+            return 0;
         default:
-            Console.Error.WriteLine("usage: ftc-bench cpu [--rows step] [--pairs N] [--allow-load]\n       ftc-bench step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]");
+            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks scale [--rows model,context,dataset] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops --filter '*Lora*'\n       FineTuneCore.Benchmarks check\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
             return 2;
     }
 }
 catch (ArgumentException e)
 {
-    Console.Error.WriteLine($"ftc-bench {verb}: {e.Message}");
+    Console.Error.WriteLine($"FineTuneCore.Benchmarks {verb}: {e.Message}");
     return 2;
 }
 catch (Exception e) when (e is FineTuneException or FtcException)

@@ -29,13 +29,13 @@ internal static class MatmulCommand
             foreach (int m in Shapes.Rows)
             {
                 Tensor rows = (direction == "forward" ? x : dy)[..m];
-                double milliseconds = RateTimer.Milliseconds(threads, seconds, () =>
-                {
-                    using Tensor result = direction == "forward" ? F.linear(rows, weight) : rows.mm(weight);
-                });
+                Tensor Call() => direction == "forward" ? F.linear(rows, weight) : rows.mm(weight);
+                double milliseconds = RateTimer.Milliseconds(threads, seconds, () => Call().Dispose());
+                using DisposeScope call = NewDisposeScope();
                 JsonLines.Write(
                     "row", ("format", dtype == ScalarType.Float32 ? "fp32" : "bf16"), ("direction", direction), ("n", n), ("k", k), ("m", m),
-                    ("ms", Math.Round(milliseconds, 5)), ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds), 2)));
+                    ("ms", Math.Round(milliseconds, 5)), ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds), 2)),
+                    ("sum_of_magnitudes", Call().to(ScalarType.Float64).abs().sum().item<double>()));
             }
         }
     }

@@ -10,8 +10,6 @@ namespace FineTuneCore.Benchmarks.TorchPeer;
 /// </summary>
 internal static class Nf4Command
 {
-    private const int BlockSize = 64;
-
     internal static void Run(Arguments arguments, int threads)
     {
         double seconds = arguments.Number("row-ms", 1000) / 1e3;
@@ -22,16 +20,16 @@ internal static class Nf4Command
         const int Size = Shapes.Nf4Size;
         byte[] packed = Nf4Numbers.Codes(Size * Size / 2);
         float[] map = [.. Nf4Numbers.Map];
-        Tensor codes = tensor(packed), absmax = tensor(Nf4Numbers.Absmax(Size * Size / BlockSize)).view(-1, 1), table = tensor(map);
+        Tensor codes = tensor(packed), absmax = tensor(Nf4Numbers.Absmax(Size * Size / Nf4Numbers.BlockSize)).view(-1, 1), table = tensor(map);
         Tensor pairs = tensor((float[])[.. Enumerable.Range(0, 256).SelectMany(c => (float[])[map[c >> 4], map[c & 15]])], 256, 2);
 
         Tensor DequantiseA()
         {
             Tensor index = stack([codes.bitwise_right_shift(4), codes.bitwise_and(15)], -1).view(-1).to(ScalarType.Int32);
-            return table.index_select(0, index).view(-1, BlockSize).mul_(absmax).view(Size, Size);
+            return table.index_select(0, index).view(-1, Nf4Numbers.BlockSize).mul_(absmax).view(Size, Size);
         }
 
-        Tensor DequantiseB() => pairs.index_select(0, codes.to(ScalarType.Int32)).view(-1, BlockSize).mul_(absmax).view(Size, Size);
+        Tensor DequantiseB() => pairs.index_select(0, codes.to(ScalarType.Int32)).view(-1, Nf4Numbers.BlockSize).mul_(absmax).view(Size, Size);
 
         using (NewDisposeScope())
         {

@@ -29,6 +29,9 @@ internal static class LoraStep
     internal const float Beta2 = 0.999f;
     internal const float Epsilon = 1e-8f;
 
+    /// <summary>Work of a step in 10⁹ operations: frozen products forward and back, adapters, attention over the lower triangle.</summary>
+    internal const double Gigaflop = 119;
+
     internal const string Embedding = "model.embed_tokens";
     internal const string Head = "lm_head";
 

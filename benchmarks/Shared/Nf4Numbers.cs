@@ -3,6 +3,8 @@ namespace FineTuneCore.Benchmarks;
 /// <summary>An NF4 matrix of no special content; both sides multiply with the same one.</summary>
 internal static class Nf4Numbers
 {
+    internal const int BlockSize = 64;
+
     /// <summary>4-bit NormalFloat. Dettmers et al. 2023, arXiv:2305.14314.</summary>
     internal static ReadOnlySpan<float> Map =>
     [

@@ -3,15 +3,14 @@ namespace FineTuneCore.Benchmarks;
 /// <summary>Times one call of either side the same way.</summary>
 internal static class RateTimer
 {
-    private const int Rounds = 5;
+    private const int Rounds = 3;
 
     /// <summary>
-    /// Milliseconds of one call: two calls ahead, then the median of five rounds of at least <paramref name="seconds"/> / 5 each. With one thread it is
+    /// Milliseconds of one call: one call ahead, then the median of three rounds of at least a third of <paramref name="seconds"/> each. With one thread it is
     /// processor time of the calling thread, which does all the work then, otherwise wall time.
     /// </summary>
     internal static double Milliseconds(int threads, double seconds, Action call)
     {
-        call();
         call();
         var rounds = new List<double>();
         for (int round = 0; round < Rounds; round++)

@@ -8,7 +8,7 @@ internal sealed class Session
 {
     internal required int PairCount { get; init; }
 
-    /// <summary>For development on a busy machine: nothing of it is a result, and nothing is written.</summary>
+    /// <summary>For development on a busy machine: nothing of it is a result, and nothing is written where results lie.</summary>
     internal required bool AllowLoad { get; init; }
 
     internal required string Command { get; init; }
@@ -21,7 +21,8 @@ internal sealed class Session
 
     internal StrictPairs Pairs => new(PairCount, AllowLoad, Report);
 
-    internal string Results { get; } = Path.Combine("benchmarks", "results", MachineName.Here);
+    /// <summary>The folder that tables are written to.</summary>
+    internal string Results => AllowLoad ? Path.Combine("artifacts", "bench", "not-a-result") : Path.Combine("benchmarks", "results", MachineName.Here);
 
     internal void Report(string line) => Console.WriteLine($"{DateTime.Now:HH:mm:ss} {line}");
 

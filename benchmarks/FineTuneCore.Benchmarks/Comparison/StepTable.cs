@@ -8,7 +8,11 @@ internal sealed class StepTable(Session session)
     internal const string List = "lora-step.json";
     internal const string Steps = "--steps 8 --warmup 3";
 
-    private static readonly (string Isa, string Precision)[] Kinds = [("avx512", "fp32"), ("avx2", "fp32"), ("avx512bf16", "bf16")];
+    /// <summary>What a step is measured in.</summary>
+    internal static readonly IReadOnlyList<(string Isa, string Precision)> Kinds = [("avx512", "fp32"), ("avx2", "fp32"), ("avx512bf16", "bf16")];
+
+    private const int Peer = 0;
+    private const int Ours = 1;
 
     private IReadOnlyList<double>? _fp32Losses;
 
@@ -47,16 +51,14 @@ internal sealed class StepTable(Session session)
         // What this library does not do yet is known in a second; the peer would take twenty.
         if (precision == "bf16") MeasuringProcess.RunOurs("step --precision bf16 --steps 1 --warmup 1", isa);
         Pairs pairs = session.Pairs.Run(name, () => MeasuringProcess.RunPeer(arguments), () => MeasuringProcess.RunOurs(arguments, isa));
-        foreach (Pair pair in pairs.Quiet) Check(name, precision, pair);
-        table.Note(pairs.Quiet[0].First);
-        table.Note(pairs.Quiet[0].Second);
-        if (precision == "fp32") _fp32Losses = pairs.Quiet[0].Second.Losses;
+        foreach (Measurement[] pair in pairs.Quiet) Check(name, precision, pair[0].Losses, pair[1].Losses);
+        table.Note(pairs);
+        if (precision == "fp32") _fp32Losses = pairs.Quiet[0][1].Losses;
         return Numbers(pairs, isa, precision, threads);
     }
 
-    private void Check(string name, string precision, Pair pair)
+    private void Check(string name, string precision, IReadOnlyList<double> peer, IReadOnlyList<double> ours)
     {
-        (IReadOnlyList<double> peer, IReadOnlyList<double> ours) = (pair.First.Losses, pair.Second.Losses);
         if (precision == "fp32")
         {
             LossCheck.AgainstTable($"{name}, peer", peer);
@@ -74,20 +76,23 @@ internal sealed class StepTable(Session session)
     private JsonObject Numbers(Pairs pairs, string isa, string precision, int threads)
     {
         // The ratio of two rates is that of two times, of one pair; memory is the worst of ours against the best of the peer's.
-        double[] ratios = [.. pairs.Quiet.Select(p => p.First.MedianMilliseconds / p.Second.MedianMilliseconds)];
-        double Median(Func<Pair, double> value) => Statistics.Median(pairs.Quiet.Select(value));
-        JsonArray Each(Func<Pair, double> value) => new([.. pairs.Quiet.Select(p => JsonValue.Create(value(p)))]);
+        double[] ratios = pairs.Ratios(Peer, Ours, m => m.MedianMilliseconds);
+        JsonArray Each(int side, Func<Measurement, double> number) => new([.. pairs.Quiet.Select(round => JsonValue.Create(number(round[side])))]);
+        double peak = pairs.Peak(Ours), milliseconds = pairs.Median(Ours, m => m.MedianMilliseconds);
         return new JsonObject
         {
             ["isa"] = isa, ["precision"] = precision, ["threads"] = threads, ["pairs"] = pairs.Quiet.Count, ["dropped"] = pairs.Dropped,
-            ["ours_tokens_per_s"] = Math.Round(Median(p => p.Second.TokensPerSecond), 1), ["peer_tokens_per_s"] = Math.Round(Median(p => p.First.TokensPerSecond), 1),
+            ["ours_tokens_per_s"] = Math.Round(pairs.Median(Ours, m => m.TokensPerSecond), 1),
+            ["peer_tokens_per_s"] = Math.Round(pairs.Median(Peer, m => m.TokensPerSecond), 1),
             ["ratio_median"] = Math.Round(Statistics.Median(ratios), 3), ["ratio_min"] = Math.Round(ratios.Min(), 3), ["ratio_max"] = Math.Round(ratios.Max(), 3),
-            ["ours_peak_mb"] = pairs.Quiet.Max(p => p.Second.PeakMegabytes), ["peer_peak_mb"] = pairs.Quiet.Min(p => p.First.PeakMegabytes),
+            ["ours_peak_mb"] = pairs.Quiet.Max(round => round[Ours].PeakMegabytes), ["peer_peak_mb"] = pairs.Quiet.Min(round => round[Peer].PeakMegabytes),
             ["cpu"] = session.Cpu, ["commit"] = session.Commit, ["date"] = session.Date,
-            ["ours_ms"] = Each(p => p.Second.MedianMilliseconds), ["peer_ms"] = Each(p => p.First.MedianMilliseconds),
-            ["ours_other_cores"] = Each(p => p.Second.OtherCores), ["peer_other_cores"] = Each(p => p.First.OtherCores),
-            ["ours_first_step_s"] = Median(p => (double)p.Second.End["first_step_s"]!), ["peer_first_step_s"] = Median(p => (double)p.First.End["first_step_s"]!),
-            ["largest_loss_difference"] = pairs.Quiet.Max(p => p.First.Losses.Zip(p.Second.Losses, (a, b) => Math.Round(Math.Abs(a - b), 6)).Max()),
+            ["ours_ms"] = Each(Ours, m => m.MedianMilliseconds), ["peer_ms"] = Each(Peer, m => m.MedianMilliseconds),
+            ["ours_other_cores"] = Each(Ours, m => m.OtherCores), ["peer_other_cores"] = Each(Peer, m => m.OtherCores),
+            ["ours_first_step_s"] = pairs.Median(Ours, m => (double)m.End["first_step_s"]!),
+            ["peer_first_step_s"] = pairs.Median(Peer, m => (double)m.End["first_step_s"]!),
+            ["peak_gflops"] = peak, ["share_of_peak"] = Math.Round(LoraStep.Gigaflop / (milliseconds / 1e3) / peak, 3),
+            ["largest_loss_difference"] = pairs.Quiet.Max(round => round[Peer].Losses.Zip(round[Ours].Losses, (a, b) => Math.Round(Math.Abs(a - b), 6)).Max()),
         };
     }
 

@@ -1,14 +1,20 @@
 namespace FineTuneCore.Benchmarks.Comparison;
 
-/// <summary>One run of each side, one right after the other.</summary>
-internal sealed record Pair(Measurement First, Measurement Second);
+/// <summary>Rounds that count, each with one run of every side, and how many did not because other processes were busy.</summary>
+internal sealed record Pairs(IReadOnlyList<Measurement[]> Quiet, int Dropped)
+{
+    /// <summary>Ratios of a number of side a over that of side b, of each round.</summary>
+    internal double[] Ratios(int a, int b, Func<Measurement, double> number) => [.. Quiet.Select(round => number(round[a]) / number(round[b]))];
 
-/// <summary>Pairs that count, and how many did not because other processes were busy.</summary>
-internal sealed record Pairs(IReadOnlyList<Pair> Quiet, int Dropped);
+    /// <summary>The highest peak of multiply-adds that a side measured: a neighbour may have slowed one of them.</summary>
+    internal double Peak(int side) => Quiet.Max(round => (double)round[side].Start["peak_gflops"]!);
+
+    internal double Median(int side, Func<Measurement, double> number) => Statistics.Median(Quiet.Select(round => number(round[side])));
+}
 
 /// <summary>
-/// Runs two sides in strict alternation. The machine is shared and drifts, so only neighbours in time are compared, and a pair in which other processes
-/// used more than a tenth of a core is dropped and run again.
+/// Runs sides in strict alternation: peer, ours, peer, ours. The machine is shared and drifts, so only neighbours in time are compared, and a pair in
+/// which other processes used more than a tenth of a core is dropped and run again.
 /// </summary>
 /// <param name="wanted">Quiet pairs.</param>
 /// <param name="allowLoad">Every pair counts: for development, never a result.</param>
@@ -18,21 +24,26 @@ internal sealed class StrictPairs(int wanted, bool allowLoad, Action<string> rep
     internal const double MostOtherCores = 0.1;
     private const int AttemptsPerPair = 3;
 
-    /// <summary>Runs pairs until enough were quiet.</summary>
+    /// <summary>Runs pairs, or rounds of more sides, until enough were quiet.</summary>
     /// <param name="name">Of the row, for reports.</param>
-    /// <param name="first">Runs the side that is compared with.</param>
-    /// <param name="second">Runs the other side.</param>
+    /// <param name="sides">Each runs one side once.</param>
     /// <exception cref="NoResultException">Too few were quiet.</exception>
-    internal Pairs Run(string name, Func<Measurement> first, Func<Measurement> second)
+    internal Pairs Run(string name, params IReadOnlyList<Func<Measurement>> sides)
     {
-        var quiet = new List<Pair>();
+        var quiet = new List<Measurement[]>();
         int dropped = 0;
         for (int attempt = 0; attempt < wanted * AttemptsPerPair && quiet.Count < wanted; attempt++)
         {
-            Measurement a = first();
-            if (IsLoud(a, name)) dropped++;
-            else if (second() is var b && IsLoud(b, name)) dropped++;
-            else quiet.Add(Told(name, quiet.Count + 1, a, b));
+            // The rest of a round is not run once one of its sides had company.
+            Measurement[] round = [.. sides.Select(side => side()).TakeWhile(m => !IsLoud(name, m))];
+            if (round.Length < sides.Count)
+            {
+                dropped++;
+                continue;
+            }
+
+            quiet.Add(round);
+            Tell(name, quiet.Count, round);
         }
 
         if (quiet.Count < wanted)
@@ -40,17 +51,16 @@ internal sealed class StrictPairs(int wanted, bool allowLoad, Action<string> rep
         return new Pairs(quiet, dropped);
     }
 
-    private bool IsLoud(Measurement measurement, string name)
+    private bool IsLoud(string name, Measurement measurement)
     {
         if (allowLoad || measurement.OtherCores <= MostOtherCores) return false;
         report($"{name}: dropped, other processes used {measurement.OtherCores:F2} cores");
         return true;
     }
 
-    private Pair Told(string name, int number, Measurement a, Measurement b)
+    private void Tell(string name, int number, Measurement[] round)
     {
-        string times = a.End["median_ms"] is null ? "" : $"{a.MedianMilliseconds:F1} ms and {b.MedianMilliseconds:F1} ms, {a.MedianMilliseconds / b.MedianMilliseconds:F3}; ";
-        report($"{name}, pair {number}: {times}others {a.OtherCores:F2} and {b.OtherCores:F2} cores");
-        return new Pair(a, b);
+        string times = round[0].End["median_ms"] is null ? "" : $"{string.Join(", ", round.Select(m => $"{m.MedianMilliseconds:F1}"))} ms; ";
+        report($"{name}, pair {number}: {times}others {string.Join(", ", round.Select(m => $"{m.OtherCores:F2}"))} cores");
     }
 }

@@ -39,9 +39,12 @@ internal sealed class Table(string name)
         }
     }
 
-    internal void Note(Measurement measurement) => Versions[(string)measurement.Start["side"]!] = (string)measurement.Start["version"]!;
+    internal void Note(Pairs pairs)
+    {
+        foreach (Measurement m in pairs.Quiet[0]) Versions[(string)m.Start["side"]!] = (string)m.Start["version"]!;
+    }
 
-    /// <summary>Writes the table in the results of this machine; an older one is replaced even where this one has no result.</summary>
+    /// <summary>Writes the table among the results of this machine; an older one is replaced even where this one has no result.</summary>
     internal void Save(Session session)
     {
         var table = new JsonObject
@@ -55,7 +58,6 @@ internal sealed class Table(string name)
 
     internal static void Save(Session session, string file, JsonNode content)
     {
-        if (session.AllowLoad) return;
         Directory.CreateDirectory(session.Results);
         AtomicFile.WriteText(Path.Combine(session.Results, file), content.ToJsonString(Indented) + "\n");
     }

@@ -1,17 +1,25 @@
 using System.Text.Json.Nodes;
 using FineTuneCore.Backends;
 using FineTuneCore.Native;
+using FineTuneCore.Tensors;
 
 namespace FineTuneCore.Benchmarks.Measuring;
 
 /// <summary>Opens the CPU library for a measurement, and says what it is.</summary>
 internal static class Output
 {
-    /// <exception cref="FineTuneException">The library or this CPU does not compute in this precision.</exception>
-    internal static NativeBackend Open(int threads, string precision) => Device.Open("cpu", precision, threads).Backend;
+    internal static NativeBackend Open(int threads)
+    {
+        if (!NativeLibraryLoader.IsForced) NativeLibraryLoader.Use(NativeLibraryKind.Cpu);
+        return new NativeBackend(threads);
+    }
 
     internal static void Start(NativeBackend backend, string verb, string precision, params (string Key, JsonNode? Value)[] more) => JsonLines.Write("start", [
         ("side", "ours"), ("verb", verb), ("precision", precision), ("threads", backend.Info.Threads),
         ("version", $"FineTuneCore {typeof(NativeBackend).Assembly.GetName().Version!.ToString(3)}, ftc.h {NativeLibraryLoader.Version}"),
-        ("runtime", $".NET {Environment.Version}"), ("cpu", Machine.Cpu), ("isa", backend.Info.Isa), .. more]);
+        ("runtime", $".NET {Environment.Version}"), ("cpu", Machine.Cpu), ("isa", backend.Info.Isa), ("peak_gflops", Peak(backend, precision)), .. more]);
+
+    /// <summary>What all threads reach in multiply-adds on registers: the roof that shares of peak refer to.</summary>
+    private static double? Peak(NativeBackend backend, string precision) =>
+        backend.MeasurePeak(precision == "bf16" ? DType.BF16 : DType.F32) is { } peak ? Math.Round(peak / 1e9, 1) : null;
 }

@@ -15,7 +15,7 @@ internal static class StepCommand
         int steps = arguments.Number("steps", 8), warmup = arguments.Number("warmup", 3), neighbour = arguments.Number("neighbour", 0, least: 0);
         arguments.RefuseOthers();
         LoraStep.CheckGenerator();
-        using NativeBackend backend = Output.Open(threads, precision);
+        using NativeBackend backend = Output.Open(threads);
         using DecoderWeights weights = Load(backend, StepCheckpoint.Directory(checkpoints, precision == "bf16"), precision, method);
         using var decoder = new Decoder(weights, BufferMode.Training, LoraStep.Tokens, LoraStep.SequenceLength);
         (int[] Ids, int[] Targets)[] batches = [.. Enumerable.Range(0, LoraStep.Batches).Select(LoraStep.Batch)];

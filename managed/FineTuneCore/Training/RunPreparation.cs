@@ -121,6 +121,8 @@ internal sealed class RunPreparation : IDisposable
     /// <summary>Checks that the plan fits, then loads the weights and allocates everything a step touches.</summary>
     internal void Load()
     {
+        // What reading the data left behind goes back to the system before the run takes its own memory.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         PlacementPlan placement = PlanMemory();
         if (Options.Profile) Profiler = new StepProfiler(Backend, Device.Precision.Activations());
         _weights = DecoderWeights.Load(Base, Config, Profiler is null ? Backend : Profiler.Backend, placement.Options);

@@ -7,8 +7,11 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
+// As in few_rows_cpu.cpp: W in strips of columns and runs of rows.
 constexpr int kNaturalVecs = 4;
-constexpr int64_t kAheadRows = 16;
+constexpr int64_t kStrip = 1024;
+constexpr int64_t kRunRows = 8;
+constexpr int64_t kAheadRows = kRunRows;
 
 // A block of A, the adapter's extra depth and where the sums go.
 struct Finish {
@@ -16,11 +19,12 @@ struct Finish {
     int64_t column;
     const float* a; // words of the block, rows a_stride words apart
     int64_t a_stride;
-    float* sums; // [rows, columns of the group]
+    float* sums; // of the group, rows kStrip apart
     int64_t extra_words;     // 0 before the last block
     const float* extra_rows; // [extra_words, rows]
     const float* extra;      // micropanels [extra_words, kTileCols]
     bool first;
+    float* partial; // natural: the group's sums in the course of a block, rows kStrip apart
 };
 
 // Sums of a block: the adapter's depth joins the chain, then bias and the blocks before.
@@ -41,7 +45,7 @@ template <int Rows, int Vecs>
     for (int i = 0; i < Rows; i++) {
 #pragma GCC unroll 8
         for (int v = 0; v < Vecs; v++) {
-            float* to = f.sums + (i * Vecs + v) * kLanes;
+            float* to = f.sums + i * kStrip + v * kLanes;
             Vec x = sum[i][v];
             if (with_bias) x = add(x, load(f.args.bias + f.column + v * kLanes));
             store(to, f.first ? x : add(load(to), x));
@@ -109,16 +113,19 @@ struct NaturalRounded {
     }
 };
 
+// Depths [from, from + kRunRows) of the block that begins at `begin` and is `depth` deep.
 template <int Rows, class Columns>
-void natural_block(const Finish& f, int64_t begin, int64_t depth) {
+void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
     const Columns columns{f.args.b.weight, begin, f.column};
+    const int64_t to = from + kRunRows < depth ? from + kRunRows : depth;
     Vec sum[Rows][kNaturalVecs];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = zero();
+        for (int v = 0; v < kNaturalVecs; v++)
+            sum[i][v] = from == 0 ? zero() : load(f.partial + i * kStrip + v * kLanes);
 #pragma GCC unroll 1
-    for (int64_t k = 0; k < depth; k += 2) {
+    for (int64_t k = from; k < to; k += 2) {
         Vec x[kNaturalVecs];
         columns.word(x, k, k + 1 < depth);
 #pragma GCC unroll 4
@@ -128,7 +135,14 @@ void natural_block(const Finish& f, int64_t begin, int64_t depth) {
             for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = multiply_words(factor, x[v], sum[i][v]);
         }
     }
-    finish<Rows, kNaturalVecs>(sum, f);
+    if (to == depth) {
+        finish<Rows, kNaturalVecs>(sum, f);
+        return;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kNaturalVecs; v++) store(f.partial + i * kStrip + v * kLanes, sum[i][v]);
 }
 
 // ---- Transposed: each lane is a row of W, transposed in registers ---------------------------------------------------
@@ -149,6 +163,23 @@ struct TransposedBf16 {
         transpose_quads(words, pairs + v * kLanes, w);
 #pragma GCC unroll 4
         for (int d = 0; d < 4; d++) use(d, words[d]);
+    }
+};
+
+struct TransposedF32 {
+    static constexpr int64_t kStep = 2;
+    const float* rows[kTileCols];
+    TransposedF32(const ftc_weight& weight, int64_t column, int64_t begin) {
+        for (int i = 0; i < kTileCols; i++) rows[i] = f32_row(weight, column + i) + begin;
+    }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
+        if (w % 8 == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[v * kLanes + i] + 2 * w + 64);
+        Vec quads[4];
+        transpose_quads(quads, rows + v * kLanes, 2 * w);
+        use(0, round_to_words(quads[0], quads[1]));
+        use(1, round_to_words(quads[2], quads[3]));
     }
 };
 
@@ -224,7 +255,7 @@ void last_words(float* lanes, const ftc_weight& w, int64_t column, int64_t k, in
 }
 
 template <int Rows, class Columns>
-void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
+void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
     const Columns columns(f.args.b.weight, f.column, begin);
     const float* a = f.a;
     const int64_t stride = f.a_stride;
@@ -255,12 +286,13 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
 
 // ---- Choice ---------------------------------------------------------------------------------------------------------
 
-using BlockKernel = void (*)(const Finish&, int64_t begin, int64_t depth);
+// A run of a block of depth where columns are natural, a whole block where they are transposed.
+using BlockKernel = void (*)(const Finish&, int64_t begin, int64_t depth, int64_t from);
 
 template <class Natural, class Transposed>
 BlockKernel kernel_of(bool transposed, int64_t rows) {
     constexpr BlockKernel kKernels[2][kFewRows] = {
-        {natural_block<1, Natural>, natural_block<2, Natural>, natural_block<3, Natural>, natural_block<4, Natural>},
+        {natural_run<1, Natural>, natural_run<2, Natural>, natural_run<3, Natural>, natural_run<4, Natural>},
         {transposed_block<1, Transposed>, transposed_block<2, Transposed>, transposed_block<3, Transposed>,
          transposed_block<4, Transposed>}};
     return kKernels[transposed ? 1 : 0][rows - 1];
@@ -277,6 +309,7 @@ BlockKernel choose(const GemmArgs& args) {
         if (adapter.row_begin > 0 || adapter.row_end < args.rows || adapter.dropout != nullptr) return nullptr;
     }
     if (b.weight.format == FTC_WEIGHT_BF16) return kernel_of<NaturalBf16, TransposedBf16>(b.transposed, args.rows);
+    if (b.weight.format == FTC_WEIGHT_F32) return kernel_of<NaturalRounded, TransposedF32>(b.transposed, args.rows);
     if (b.weight.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(b.weight))
         return kernel_of<NaturalNf4, TransposedNf4>(b.transposed, args.rows);
     return kernel_of<NaturalRounded, TransposedRounded>(b.transposed, args.rows);
@@ -299,7 +332,7 @@ void stage_rows(float* words, int64_t stride, const GemmArgs& args, int64_t k, i
 void store_sums(const GemmArgs& args, const float* sums, int64_t column, int64_t cols) {
     for (int64_t i = 0; i < args.rows; i++) {
         for (int64_t j = 0; j < cols; j += kLanes) {
-            const Vec sum = load(sums + i * cols + j);
+            const Vec sum = load(sums + i * kStrip + j);
             const int64_t at = i * args.c_stride + column + j;
             if (args.c_dtype == FTC_F32) {
                 float* c = static_cast<float*>(args.c) + at;
@@ -312,36 +345,49 @@ void store_sums(const GemmArgs& args, const float* sums, int64_t column, int64_t
     }
 }
 
+int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 } // namespace
 
 int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
     const BlockKernel kernel = choose(args);
     if (kernel == nullptr) return begin;
-    const int64_t group = args.b.transposed ? kTileCols : kNaturalVecs * kLanes;
+    const bool transposed = args.b.transposed;
+    const int64_t group = transposed ? kTileCols : kNaturalVecs * kLanes;
+    const int64_t last_column = begin + (end - begin) / group * group;
     const int64_t stride = words_of_depth(args.block_depth);
     const GemmAdapter* adapter = args.adapter_count == 1 ? &args.adapters[0] : nullptr;
     const int64_t extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;
     if (adapter != nullptr)
         pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank,
                     adapter->scaling);
-    float sums[kFewRows * kNaturalVecs * kLanes];
+    alignas(64) float partial[kFewRows * kStrip];
+    alignas(64) float sums[kFewRows * kStrip];
     int64_t staged = -1; // the block of A that stands in scratch
-    int64_t column = begin;
-    for (; column + group <= end; column += group) {
-        if (adapter != nullptr)
-            pack_columns(scratch.extra, adapter->factor, column, group, 0, adapter->rank, extra_words);
+    const int64_t step = transposed ? group : kStrip;
+    for (int64_t strip = begin; strip < last_column; strip += step) {
+        const int64_t width = smaller(step, last_column - strip);
         for (int64_t k = 0; k < args.depth; k += args.block_depth) {
-            const int64_t depth = args.depth - k < args.block_depth ? args.depth - k : args.block_depth;
+            const int64_t depth = smaller(args.block_depth, args.depth - k);
             if (staged != k) stage_rows(scratch.rows, stride, args, k, depth);
             staged = k;
-            const bool last = k + depth == args.depth;
-            kernel({args, column, scratch.rows, stride, sums, last ? extra_words : 0, scratch.extra_rows, scratch.extra,
-                    k == 0},
-                   k, depth);
+            const int64_t run = transposed ? depth : kRunRows;
+            for (int64_t from = 0; from < depth; from += run) {
+                const bool last = from + run >= depth && k + depth == args.depth;
+                for (int64_t j = 0; j < width; j += group) {
+                    if (last && adapter != nullptr)
+                        pack_columns(scratch.extra, adapter->factor, strip + j, group, 0, adapter->rank, extra_words);
+                    kernel({args, strip + j, scratch.rows, stride, sums + j, last ? extra_words : 0, scratch.extra_rows,
+                            scratch.extra, k == 0, partial + j},
+                           k, depth, from);
+                }
+            }
         }
-        store_sums(args, sums, column, group);
+        store_sums(args, sums, strip, width);
     }
-    return column;
+    return last_column;
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -20,6 +20,7 @@ struct Finish {
     const float* extra_rows; // [extra_depth, rows]
     const float* extra;      // micropanels [extra_depth, kTileCols]
     bool first;
+    float* partial; // natural: the group's sums in the course of a block, rows kStrip apart
 };
 
 template <int Rows, int Vecs>
@@ -51,8 +52,12 @@ template <int Rows, int Vecs>
 // ---- Natural: columns side by side in a row of W
 // ------------------------------------------------------------------------
 
+// W is read in strips of kStrip columns and runs of kRunRows rows (8 measured best of 8, 16, 32), so that memory hands out
+// few long pieces; the sums of a strip stay in the L1 cache meanwhile.
 constexpr int kNaturalVecs = 4;
-constexpr int kAheadRows = 16;
+constexpr int64_t kStrip = 1024;
+constexpr int64_t kRunRows = 8;
+constexpr int kAheadRows = kRunRows;
 
 struct NaturalF32 {
     const float* base;
@@ -118,17 +123,20 @@ struct NaturalDecoded {
     }
 };
 
+// Depths [k, k + kRunRows) of the block that begins at `begin` and is `depth` deep.
 template <int Rows, class Columns>
-void natural_block(const Finish& f, int64_t begin, int64_t depth) {
+void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
     const Columns columns(f.args.b.weight, begin, f.column);
     const float* a = f.a;
+    const int64_t to = from + kRunRows < depth ? from + kRunRows : depth;
     Vec sum[Rows][kNaturalVecs];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = zero();
+        for (int v = 0; v < kNaturalVecs; v++)
+            sum[i][v] = from == 0 ? zero() : load(f.partial + i * kStrip + v * kLanes);
 #pragma GCC unroll 1
-    for (int64_t k = 0; k < depth; k++) {
+    for (int64_t k = from; k < to; k++) {
         Vec x[kNaturalVecs];
         columns.row(x, k);
 #pragma GCC unroll 4
@@ -138,7 +146,14 @@ void natural_block(const Finish& f, int64_t begin, int64_t depth) {
             for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = fma(factor, x[v], sum[i][v]);
         }
     }
-    finish<Rows, kNaturalVecs>(sum, f);
+    if (to == depth) {
+        finish<Rows, kNaturalVecs>(sum, f);
+        return;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kNaturalVecs; v++) store(f.partial + i * kStrip + v * kLanes, sum[i][v]);
 }
 
 // ---- Transposed: each lane is a row of W, transposed in registers
@@ -272,7 +287,7 @@ struct TransposedDecoded {
 };
 
 template <int Rows, class Columns>
-void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
+void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
     const Columns columns(f.args.b.weight, f.column, begin);
     const float* a = f.a;
     const int64_t stride = f.a_stride;
@@ -303,12 +318,13 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth) {
 // ---- Choice
 // -----------------------------------------------------------------------------------------------------------------
 
-using BlockKernel = void (*)(const Finish&, int64_t begin, int64_t depth);
+// A run of a block of depth where columns are natural, a whole block where they are transposed.
+using BlockKernel = void (*)(const Finish&, int64_t begin, int64_t depth, int64_t from);
 
 template <class Columns>
 BlockKernel natural_kernel(int64_t rows) {
-    constexpr BlockKernel kKernels[kFewRows] = {natural_block<1, Columns>, natural_block<2, Columns>,
-                                                natural_block<3, Columns>, natural_block<4, Columns>};
+    constexpr BlockKernel kKernels[kFewRows] = {natural_run<1, Columns>, natural_run<2, Columns>,
+                                                natural_run<3, Columns>, natural_run<4, Columns>};
     return kKernels[rows - 1];
 }
 
@@ -352,10 +368,14 @@ void round_columns(const GemmArgs& args, const float* sums, int64_t column, int6
     for (int64_t i = 0; i < args.rows; i++) {
         uint16_t* c = static_cast<uint16_t*>(args.c) + i * args.c_stride + column;
         for (int64_t j = 0; j < cols; j += kLanes) {
-            const Vec sum = load(sums + i * cols + j);
+            const Vec sum = load(sums + i * kStrip + j);
             store_bf16(c + j, args.add_to_c ? add(widen_bf16(c + j), sum) : sum);
         }
     }
+}
+
+int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
 } // namespace
@@ -363,49 +383,53 @@ void round_columns(const GemmArgs& args, const float* sums, int64_t column, int6
 int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
     const BlockKernel kernel = choose(args);
     if (kernel == nullptr) return begin;
-    const int64_t group = args.b.transposed ? kTileCols : kNaturalVecs * kLanes;
+    const bool transposed = args.b.transposed;
+    const int64_t group = transposed ? kTileCols : kNaturalVecs * kLanes;
+    const int64_t last_column = begin + (end - begin) / group * group;
     const GemmAdapter* adapter = args.adapter_count == 1 ? &args.adapters[0] : nullptr;
     if (adapter != nullptr)
         pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank,
                     adapter->scaling);
-    float sums[kFewRows * kNaturalVecs * kLanes];
+    alignas(64) float partial[kFewRows * kStrip];
+    alignas(64) float sums[kFewRows * kStrip]; // of a bf16 C
     const bool rounds = args.c_dtype == FTC_BF16;
     int64_t widened = -1; // block of a bf16 A that stands in scratch
-    int64_t column = begin;
-    for (; column + group <= end; column += group) {
-        if (adapter != nullptr)
-            pack_columns(scratch.extra, adapter->factor, column, group, 0, adapter->rank, adapter->rank);
+    const int64_t step = transposed ? group : kStrip / group * group;
+    for (int64_t strip = begin; strip < last_column; strip += step) {
+        const int64_t width = smaller(step, last_column - strip);
         for (int64_t k = 0; k < args.depth; k += args.block_depth) {
-            const int64_t depth = args.depth - k < args.block_depth ? args.depth - k : args.block_depth;
-            const bool last = k + depth == args.depth;
-            Finish block{args,
-                         column,
-                         scratch.rows,
-                         args.block_depth,
-                         sums,
-                         group,
-                         last && adapter != nullptr ? adapter->rank : 0,
-                         scratch.extra_rows,
-                         scratch.extra,
-                         k == 0};
-            if (args.a_dtype == FTC_F32) {
-                block.a = static_cast<const float*>(args.a) + k;
-                block.a_stride = args.a_stride;
-            } else if (widened != k) {
+            const int64_t depth = smaller(args.block_depth, args.depth - k);
+            if (args.a_dtype == FTC_BF16 && widened != k) {
                 for (int64_t i = 0; i < args.rows; i++)
                     widen_row(scratch.rows + i * args.block_depth,
                               static_cast<const uint16_t*>(args.a) + i * args.a_stride + k, depth);
                 widened = k;
             }
-            if (!rounds) {
-                block.c = static_cast<float*>(args.c) + column;
-                block.c_stride = args.c_stride;
+            Finish block{args,  strip,  scratch.rows, args.block_depth, sums, kStrip, 0, scratch.extra_rows, scratch.extra,
+                         k == 0, partial};
+            if (args.a_dtype == FTC_F32) {
+                block.a = static_cast<const float*>(args.a) + k;
+                block.a_stride = args.a_stride;
             }
-            kernel(block, k, depth);
+            const int64_t run = transposed ? depth : kRunRows;
+            for (int64_t from = 0; from < depth; from += run) {
+                const bool last = from + run >= depth && k + depth == args.depth;
+                for (int64_t j = 0; j < width; j += group) {
+                    block.column = strip + j;
+                    block.partial = partial + j;
+                    block.c = rounds ? sums + j : static_cast<float*>(args.c) + block.column;
+                    block.c_stride = rounds ? kStrip : args.c_stride;
+                    if (last && adapter != nullptr) {
+                        pack_columns(scratch.extra, adapter->factor, block.column, group, 0, adapter->rank, adapter->rank);
+                        block.extra_depth = adapter->rank;
+                    }
+                    kernel(block, k, depth, from);
+                }
+            }
         }
-        if (rounds) round_columns(args, sums, column, group);
+        if (rounds) round_columns(args, sums, strip, width);
     }
-    return column;
+    return last_column;
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -114,12 +114,14 @@ uint16_t* rounded_at(const GemmArgs& args, int64_t row, int64_t column) {
 
 // Rows whose columns lie side by side need no packing when few tiles of rows would read the copy. Measured to pay up to
 // five tiles where a row of a tile is two lines, and two where it is one or where rows lie whole pages apart and share a
-// set of the L1 cache.
+// set of the L1 cache. Of bf16, whose rows are paired in registers again and again, it pays for two tiles and rows that are
+// shorter than a page.
 bool reads_in_place(const GemmArgs& args) {
     constexpr int32_t kFormat = kWordDepths == 1 ? FTC_WEIGHT_F32 : FTC_WEIGHT_BF16;
     const ColumnSource& b = args.b;
     if (b.transposed || b.weight.format != kFormat || !b.is_plain()) return false;
-    const bool cheap = kLanes >= 16 && b.weight.row_stride % (1024 * kWordDepths) != 0;
+    if (kWordDepths == 2) return args.rows <= 2 * kTileRows && b.weight.row_stride < 2048;
+    const bool cheap = kLanes >= 16 && b.weight.row_stride % 1024 != 0;
     return args.rows <= (cheap ? 5 : 2) * kTileRows;
 }
 

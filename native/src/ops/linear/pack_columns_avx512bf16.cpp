@@ -37,6 +37,28 @@ void pack_group_bf16(float* dst, const ftc_weight& w, int64_t row, int64_t valid
     transpose_rows(dst, rows, depth);
 }
 
+// fp32 is transposed first, so that two depths meet in a word when they are rounded.
+void pack_group_f32(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
+    constexpr int64_t kAhead = 64;
+    const float* rows[kLanes];
+    for (int64_t i = 0; i < kLanes; i++) rows[i] = f32_row(w, row + smaller(i, valid - 1)) + begin;
+    int64_t k = 0;
+    for (; k + 4 <= depth; k += 4) {
+        if ((k & 15) == 0)
+            for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k + kAhead);
+        Vec quads[4];
+        transpose_quads(quads, rows, k);
+        store(dst + k / 2 * kTileCols, round_to_words(quads[0], quads[1]));
+        store(dst + (k / 2 + 1) * kTileCols, round_to_words(quads[2], quads[3]));
+    }
+    for (; k < depth; k += 2)
+        for (int i = 0; i < kLanes; i++) {
+            uint16_t two[2] = {};
+            round_run(two, rows[i] + k, smaller(2, depth - k));
+            dst[k / 2 * kTileCols + i] = word_of(two[0], two[1]);
+        }
+}
+
 // Any other format and shape: rows rounded in runs, then transposed.
 void pack_group_rounded(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
     uint16_t stage[kLanes][kRun];
@@ -89,6 +111,8 @@ void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t co
         const int64_t valid = smaller(kLanes, count - j);
         if (w.format == FTC_WEIGHT_BF16)
             pack_group_bf16(group, w, column + j, valid, begin, depth);
+        else if (w.format == FTC_WEIGHT_F32)
+            pack_group_f32(group, w, column + j, valid, begin, depth);
         else if (w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w))
             pack_group_nf4(group, w, column + j, valid, begin, depth);
         else
