@@ -18,6 +18,7 @@ usage: ./build.sh VERB [options]
   kernel-report     writes benchmarks/results/static: registers, occupancy, loads of every CUDA kernel as compiled
   bench             times the kernels of this machine and prints their share of its peak
   bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
+  bench convergence [DIR] trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
   bench scale [--rows model,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
   bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
@@ -213,6 +214,7 @@ pack() {
 
 # bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
 # bench scale [...]: large models, contexts and datasets through ftc train.
+# bench convergence [DIR]: validation losses in bf16 against fp32's.
 # bench --filter PATTERN: ops under BenchmarkDotNet.
 bench() {
     local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
@@ -228,6 +230,11 @@ bench() {
                 scale) managed; dotnet $program "$@" ;;
                 *) dotnet $program "$@" ;;
             esac
+            ;;
+        convergence)
+            managed
+            need python3 "command -v python3"
+            python3 benchmarks/bf16_convergence.py "dotnet managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll" "${2:-artifacts/bench}" --check
             ;;
         *)
             native/build/release/ftc_bench "$@"

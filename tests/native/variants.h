@@ -46,9 +46,6 @@ std::vector<int32_t> thread_counts();
 // Whether a multiplication costs a thousand times what it should: tests then take fewer of their sizes.
 bool is_simulated();
 
-// Element types of activations the library computes on, beside fp32.
-bool computes_bf16();
-
 // Whether products of bf16 activations see weights of other formats rounded to bf16, or as they are.
 bool rounds_weights(const std::string& variant);
 

@@ -39,10 +39,6 @@ bool is_simulated() {
     return false;
 }
 
-bool computes_bf16() {
-    return true;
-}
-
 bool rounds_weights(const std::string& variant) {
     return variant == "avx512bf16";
 }

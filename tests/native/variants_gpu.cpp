@@ -81,10 +81,6 @@ bool is_simulated() {
     return false;
 }
 
-bool computes_bf16() {
-    return true;
-}
-
 bool rounds_weights(const std::string&) {
     return true;
 }

@@ -44,10 +44,6 @@ bool is_simulated() {
     return true;
 }
 
-bool computes_bf16() {
-    return true;
-}
-
 bool rounds_weights(const std::string&) {
     return true;
 }

@@ -13,7 +13,7 @@ internal sealed class DeviceOptions
 
     private readonly Option<string> _precision = new("--precision")
     {
-        Description = "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU [auto].", HelpName = "TYPE", DefaultValueFactory = _ => "auto",
+        Description = "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU, where bf16 halves activations and is faster with AVX512-BF16 [auto].", HelpName = "TYPE", DefaultValueFactory = _ => "auto",
     };
 
     private readonly Option<int?> _threads = new("--threads") { Description = "CPU threads [all this process may use].", HelpName = "N" };

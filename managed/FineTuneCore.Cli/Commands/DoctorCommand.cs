@@ -28,6 +28,7 @@ internal static class DoctorCommand
             Line("device", $"{info.Kind}: {info.Name}");
             string forced = Environment.GetEnvironmentVariable("FTC_CPU_ISA") is { Length: > 0 } isa ? $" (forced by FTC_CPU_ISA={isa})" : "";
             Line("instruction set", info.Isa + forced);
+            Line("precision", $"fp32; --precision bf16 {Device.Bf16On(info.Isa)}");
             Line("threads", $"{info.Threads} of {Environment.ProcessorCount} processors");
             Line("memory", $"{Gigabytes(info.MemoryAvailableBytes)} free of {Gigabytes(info.MemoryTotalBytes)}");
             using DeviceBuffer buffer = backend.Allocate(4 << 20, "a check");

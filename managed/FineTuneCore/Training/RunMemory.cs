@@ -113,7 +113,7 @@ internal sealed class RunMemory
             yield return $"--optimizer paged-{_options.Optimizer.Name()} ({Text(bytes)})";
         }
 
-        if (_run.Device.Name.Kind == NativeLibraryKind.Cuda && _run.Device.Precision == Precision.Fp32) yield return "--precision bf16";
+        if (_run.Device.Precision == Precision.Fp32) yield return "--precision bf16";
         if (_options.Method == FineTuneMethod.Full) yield return "--method lora or qlora";
         if (_options.Method == FineTuneMethod.Lora) yield return "--method qlora";
         if (_options.Vram is null && options.ResidentLayers is null && _run.Device.Name.Kind == NativeLibraryKind.Cuda && _options.Method != FineTuneMethod.Full)

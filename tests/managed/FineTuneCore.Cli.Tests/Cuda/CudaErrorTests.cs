@@ -65,10 +65,6 @@ public sealed class CudaErrorTests
     }
 
     [Fact]
-    public void Bf16OnTheCpuIsRefusedByName() =>
-        BadInput.Failed(FtcProcess.Run(Generate("--device", "cpu", "--precision", "bf16")), 2, "--precision bf16", "CPU", "fp32", "--device cuda");
-
-    [Fact]
     public void AForcedLibraryOfTheOtherKind() => BadInput.Failed(
         FtcProcess.Run(Generate("--device", "cuda"), new Dictionary<string, string> { ["FTC_LIBRARY_PATH"] = CpuLibrary() }), 2, "--device cuda:0", "FTC_LIBRARY_PATH", "cpu");
 

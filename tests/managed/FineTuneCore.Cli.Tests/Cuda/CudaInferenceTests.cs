@@ -72,6 +72,6 @@ public sealed class CudaInferenceTests
         difference.Should().BeLessThan(1e-4);
     }
 
-    private static double[][] Logits(string output) =>
+    internal static double[][] Logits(string output) =>
         [.. output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement.GetProperty("last_logits").Doubles())];
 }

@@ -1,4 +1,5 @@
 using FineTuneCore.Adapters;
+using FineTuneCore.Backends;
 using FineTuneCore.Models;
 using FineTuneCore.Tests.Models;
 using FineTuneCore.Training;
@@ -40,12 +41,16 @@ public sealed class InvarianceTests
         }
     }
 
+    public static TheoryData<string, bool, string> CasesInBoth =>
+        [.. Families.SelectMany(f => (bool[])[false, true], (f, full) => (f, full)).SelectMany(c => (string[])["fp32", "bf16"], (c, p) => (c.f, c.full, p))];
+
     [Theory]
-    [MemberData(nameof(Cases))]
-    public void ActivationCheckpointingChangesNoBit(string modelType, bool full)
+    [MemberData(nameof(CasesInBoth))]
+    public void ActivationCheckpointingChangesNoBit(string modelType, bool full, string precision)
     {
-        using var kept = new SmallRun(Config(modelType), Weights(full));
-        using var recomputed = new SmallRun(Config(modelType), Weights(full), mode: BufferMode.TrainingCheckpointed);
+        WeightOptions weights = Weights(full) with { Precision = Of(precision) };
+        using var kept = new SmallRun(Config(modelType), weights);
+        using var recomputed = new SmallRun(Config(modelType), weights, mode: BufferMode.TrainingCheckpointed);
         recomputed.Losses(6).Should().Equal(kept.Losses(6));
         recomputed.Trained().Should().Equal(kept.Trained());
     }
@@ -66,14 +71,38 @@ public sealed class InvarianceTests
     }
 
     [Theory]
-    [InlineData(2)]
-    [InlineData(5)]
-    public void ThreadsChangeNoBit(int threads)
+    [InlineData(2, false, "fp32")]
+    [InlineData(5, false, "fp32")]
+    [InlineData(2, false, "bf16")]
+    [InlineData(5, false, "bf16")]
+    [InlineData(5, true, "bf16")]
+    public void ThreadsChangeNoBit(int threads, bool full, string precision)
     {
-        using var one = new SmallRun(Config("qwen3"), Weights(full: false));
-        using var many = new SmallRun(Config("qwen3"), Weights(full: false), threads: threads);
+        WeightOptions weights = Weights(full) with { Precision = Of(precision) };
+        using var one = new SmallRun(Config("qwen3"), weights);
+        using var many = new SmallRun(Config("qwen3"), weights, threads: threads);
         many.Losses(6).Should().Equal(one.Losses(6));
         many.Trained().Should().Equal(one.Trained());
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Bf16HasTheLossAndTheGradientsOfFp32(string modelType, bool full)
+    {
+        // One step: later ones of a random model go apart by themselves. The gradients together point where fp32's do.
+        foreach (BaseFormat format in full ? (BaseFormat[])[BaseFormat.AsStored] : [BaseFormat.AsStored, BaseFormat.Nf4])
+        foreach (bool packing in (bool[])[false, true])
+        {
+            WeightOptions weights = Weights(full) with { Format = format };
+            using var wide = new SmallRun(Config(modelType), weights, packing: packing);
+            using var half = new SmallRun(Config(modelType), weights with { Precision = Precision.Bf16 }, packing: packing);
+            double expected = wide.Losses(1)[0], actual = half.Losses(1)[0];
+            actual.Should().BeApproximately(expected, 0.02 * expected, "{0}, packing {1}", format, packing).And.NotBe(expected, "bf16 must have been computed in bf16");
+            float[] a = wide.Gradients(), b = half.Gradients();
+            double Dot(float[] x, float[] y) => x.Zip(y, (p, q) => (double)p * q).Sum();
+            (Dot(a, b) / Math.Sqrt(Dot(a, a) * Dot(b, b))).Should().BeGreaterThan(0.995, "{0}, packing {1}", format, packing);
+            Math.Sqrt(Dot(b, b) / Dot(a, a)).Should().BeApproximately(1, 0.05, "{0}, packing {1}", format, packing);
+        }
     }
 
     [Fact]
@@ -118,6 +147,8 @@ public sealed class InvarianceTests
 
     private static string Config(string modelType) =>
         RandomCheckpoint.Llama(("model_type", modelType), ("head_dim", 12), ("sliding_window", 6), ("use_sliding_window", true), ("max_window_layers", 1), ("vocab_size", 31));
+
+    private static Precision Of(string precision) => precision == "bf16" ? Precision.Bf16 : Precision.Fp32;
 
     private static WeightOptions Weights(bool full) =>
         full ? new WeightOptions { TrainAll = true } : new WeightOptions { Lora = new LoraOptions { Rank = 4, Dropout = 0.3, ModulesToSave = ["norm"] }, Seed = 77 };

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using FineTuneCore.Adapters;
+using FineTuneCore.Backends;
 using FineTuneCore.Models;
 using FineTuneCore.Tests.Models;
 using FineTuneCore.Training;
@@ -23,7 +24,11 @@ public sealed partial class SteadyStateTests
     [InlineData("qwen3", "full", OptimizerKind.AdamW)]
     [InlineData("qwen2", "lora checkpointed", OptimizerKind.Sgd)]
     [InlineData("mistral", "lora packed", OptimizerKind.AdamW)]
-    public void AStepAllocatesNothing(string modelType, string method, OptimizerKind optimizer)
+    [InlineData("llama", "lora", OptimizerKind.AdamW, "bf16")]
+    [InlineData("qwen3", "qlora", OptimizerKind.AdamW, "bf16")]
+    [InlineData("qwen2", "full", OptimizerKind.AdamW, "bf16")]
+    [InlineData("mistral", "lora checkpointed", OptimizerKind.Sgd, "bf16")]
+    public void AStepAllocatesNothing(string modelType, string method, OptimizerKind optimizer, string precision = "fp32")
     {
         TestDevice.CpuOnly("the heap is watched for what the CPU library keeps; a driver has one of its own");
         string config = RandomCheckpoint.Llama(("model_type", modelType), ("head_dim", 12), ("sliding_window", 6), ("intermediate_size", 96));
@@ -32,7 +37,7 @@ public sealed partial class SteadyStateTests
             config,
             new WeightOptions
             {
-                TrainAll = method == "full", Format = method == "qlora" ? BaseFormat.Nf4 : BaseFormat.AsStored,
+                Precision = precision == "bf16" ? Precision.Bf16 : Precision.Fp32, TrainAll = method == "full", Format = method == "qlora" ? BaseFormat.Nf4 : BaseFormat.AsStored,
                 Lora = method == "full" ? null : new LoraOptions { Rank = 4, Dropout = 0.1 },
             },
             options, packing: method.EndsWith("packed", StringComparison.Ordinal),

@@ -69,12 +69,7 @@ Outputs backward(Device& device, const AttentionShape& s, const Inputs& in, cons
     return {dq.widened(), dk.widened(), dv.widened()};
 }
 
-class AttentionBf16 : public ::testing::TestWithParam<std::tuple<AttentionShape, int64_t>> {
-protected:
-    void SetUp() override {
-        if (!computes_bf16()) GTEST_SKIP() << "this library computes in fp32";
-    }
-};
+class AttentionBf16 : public ::testing::TestWithParam<std::tuple<AttentionShape, int64_t>> {};
 
 TEST_P(AttentionBf16, ForwardStaysWithinRounding) {
     const auto& [s, padding] = GetParam();
@@ -136,7 +131,6 @@ INSTANTIATE_TEST_SUITE_P(Unaligned, AttentionBf16,
                                             ::testing::Values(int64_t{3})));
 
 TEST(AttentionBf16, RowsWithoutKeysGiveZero) {
-    if (!computes_bf16()) GTEST_SKIP() << "this library computes in fp32";
     // Row 0 sees key 0, rows 1 to 79 see none, rows from 80 on see themselves alone.
     AttentionShape s{140, 0, 140, 2, 1, 64, {}};
     for (int32_t i = 0; i < 140; ++i) s.key_begin.push_back(i == 0 ? 0 : std::max(i, 80));
@@ -158,7 +152,6 @@ TEST(AttentionBf16, RowsWithoutKeysGiveZero) {
 }
 
 TEST(AttentionBf16, BitsOfARowDependOnItsOwnKeysAlone) {
-    if (!computes_bf16()) GTEST_SKIP() << "this library computes in fp32";
     for (const int32_t head_dim : {64, 128}) {
         const AttentionShape all{200, 0, 200, 2, 1, head_dim, {}}, some{137, 63, 200, 2, 1, head_dim, {}};
         const Inputs in(all, 8);
@@ -204,7 +197,6 @@ TEST(AttentionBf16, RefusesWhatItCannotDo) {
 }
 
 TEST(AttentionBf16, KeyIntervalsThatGoBackAreReportedAndStayInBounds) {
-    if (!computes_bf16()) GTEST_SKIP() << "this library computes in fp32";
     for (const int64_t rows : {int64_t{4}, int64_t{200}}) {
         AttentionShape s{rows, 0, rows, 2, 1, 32, {}};
         for (int64_t i = 0; i < rows; ++i) s.key_begin.push_back(i == 2 ? -7 : i % 3 == 0 ? 1000000 : 0);
