@@ -85,7 +85,7 @@ typedef struct ftc_context_info {
     int64_t memory_used_bytes;      /* by this context's buffers                                                   */
     char device_kind[16];           /* "cpu", "cuda"                                                               */
     char device_name[64];           /* CPU or GPU model                                                            */
-    char isa[16];                   /* "portable", "avx2", "avx512" (the environment's FTC_CPU_ISA forces one); "sm_90" */
+    char isa[16];                   /* "portable", "avx2", "avx512", "avx512bf16" (FTC_CPU_ISA forces one); "sm_90"         */
     int64_t host_memory_used_bytes; /* by this context's host buffers                                              */
     int64_t memory_overhead_bytes;  /* what the process takes on the device beside buffers: the driver's context, kernels
                                        loaded so far, streams' workspaces, rounding. Other processes' allocations since the
