@@ -19,7 +19,7 @@ usage: ./build.sh VERB [options]
   bench             times the kernels of this machine and prints their share of its peak
   bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
   bench convergence [DIR] trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
-  bench scale [--rows model,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
+  bench scale [--rows model,load,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
   bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there

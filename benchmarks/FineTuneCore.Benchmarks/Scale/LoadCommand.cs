@@ -20,7 +20,15 @@ internal static class LoadCommand
         using (DeviceBuffer buffer = backend.Allocate(1 << 20, "a first op")) backend.Zero(Tensors.Tensor.Vector(buffer, 0, 1 << 18));
         double before = Machine.PeakResidentMegabytes;
         using DecoderWeights weights = DecoderWeights.Load(directory, config, backend, new WeightOptions { Format = format });
+        foreach ((_, WeightMatrix weight) in weights.Matrices) Touch(backend, weight);
         double peak = Machine.PeakResidentMegabytes, matrices = weights.Matrices.Sum(m => m.Weight.ByteCount) / 1e6;
-        JsonLines.Write("load", ("format", format == BaseFormat.Nf4 ? "nf4" : "stored"), ("before_mb", before), ("peak_mb", peak), ("weights_mb", matrices), ("beside_mb", peak - before - matrices));
+        JsonLines.Write("load", ("format", format == BaseFormat.Nf4 ? "nf4" : "stored"), ("before_mb", before), ("peak_mb", peak), ("weights_mb", matrices), ("beside_mb", Math.Round(peak - before - matrices, 1)));
+    }
+
+    /// <summary>Reads all of a matrix: one that is mapped takes memory only then.</summary>
+    private static void Touch(NativeBackend backend, WeightMatrix weight)
+    {
+        using DeviceBuffer row = backend.Allocate(weight.Columns * 4, "a row");
+        for (long r = 0; r < weight.Rows; r++) backend.Dequantize(new Tensors.Tensor(row, 0, 1, weight.Columns, weight.Columns, Tensors.DType.F32), weight, r, 1);
     }
 }

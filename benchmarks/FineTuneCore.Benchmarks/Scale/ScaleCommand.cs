@@ -5,14 +5,14 @@ using FineTuneCore.Benchmarks.Comparison;
 namespace FineTuneCore.Benchmarks.Scale;
 
 /// <summary>
-/// ftc-bench scale [--rows model,context,dataset] [--allow-load]: a model of half a billion weights, contexts of 256 to 16,384 tokens, datasets of 1, 10
+/// FineTuneCore.Benchmarks scale [--rows model,load,context,dataset] [--allow-load]: a model of half a billion weights and what loading it takes, contexts of 256 to 16,384 tokens, datasets of 1, 10
 /// and 100 times the rows. Each row is a run of <c>ftc train</c>.
 /// </summary>
 internal static class ScaleCommand
 {
     private const double MostOtherCores = 0.1;
     private const int Attempts = 3;
-    private static readonly string[] Parts = ["model", "context", "dataset"];
+    private static readonly string[] Parts = ["model", "load", "context", "dataset"];
     private static readonly string Root = Path.Combine("artifacts", "bench");
 
     internal static int Run(Arguments arguments)
@@ -31,6 +31,9 @@ internal static class ScaleCommand
                 case "model":
                     Model(session, table);
                     break;
+                case "load":
+                    Load(session, table);
+                    break;
                 case "context":
                     Context(session, table);
                     break;
@@ -46,7 +49,7 @@ internal static class ScaleCommand
         return complete ? 0 : CpuCommand.NoResult;
     }
 
-    /// <summary>Half a billion weights at 512 tokens: QLoRA on one thread and two, in fp32 and bf16, over whole epochs, and what loading takes.</summary>
+    /// <summary>Half a billion weights at 512 tokens: QLoRA on one thread and two, in fp32 and bf16, over whole epochs.</summary>
     private static void Model(Session session, Table table)
     {
         string model = RandomModel.Directory(Root, "qwen2.5-0.5b-random", RandomModel.Qwen05B);
@@ -65,7 +68,12 @@ internal static class ScaleCommand
                 };
             });
         }
+    }
 
+    /// <summary>What is resident beside the weights while a checkpoint of a GB is loaded as it is stored, and quantised.</summary>
+    private static void Load(Session session, Table table)
+    {
+        string model = RandomModel.Directory(Root, "qwen2.5-0.5b-random", RandomModel.Qwen05B);
         foreach (string format in (string[])["stored", "nf4"])
         {
             table.Add(session, $"load {format}", () =>

@@ -28,6 +28,7 @@ internal sealed unsafe class WeightLoader : IDisposable
     private readonly List<DeviceBuffer> _buffers = [];
     private Tensor _quantMap;
     private Tensor _nestedMap;
+    private float[] _staged = [];
     private long _hostEnd; // bytes of the host block that are taken
 
     internal WeightLoader(IBackend backend, TensorFiles files) => (_backend, _files) = (backend, files);
@@ -252,7 +253,7 @@ internal sealed unsafe class WeightLoader : IDisposable
     private void ReadF32(Tensor destination, TensorEntry entry, long begin, long count)
     {
         byte* source = _files.Address(entry.Name) + begin * entry.Type.Size();
-        float[] staged = entry.Type == ElementType.F32 ? [] : new float[Math.Min(count, StagedElements)];
+        if (entry.Type != ElementType.F32 && _staged.Length < Math.Min(count, StagedElements)) _staged = new float[Math.Min(count, StagedElements)];
         for (long at = 0; at < count; at += StagedElements)
         {
             int n = (int)Math.Min(StagedElements, count - at);
@@ -264,8 +265,8 @@ internal sealed unsafe class WeightLoader : IDisposable
                 continue;
             }
 
-            FloatConversion.ToF32(staged.AsSpan(0, n), bytes, entry.Type);
-            _backend.Upload<float>(part, staged.AsSpan(0, n));
+            FloatConversion.ToF32(_staged.AsSpan(0, n), bytes, entry.Type);
+            _backend.Upload<float>(part, _staged.AsSpan(0, n));
         }
 
         SafetensorsFile.Forget(source, count * entry.Type.Size());

@@ -11,6 +11,7 @@ namespace ftc {
 
 namespace {
 constexpr int64_t kHugePage = int64_t{2} << 20;
+constexpr int64_t kPage = 4096;
 constexpr int64_t kAlignment = 64;
 
 void* map_aligned(int64_t bytes) {
@@ -30,11 +31,13 @@ void* map_aligned(int64_t bytes) {
 
 Memory::Memory(int64_t bytes) {
     if (bytes >= kHugePage) {
-        mapped_ = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+        // A huge page that would stay half empty is a waste where there are many buffers: such an end gets small pages.
+        const int64_t end = bytes % kHugePage, page = end > kHugePage / 2 ? kHugePage : kPage;
+        mapped_ = bytes - end + (end + page - 1) / page * page;
         data_ = map_aligned(mapped_);
         size_ = bytes;
         const size_t mapped = static_cast<size_t>(mapped_);
-        madvise(data_, mapped, MADV_HUGEPAGE);
+        madvise(data_, mapped / kHugePage * kHugePage, MADV_HUGEPAGE);
         if (madvise(data_, mapped, MADV_POPULATE_WRITE) != 0) std::memset(data_, 0, mapped); // before Linux 5.14
         return;
     }
