@@ -10,7 +10,6 @@ namespace FineTuneCore.Benchmarks.Scale;
 /// </summary>
 internal static class ScaleCommand
 {
-    private const double MostOtherCores = 0.1;
     private const int Attempts = 3;
     private static readonly string[] Parts = ["model", "load", "context", "dataset"];
     private static readonly string Root = Path.Combine("artifacts", "bench");
@@ -141,7 +140,7 @@ internal static class ScaleCommand
             LoadMeter.Interval interval = meter.Look();
             double others = interval.OtherCores - (ChildrenSeconds() - children) / interval.Seconds;
             session.Report($"{run.TokensPerSecond:F1} tokens/s, peak {run.PeakMegabytes:F0} MB; others {others:F2} cores");
-            if (session.AllowLoad || others <= MostOtherCores) return run;
+            if (session.AllowLoad || others <= StrictPairs.MostOtherCores) return run;
             if (attempt == Attempts) throw new NoResultException($"no result: others used {others:F2} cores in the last of {Attempts} attempts");
         }
     }

@@ -301,13 +301,7 @@ BlockKernel kernel_of(bool transposed, int64_t rows) {
 // NULL where the packed product has to do it.
 BlockKernel choose(const GemmArgs& args) {
     const ColumnSource& b = args.b;
-    if (args.rows > kFewRows || args.a_depth_major || args.c_transposed || args.a_dropout != nullptr ||
-        args.a_pool > 1 || !b.is_plain() || args.adapter_count > 1)
-        return nullptr;
-    if (args.adapter_count == 1) {
-        const GemmAdapter& adapter = args.adapters[0];
-        if (adapter.row_begin > 0 || adapter.row_end < args.rows || adapter.dropout != nullptr) return nullptr;
-    }
+    if (!is_few_rows(args)) return nullptr;
     if (b.weight.format == FTC_WEIGHT_BF16) return kernel_of<NaturalBf16, TransposedBf16>(b.transposed, args.rows);
     if (b.weight.format == FTC_WEIGHT_F32) return kernel_of<NaturalRounded, TransposedF32>(b.transposed, args.rows);
     if (b.weight.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(b.weight))

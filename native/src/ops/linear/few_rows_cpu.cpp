@@ -338,14 +338,7 @@ BlockKernel transposed_kernel(int64_t rows) {
 // NULL where the packed product has to do it.
 BlockKernel choose(const GemmArgs& args) {
     const ColumnSource& b = args.b;
-    if (args.rows > kFewRows || args.a_depth_major || args.c_transposed || args.a_dropout != nullptr ||
-        args.a_pool > 1 || !b.is_plain())
-        return nullptr;
-    if (args.adapter_count > 1) return nullptr;
-    if (args.adapter_count == 1) {
-        const GemmAdapter& adapter = args.adapters[0];
-        if (adapter.row_begin > 0 || adapter.row_end < args.rows || adapter.dropout != nullptr) return nullptr;
-    }
+    if (!is_few_rows(args)) return nullptr;
     switch (b.weight.format) {
     case FTC_WEIGHT_F32:
         return b.transposed ? transposed_kernel<TransposedF32>(args.rows) : natural_kernel<NaturalF32>(args.rows);

@@ -1,6 +1,6 @@
 #include "ops/peak/peak.h"
 
-#include "ops/linear/vector.h"
+#include "ops/linear/word.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -14,59 +14,43 @@ inline void keep(Vec& v) {
     asm volatile("" : "+x"(v));
 }
 
-double f32(int64_t rounds) {
-    Vec sum[kChains];
-    Vec x = broadcast(0.5f);
-    keep(x);
-#pragma GCC unroll 16
-    for (Vec& s : sum) {
-        s = zero();
-        keep(s); // or chains known to be equal become one
-    }
-#pragma GCC unroll 1
-    for (int64_t i = 0; i < rounds; i++) {
-#pragma GCC unroll 16
-        for (Vec& s : sum) s = fma(s, x, x);
-    }
-#pragma GCC unroll 16
-    for (Vec& s : sum) keep(s);
-    return 2.0 * kChains * kLanes * static_cast<double>(rounds);
+inline Vec multiply_add_f32(Vec x, Vec sum) {
+    return fma(sum, x, x);
 }
 
-#if defined(__AVX512BF16__)
-
-double bf16(int64_t rounds) {
-    Vec sum[kChains];
-    Vec x = broadcast(0.5f);
-    keep(x);
-    const __m512bh pairs = reinterpret_cast<__m512bh>(x);
-#pragma GCC unroll 16
-    for (Vec& s : sum) {
-        s = zero();
-        keep(s); // or chains known to be equal become one
-    }
-#pragma GCC unroll 1
-    for (int64_t i = 0; i < rounds; i++) {
-#pragma GCC unroll 16
-        for (Vec& s : sum) s = _mm512_dpbf16_ps(s, pairs, pairs);
-    }
-#pragma GCC unroll 16
-    for (Vec& s : sum) keep(s);
-    return 4.0 * kChains * kLanes * static_cast<double>(rounds);
+#if defined(FTC_ISA_avx512bf16)
+inline Vec multiply_add_bf16(Vec x, Vec sum) {
+    return multiply_words(x, x, sum);
 }
-
 #else
-
-double bf16(int64_t rounds) {
-    return f32(rounds);
-}
-
+constexpr auto multiply_add_bf16 = multiply_add_f32;
 #endif
+
+// Products is how many multiply-adds a lane does at a time.
+template <Vec (*Multiply)(Vec x, Vec sum), int Products>
+double run_chains(int64_t rounds) {
+    Vec sum[kChains];
+    Vec x = broadcast(0.5f);
+    keep(x);
+#pragma GCC unroll 16
+    for (Vec& s : sum) {
+        s = zero();
+        keep(s); // or chains known to be equal become one
+    }
+#pragma GCC unroll 1
+    for (int64_t i = 0; i < rounds; i++) {
+#pragma GCC unroll 16
+        for (Vec& s : sum) s = Multiply(x, s);
+    }
+#pragma GCC unroll 16
+    for (Vec& s : sum) keep(s);
+    return 2.0 * Products * kChains * kLanes * static_cast<double>(rounds);
+}
 
 } // namespace
 
 PeakKernels peak_kernels() {
-    return {.f32 = f32, .bf16 = bf16};
+    return {.f32 = run_chains<multiply_add_f32, 1>, .bf16 = run_chains<multiply_add_bf16, kWordDepths>};
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE
