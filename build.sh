@@ -247,7 +247,9 @@ cross() {
     publish_for linux-arm64 native/build/linux-arm64/libftc.so
     same_losses linux-x64 dotnet "$root/managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll"
     same_losses win-x64 $wine "$root/artifacts/cross/win-x64/ftc.exe"
-    same_losses linux-arm64 qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu "$root/artifacts/cross/linux-arm64/ftc"
+    bash cmake/fetch-libssl-arm64.sh artifacts/cross/libssl-arm64
+    same_losses linux-arm64 qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu \
+        -E LD_LIBRARY_PATH="$root/artifacts/cross/libssl-arm64/usr/lib/aarch64-linux-gnu" "$root/artifacts/cross/linux-arm64/ftc"
     echo
     echo "$passed passed, $failed failed, $skipped skipped"
     [ $failed -eq 0 ] && [ $broken -eq 0 ]
