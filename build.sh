@@ -23,7 +23,7 @@ usage: ./build.sh VERB [options]
   bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
-  cross             builds for Windows x64 and Linux arm64, tests the native library and trains under Wine and qemu-user (Debian, x64)
+  cross [--full]    builds for Windows x64 and Linux arm64, tests the native library and trains under Wine and qemu-user (Debian, x64)
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
   all               native, managed, test, pack
 
@@ -212,21 +212,29 @@ publish_for() {
     cp "$2" "$folder/runtimes/$1/native/"
 }
 
-# same_losses PLATFORM COMMAND...: the quickstart there must train as it does here.
+# same_losses PLATFORM WHAT PROGRAM...: a training there, WHAT=quickstart or a few steps of it, must have the losses it has here.
 same_losses() {
-    local platform=$1 folder code=0
-    shift
-    folder=$root/artifacts/cross/quickstart-$platform
-    say "quickstart on $platform"
+    local platform=$1 what=$2 folder code=0
+    shift 2
+    folder=$root/artifacts/cross/$what-$platform
+    local options=(quickstart)
+    [ "$what" = quickstart ] || options=(train --method qlora --max-steps 12 --sequence-length 256 --micro-batch-size 2 --validation-fraction 0
+        --model "$root/managed/FineTuneCore.Cli/Quickstart/tiny-base" --data "$root/managed/FineTuneCore.Cli/Quickstart/data/support_chats.jsonl")
+    say "$what on $platform"
     rm -rf "$folder" && mkdir -p "$folder"
-    (cd "$folder" && "$@" quickstart --output run) || code=$?
-    [ $code -ne 0 ] || [ "$platform" = linux-x64 ] || python3 cmake/compare_losses.py "$root/artifacts/cross/quickstart-linux-x64/run" "$folder/run" || code=$?
-    add "quickstart on $platform" 0 $((code == 0)) $((code != 0))
+    (cd "$folder" && "$@" "${options[@]}" --output run) || code=$?
+    [ $code -ne 0 ] || [ "$platform" = linux-x64 ] || python3 cmake/compare_losses.py "$root/artifacts/cross/$what-linux-x64/run" "$folder/run" || code=$?
+    add "$what on $platform" 0 $((code == 0)) $((code != 0))
 }
 
-# Other platforms from Debian x64. Wine 8 does not survive .NET's writable and executable pages apart; Windows does.
+# Other platforms from Debian x64; --full: the whole quickstart under qemu, too, which takes half an hour or more. Wine 8 does not survive .NET's writable and executable pages apart; Windows does.
 cross() {
-    local wine=/usr/lib/wine/wine64 cpu
+    local wine=/usr/lib/wine/wine64 cpu what=steps here=(dotnet "$root/managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll")
+    case ${1:-} in
+        '') ;;
+        --full) what=quickstart ;;
+        *) echo "unknown option of cross: $1, expected --full" >&2; exit 2 ;;
+    esac
     native
     managed
     need g++-mingw-w64-x86-64-posix "command -v x86_64-w64-mingw32-g++-posix" wine64 "test -x $wine" \
@@ -245,10 +253,11 @@ cross() {
     done
     publish_for win-x64 native/build/win-x64/ftc.dll
     publish_for linux-arm64 native/build/linux-arm64/libftc.so
-    same_losses linux-x64 dotnet "$root/managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll"
-    same_losses win-x64 $wine "$root/artifacts/cross/win-x64/ftc.exe"
+    same_losses linux-x64 quickstart "${here[@]}"
+    [ $what = quickstart ] || same_losses linux-x64 $what "${here[@]}"
+    same_losses win-x64 quickstart $wine "$root/artifacts/cross/win-x64/ftc.exe"
     bash cmake/fetch-libssl-arm64.sh artifacts/cross/libssl-arm64
-    same_losses linux-arm64 qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu \
+    same_losses linux-arm64 $what qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu \
         -E LD_LIBRARY_PATH="$root/artifacts/cross/libssl-arm64/usr/lib/aarch64-linux-gnu" "$root/artifacts/cross/linux-arm64/ftc"
     echo
     echo "$passed passed, $failed failed, $skipped skipped"
@@ -323,7 +332,7 @@ case $verb in
     traffic) native; FTC_WRITE_TRAFFIC=1 native/build/release/ftc_traffic_tests --gtest_filter='TrafficTable.*' ;;
     bench) bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
-    cross) cross ;;
+    cross) cross "$@" ;;
     pack) pack ;;
     all) run_tests; pack ;;
     help | -h | --help) usage ;;
