@@ -10,22 +10,20 @@ public sealed class LibrarySearchTests
     public void TheLibraryBesideTheProgramIsFound() =>
         LibrarySearch.Load(NativeLibraryKind.Cpu, null, AppContext.BaseDirectory).Path.Should().EndWith("runtimes/linux-x64/native/libftc.so");
 
-    [Theory]
-    [InlineData(NativeLibraryKind.Cpu, "libftc.so", "Add the package FineTuneCore.Runtime.Cpu", "FTC_LIBRARY_PATH")]
-    [InlineData(NativeLibraryKind.Cuda, "libftc_cuda.so", "Add the package FineTuneCore.Runtime.Cuda", "FTC_CUDA_LIBRARY_PATH")]
-    public void AMissingLibraryIsReportedWithWhatWasTriedAndThePackageToAdd(NativeLibraryKind kind, string file, string remedy, string variable)
+    [Fact]
+    public void AMissingLibraryIsReportedWithWhatWasTriedAndThePackageToAdd()
     {
-        Action load = () => LibrarySearch.Load(kind, null, "/nowhere");
+        Action load = () => LibrarySearch.Load(NativeLibraryKind.Cuda, null, "/nowhere");
         load.Should().Throw<DllNotFoundException>().Which.Message.Should()
-            .Contain($"/nowhere/runtimes/linux-x64/native/{file} (no such file)").And.Contain($"/nowhere/{file} (no such file)")
-            .And.Contain("(the system's search path)").And.Contain(remedy).And.Contain(variable);
+            .Contain("/nowhere/runtimes/linux-x64/native/libftc_cuda.so (no such file)").And.Contain("/nowhere/libftc_cuda.so (no such file)")
+            .And.Contain("(the system's search path)").And.Contain("Add the package FineTuneCore.Runtime.Cuda").And.Contain("FTC_CUDA_LIBRARY_PATH");
     }
 
     [Fact]
     public void AForcedFileIsTheOnlyOneTried()
     {
         Action load = () => LibrarySearch.Load(NativeLibraryKind.Cpu, "/nowhere/libftc.so", AppContext.BaseDirectory);
-        load.Should().Throw<DllNotFoundException>().Which.Message.Should().Contain("Tried: /nowhere/libftc.so (no such file). Add the package");
+        load.Should().Throw<DllNotFoundException>().Which.Message.Should().Contain("Tried: /nowhere/libftc.so (no such file). Add the package FineTuneCore.Runtime.Cpu").And.Contain("FTC_LIBRARY_PATH");
     }
 
     [Fact]
