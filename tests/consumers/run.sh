@@ -32,7 +32,7 @@ for name in "${names[@]}"; do
     printf '\n== consumer %s\n' "$name"
     mkdir "$work/$name"
     cp "$sources/nuget.config" "$work/$name"
-    (cd "$sources/$name" && find . -type d \( -name bin -o -name obj \) -prune -o -type f -print0 | tar -c --null -T - -f -) | tar -x -C "$work/$name"
+    (cd "$sources/$name" && find . -type d \( -name bin -o -name obj \) -prune -o \( -type f -o -type l \) -print0 | tar -c --dereference --null -T - -f -) | tar -x -C "$work/$name"
     code=0
     (cd "$work/$name" && ./run.sh) || code=$?
     case $code in
