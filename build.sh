@@ -21,6 +21,7 @@ usage: ./build.sh VERB [options]
   bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
   bench convergence [DIR] trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
   bench scale [--rows model,load,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
+  bench binding     what a call costs from .NET over the same call from C++
   bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
@@ -259,12 +260,13 @@ consumers() {
 # bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
 # bench scale [...]: large models, contexts and datasets through ftc train.
 # bench convergence [DIR]: validation losses in bf16 against fp32's.
+# bench binding: a call from .NET against one from C++.
 # bench --filter PATTERN: ops under BenchmarkDotNet.
 bench() {
     local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
     native
     case ${1:-} in
-        cpu | scale | --*)
+        cpu | scale | binding | --*)
             require_dotnet
             say "benchmark programs"
             [ "$1" != cpu ] || dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo
