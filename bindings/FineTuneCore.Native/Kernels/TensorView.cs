@@ -45,6 +45,7 @@ public readonly ref struct TensorView
 
     internal bool IsContiguous => RowStride == Columns || Rows <= 1;
 
+#pragma warning disable RS0026 // the overloads differ in the kind of memory, so that none of them stands in another's way
     /// <summary>A matrix in a span; ops may write to it.</summary>
     /// <exception cref="ArgumentException">The span is too short, or holds no type of elements.</exception>
     public static TensorView Of<T>(Span<T> values, long rows, long columns, long rowStride = 0)
@@ -59,6 +60,7 @@ public readonly ref struct TensorView
     /// <inheritdoc cref="Of{T}(Span{T}, long, long, long)"/>
     public static TensorView Of<T>(T[] values, long rows, long columns, long rowStride = 0)
         where T : unmanaged => Of(values.AsSpan(), rows, columns, rowStride);
+#pragma warning restore RS0026
 
     /// <summary>A matrix at an address of the device, such as another library's tensor: on a GPU an address of its memory.</summary>
     /// <param name="address">Not 0.</param>
