@@ -213,12 +213,15 @@ run_tests() {
 packages=(bindings/FineTuneCore.Native bindings/Runtime/Cpu managed/FineTuneCore managed/FineTuneCore.Cli)
 
 pack() {
-    local project file total=0
+    local project file platform total=0
     say "packages"
     if [ -f native/build/release/libftc_cuda.so ]; then packages+=(bindings/Runtime/Cuda); else
         echo "no FineTuneCore.Runtime.Cuda, and no CUDA in the tool: libftc_cuda.so was not built (FTC_CUDA=ON ./build.sh pack insists on it)"
         [ "$cuda" != ON ] || return 1
     fi
+    for platform in linux-arm64 win-x64; do
+        [ -d "native/build/$platform" ] || echo "no native files for $platform in the packages: native/build/$platform was not built"
+    done
     # The commit's time in every file of a package: two packs of one commit are equal to the byte.
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1000000000)}
     rm -rf artifacts/packages
