@@ -25,7 +25,7 @@ export FTC_FEED DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
 unset FTC_LIBRARY_PATH FTC_CUDA_LIBRARY_PATH FTC_CPU_ISA
 
 names=("$@")
-[ $# -gt 0 ] || names=(tool file-based-app unit-tests-in-ci torchsharp-trainer)
+[ $# -gt 0 ] || names=(tool file-based-app unit-tests-in-ci kernels-on-net8 torchsharp-trainer)
 passed=0 failed=0 skipped=0
 for name in "${names[@]}"; do
     [ -x "$sources/$name/run.sh" ] || { echo "no consumer $name in $sources" >&2; exit 2; }
