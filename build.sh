@@ -199,7 +199,7 @@ run_tests() {
         native sanitize
         google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
     fi
-    for project in tests/bindings/*.Tests tests/managed/*.Tests; do xunit_tests "$project"; done
+    for project in tests/bindings/*.Tests tests/managed/*.Tests tests/benchmarks/*.Tests; do xunit_tests "$project"; done
     parity
     if [ $with_consumers -eq 1 ]; then
         if pack; then consumers || true; else add packages 1 0 1; fi
