@@ -10,8 +10,9 @@ public sealed partial class PageTests
     [Fact]
     public void EveryExampleOfThePageStandsInTheTests()
     {
-        string root = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(root, "FineTuneCore.sln"))) root = Path.GetDirectoryName(root) ?? throw new DirectoryNotFoundException("the tests run inside the repository");
+        string? root = AppContext.BaseDirectory;
+        while (root is not null && !File.Exists(Path.Combine(root, "FineTuneCore.sln"))) root = Path.GetDirectoryName(root);
+        Assert.SkipWhen(root is null, "the page lies in the repository, and this test runs elsewhere");
         string page = File.ReadAllText(Path.Combine(root, "bindings", "FineTuneCore.Native", "README.md"));
         string examples = Unindented(File.ReadAllText(Path.Combine(root, "tests", "bindings", "FineTuneCore.Native.Tests", "Kernels", "ExampleTests.cs")));
         string[] blocks = [.. Blocks().Matches(page).Select(m => Unindented(m.Groups[1].Value))];
