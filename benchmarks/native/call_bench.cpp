@@ -1,5 +1,5 @@
-// ftc_call_bench: nanoseconds of the smallest op, SwiGLU of one element on one thread, called from a loop in C++. What a call
-// costs without .NET; FineTuneCore.Benchmarks binding holds the binding against it.
+// ftc_call_bench: nanoseconds of the smallest op, SwiGLU of one element on one thread, called from a loop in C++. What
+// a call costs without .NET; FineTuneCore.Benchmarks binding holds the binding against it.
 //
 // CPU time of the thread, median of 101 rounds of 20,000 calls.
 #include <algorithm>
