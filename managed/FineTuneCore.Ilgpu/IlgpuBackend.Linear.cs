@@ -148,10 +148,10 @@ internal sealed unsafe partial class IlgpuBackend
             {
                 ref readonly LoraSegmentArguments s = ref segments[segment];
                 int pool = Math.Max(1, s.Pool);
+                p.Adapter.Dropout = DropoutOf(in s, in dropout);
                 p.Adapter.S = DownGradient(in workspace, offsets[segment], (end - row) * s.Rank);
                 p.Adapter.B = View<float>(s.A, s.Rank * (k / pool));
-                (p.Adapter.RankStride, p.Adapter.ColumnStride, p.Adapter.Rank, p.Adapter.Scale, p.Adapter.Pool) = (k / pool, 1, s.Rank, s.Scaling / pool, pool);
-                p.Adapter.Dropout = DropoutOf(in s, in dropout);
+                (p.Adapter.RankStride, p.Adapter.ColumnStride, p.Adapter.Rank, p.Adapter.Scale, p.Adapter.Pool) = (k / pool, 1, s.Rank, s.Scaling / pool / p.Adapter.Dropout.Keep, pool);
             }
 
             WithWeight(weight, rowsAreLines: false, new ProductAction<Dense<T, TElement>, T, TElement>(Rows<T, TElement>(part, n), p));

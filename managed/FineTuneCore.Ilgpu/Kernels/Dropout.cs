@@ -15,10 +15,10 @@ internal struct Dropout
     public uint Threshold; // of 65536; 0: nothing drops
     public float Keep; // 1 - Threshold / 65536
 
-    /// <summary>What a feature is multiplied by: 0 when it is dropped, else 1 / Keep.</summary>
-    public readonly float Factor(int row, int feature)
+    /// <summary>Whether feature of row is kept.</summary>
+    public readonly bool Keeps(int row, int feature)
     {
-        if (Threshold == 0) return 1f;
+        if (Threshold == 0) return true;
         uint step = HasStepValue != 0 ? (uint)StepValue[0] : Step;
         uint c0 = (uint)feature >> 3, c1 = (uint)Positions[row], c2 = (uint)Samples[row], c3 = step;
         uint k0 = KeyLow, k1 = KeyHigh;
@@ -36,6 +36,6 @@ internal struct Dropout
         int place = feature & 7;
         uint word = place < 4 ? (place < 2 ? c0 : c1) : (place < 6 ? c2 : c3);
         uint number = (place & 1) == 0 ? word & 0xffffu : word >> 16;
-        return number < Threshold ? 0f : 1f / Keep;
+        return number >= Threshold;
     }
 }

@@ -3,8 +3,8 @@ using ILGPU;
 namespace FineTuneCore.Ilgpu.Kernels;
 
 /// <summary>
-/// Where C = alpha · (A B + the adapter) + bias goes, or is added. The adapter's Scale · mask · (S B) is what the sums begin with: its rank is a part of
-/// the same depth loop, so that LoRA costs no pass over C of its own.
+/// Where C = alpha · (A B + the adapter) + bias goes, or is added. The adapter, mask · Scale · S B, is more depth
+/// of the same product, so that LoRA costs no pass over C of its own.
 /// </summary>
 internal struct ProductArguments<T>
     where T : unmanaged
@@ -68,33 +68,18 @@ internal static class MatmulKernels
         float c20 = 0f, c21 = 0f, c22 = 0f, c23 = 0f, c30 = 0f, c31 = 0f, c32 = 0f, c33 = 0f;
         int row = row0 + ty * 4, column = column0 + tx;
 
-        int adapterDepth = (p.Adapter.Rank + Depth - 1) / Depth * Depth;
-        for (int step = -adapterDepth; step < p.Depth; step += Depth)
+        for (int step = 0; step < p.Depth; step += Depth)
         {
-            if (step < 0)
+            for (int i = 0; i < 4; i++)
             {
-                int from = step + adapterDepth;
-                for (int i = 0; i < 4; i++)
-                {
-                    int line = ty + i * Side, t = from + tx;
-                    a[tx * Pitch + line] = row0 + line < p.Rows && t < p.Adapter.Rank ? p.Adapter.S[(long)(row0 + line) * p.Adapter.Rank + t] : 0f;
-                    b[tx * Pitch + line] = column0 + line < p.Columns && t < p.Adapter.Rank
-                        ? p.Adapter.B[t * p.Adapter.RankStride + (column0 + line) / p.Adapter.Pool * p.Adapter.ColumnStride] : 0f;
-                }
+                int line = aLine + i * aLineStep, depth = aDepth + i * aDepthStep;
+                a[depth * Pitch + line] = row0 + line < p.Rows && step + depth < p.Depth ? operandA.At(row0 + line, step + depth, table) : 0f;
             }
-            else
-            {
-                for (int i = 0; i < 4; i++)
-                {
-                    int line = aLine + i * aLineStep, depth = aDepth + i * aDepthStep;
-                    a[depth * Pitch + line] = row0 + line < p.Rows && step + depth < p.Depth ? operandA.At(row0 + line, step + depth, table) : 0f;
-                }
 
-                for (int i = 0; i < 4; i++)
-                {
-                    int line = bLine + i * bLineStep, depth = bDepth + i * bDepthStep;
-                    b[depth * Pitch + line] = column0 + line < p.Columns && step + depth < p.Depth ? operandB.At(column0 + line, step + depth, table) : 0f;
-                }
+            for (int i = 0; i < 4; i++)
+            {
+                int line = bLine + i * bLineStep, depth = bDepth + i * bDepthStep;
+                b[depth * Pitch + line] = column0 + line < p.Columns && step + depth < p.Depth ? operandB.At(column0 + line, step + depth, table) : 0f;
             }
 
             Group.Barrier();
@@ -122,23 +107,46 @@ internal static class MatmulKernels
             }
 
             Group.Barrier();
-            if (step != -Depth) continue;
-            c00 *= Masked(p, row, column);
-            c01 *= Masked(p, row, column + 16);
-            c02 *= Masked(p, row, column + 32);
-            c03 *= Masked(p, row, column + 48);
-            c10 *= Masked(p, row + 1, column);
-            c11 *= Masked(p, row + 1, column + 16);
-            c12 *= Masked(p, row + 1, column + 32);
-            c13 *= Masked(p, row + 1, column + 48);
-            c20 *= Masked(p, row + 2, column);
-            c21 *= Masked(p, row + 2, column + 16);
-            c22 *= Masked(p, row + 2, column + 32);
-            c23 *= Masked(p, row + 2, column + 48);
-            c30 *= Masked(p, row + 3, column);
-            c31 *= Masked(p, row + 3, column + 16);
-            c32 *= Masked(p, row + 3, column + 32);
-            c33 *= Masked(p, row + 3, column + 48);
+        }
+
+        // The adapter's rank goes on where the depth ended: its sums join last, as the smaller ones.
+        int kept = p.Adapter.Rank > 0 ? KeptElements(p, row, column) : 0;
+        for (int step = 0; step < p.Adapter.Rank; step += Depth)
+        {
+            for (int i = 0; i < 4; i++)
+            {
+                int line = ty + i * Side, t = step + tx;
+                a[tx * Pitch + line] = row0 + line < p.Rows && t < p.Adapter.Rank ? p.Adapter.Scale * p.Adapter.S[(long)(row0 + line) * p.Adapter.Rank + t] : 0f;
+                b[tx * Pitch + line] = column0 + line < p.Columns && t < p.Adapter.Rank
+                    ? p.Adapter.B[t * p.Adapter.RankStride + (column0 + line) / p.Adapter.Pool * p.Adapter.ColumnStride] : 0f;
+            }
+
+            Group.Barrier();
+            int depth = IntrinsicMath.Min(Depth, p.Adapter.Rank - step);
+            for (int d = 0; d < depth; d++)
+            {
+                int at = d * Pitch + ty * 4, bt = d * Pitch + tx;
+                float a0 = a[at], a1 = a[at + 1], a2 = a[at + 2], a3 = a[at + 3];
+                float b0 = b[bt], b1 = b[bt + 16], b2 = b[bt + 32], b3 = b[bt + 48];
+                c00 = default(TMultiplyAdd).Of((kept & 1) != 0 ? a0 : 0f, b0, c00);
+                c01 = default(TMultiplyAdd).Of((kept & 2) != 0 ? a0 : 0f, b1, c01);
+                c02 = default(TMultiplyAdd).Of((kept & 4) != 0 ? a0 : 0f, b2, c02);
+                c03 = default(TMultiplyAdd).Of((kept & 8) != 0 ? a0 : 0f, b3, c03);
+                c10 = default(TMultiplyAdd).Of((kept & 16) != 0 ? a1 : 0f, b0, c10);
+                c11 = default(TMultiplyAdd).Of((kept & 32) != 0 ? a1 : 0f, b1, c11);
+                c12 = default(TMultiplyAdd).Of((kept & 64) != 0 ? a1 : 0f, b2, c12);
+                c13 = default(TMultiplyAdd).Of((kept & 128) != 0 ? a1 : 0f, b3, c13);
+                c20 = default(TMultiplyAdd).Of((kept & 256) != 0 ? a2 : 0f, b0, c20);
+                c21 = default(TMultiplyAdd).Of((kept & 512) != 0 ? a2 : 0f, b1, c21);
+                c22 = default(TMultiplyAdd).Of((kept & 1024) != 0 ? a2 : 0f, b2, c22);
+                c23 = default(TMultiplyAdd).Of((kept & 2048) != 0 ? a2 : 0f, b3, c23);
+                c30 = default(TMultiplyAdd).Of((kept & 4096) != 0 ? a3 : 0f, b0, c30);
+                c31 = default(TMultiplyAdd).Of((kept & 8192) != 0 ? a3 : 0f, b1, c31);
+                c32 = default(TMultiplyAdd).Of((kept & 16384) != 0 ? a3 : 0f, b2, c32);
+                c33 = default(TMultiplyAdd).Of((kept & 32768) != 0 ? a3 : 0f, b3, c33);
+            }
+
+            Group.Barrier();
         }
 
         StoreRow<T, TElement>(p, row, column, c00, c01, c02, c03);
@@ -147,9 +155,19 @@ internal static class MatmulKernels
         StoreRow<T, TElement>(p, row + 3, column, c30, c31, c32, c33);
     }
 
-    private static float Masked<T>(ProductArguments<T> p, int row, int column)
-        where T : unmanaged =>
-        row < p.Rows && column < p.Columns ? p.Adapter.Scale * p.Adapter.Dropout.Factor(row, column / p.Adapter.Pool) : 0f;
+    /// <summary>Which of a thread's 4 × 4 elements the adapter reaches, a bit each.</summary>
+    private static int KeptElements<T>(ProductArguments<T> p, int row, int column)
+        where T : unmanaged
+    {
+        int kept = 0;
+        for (int i = 0; i < 16; i++)
+        {
+            int r = row + i / 4, c = column + i % 4 * Side;
+            if (r < p.Rows && c < p.Columns && p.Adapter.Dropout.Keeps(r, c / p.Adapter.Pool)) kept |= 1 << i;
+        }
+
+        return kept;
+    }
 
     private static void StoreRow<T, TElement>(ProductArguments<T> p, int row, int column, float c0, float c1, float c2, float c3)
         where T : unmanaged

@@ -63,8 +63,8 @@ internal struct AdapterInput<T, TElement> : IOperand
     public readonly float At(int line, int depth, ArrayView<float> table)
     {
         int row = RowsAreLines != 0 ? line : depth, feature = RowsAreLines != 0 ? depth : line;
-        float factor = Dropout.Factor(row, feature);
-        if (factor == 0f) return 0f;
+        if (!Dropout.Keeps(row, feature)) return 0f;
+        float factor = 1f / Dropout.Keep;
         long at = row * RowStride + (long)feature * Pool;
         if (Pool == 1) return default(TElement).Load(Data[at]) * factor;
         float sum = 0f;
