@@ -142,7 +142,7 @@ internal static class AttentionKernels
         int first = Grid.IdxX * Side, i = first + ty;
         int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + Side, p.QueryRows);
         int myBegin = i < p.QueryRows && p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0, myEnd = i < p.QueryRows ? p.FirstQuery + i + 1 : 0;
-        float lse = i < p.QueryRows ? p.Lse[(long)i * p.Heads + head] : 0f, delta = i < p.QueryRows ? p.Delta[(long)i * p.Heads + head] : 0f;
+        long at = (long)i * p.Heads + head;
         for (int d = tx; d < p.HeadDim; d += Side) gradient[ty * MaxHeadDim + d] = 0f;
 
         for (int j0 = begin; j0 < end; j0 += Side)
@@ -164,8 +164,9 @@ internal static class AttentionKernels
             }
 
             int j = j0 + tx;
-            bool inside = j >= myBegin && j < myEnd;
-            scores[ty * ScorePitch + tx] = inside ? MathF.Exp(score * p.Scale - lse) * (dprobability - delta) * p.Scale : 0f;
+            float dscore = 0f;
+            if (j >= myBegin && j < myEnd) dscore = MathF.Exp(score * p.Scale - p.Lse[at]) * (dprobability - p.Delta[at]) * p.Scale;
+            scores[ty * ScorePitch + tx] = dscore;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
                 Group.Barrier();
@@ -193,7 +194,19 @@ internal static class AttentionKernels
         ArrayView<float> dv = SharedMemory.Allocate<float>(Side * KeySlice);
         int tx = Group.IdxX, ty = Group.IdxY, keyHead = Grid.IdxY, j0 = Grid.IdxX * Side, j = j0 + ty;
         int sliceBegin = Grid.IdxZ * KeySlice, sliceEnd = IntrinsicMath.Min(sliceBegin + KeySlice, p.HeadDim);
-        int from = IntrinsicMath.Max(0, j0 - p.FirstQuery);
+        int from = IntrinsicMath.Max(0, j0 - p.FirstQuery), to = p.QueryRows;
+        if (p.HasKeyBegin != 0)
+        {
+            // key_begin does not decrease: from the first query that begins behind these keys on nobody reads them.
+            int low = from;
+            while (low < to)
+            {
+                int middle = (low + to) / 2;
+                if (p.KeyBegin[middle] < j0 + Side) low = middle + 1;
+                else to = middle;
+            }
+        }
+
         for (int d = tx; d < KeySlice; d += Side)
         {
             dk[ty * KeySlice + d] = 0f;
@@ -202,8 +215,7 @@ internal static class AttentionKernels
 
         for (int head = keyHead * p.HeadsPerKey; head < (keyHead + 1) * p.HeadsPerKey; head++)
         {
-            // key_begin does not decrease: past the first query that begins behind these keys nobody reads them.
-            for (int first = from; first < p.QueryRows && (p.HasKeyBegin == 0 || p.KeyBegin[first] < j0 + Side); first += Side)
+            for (int first = from; first < to; first += Side)
             {
                 float score = 0f, dprobability = 0f;
                 for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
@@ -222,12 +234,20 @@ internal static class AttentionKernels
                 }
 
                 int i = first + tx;
-                bool inside = i < p.QueryRows && j < p.KeyRows && j <= p.FirstQuery + i;
-                if (inside && p.HasKeyBegin != 0) inside = j >= p.KeyBegin[i];
-                long at = (long)i * p.Heads + head;
-                float probability = inside ? MathF.Exp(score * p.Scale - p.Lse[at]) : 0f;
+                float probability = 0f, gradient = 0f;
+                if (i < to && j <= p.FirstQuery + i)
+                {
+                    int begin = p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0;
+                    long at = (long)i * p.Heads + head;
+                    if (j >= begin)
+                    {
+                        probability = MathF.Exp(score * p.Scale - p.Lse[at]);
+                        gradient = probability * (dprobability - p.Delta[at]) * p.Scale;
+                    }
+                }
+
                 probabilities[ty * ScorePitch + tx] = probability;
-                scores[ty * ScorePitch + tx] = inside ? probability * (dprobability - p.Delta[at]) * p.Scale : 0f;
+                scores[ty * ScorePitch + tx] = gradient;
                 for (int d0 = sliceBegin; d0 < sliceEnd; d0 += Slice)
                 {
                     Group.Barrier();

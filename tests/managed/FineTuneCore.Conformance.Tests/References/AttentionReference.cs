@@ -13,7 +13,7 @@ internal sealed class AttentionReference(int queryRows, int keyRows, int firstQu
 
     internal double[] Dv { get; } = new double[keyRows * keyHeads * headDim];
 
-    internal void Run(float[] q, float[] k, float[] v, float[] dout)
+    internal void Forward(float[] q, float[] k, float[] v)
     {
         var p = new double[keyRows];
         for (int i = 0; i < queryRows; i++)
@@ -21,35 +21,35 @@ internal sealed class AttentionReference(int queryRows, int keyRows, int firstQu
             for (int head = 0; head < heads; head++)
             {
                 int keyHead = head / (heads / keyHeads), row = (i * heads + head) * headDim, begin = keyBegin[i], end = firstQuery + i + 1;
-                if (begin >= end)
-                {
-                    Lse[i * heads + head] = double.NegativeInfinity;
-                    continue;
-                }
-
                 double maximum = double.NegativeInfinity, sum = 0;
                 for (int j = begin; j < end; j++) maximum = Math.Max(maximum, p[j] = round(Dot(q, row, k, Key(j, keyHead)) * scale));
                 for (int j = begin; j < end; j++) sum = round(sum + (p[j] = round(Math.Exp(round(p[j] - maximum)))));
-                Lse[i * heads + head] = round(maximum + round(Math.Log(sum)));
-                for (int j = begin; j < end; j++) p[j] = round(p[j] / sum);
-                double delta = 0;
-                for (int d = 0; d < headDim; d++)
-                {
-                    double o = 0;
-                    for (int j = begin; j < end; j++) o = round(o + round(p[j] * v[Key(j, keyHead) + d]));
-                    Output[row + d] = o;
-                    delta = round(delta + round(o * dout[row + d]));
-                }
-
+                Lse[i * heads + head] = sum > 0 ? round(maximum + round(Math.Log(sum))) : double.NegativeInfinity;
                 for (int j = begin; j < end; j++)
+                    for (int d = 0; d < headDim; d++) Output[row + d] = round(Output[row + d] + round(round(p[j] / sum) * v[Key(j, keyHead) + d]));
+            }
+        }
+    }
+
+    /// <summary>From the o and lse that the op is given: their rounding is no error of the op's.</summary>
+    internal void Backward(float[] q, float[] k, float[] v, float[] dout, float[] o, float[] lse)
+    {
+        for (int i = 0; i < queryRows; i++)
+        {
+            for (int head = 0; head < heads; head++)
+            {
+                int keyHead = head / (heads / keyHeads), row = (i * heads + head) * headDim;
+                double delta = Dot(dout, row, o, row);
+                for (int j = keyBegin[i]; j < firstQuery + i + 1; j++)
                 {
                     int key = Key(j, keyHead);
-                    double ds = round(round(p[j] * round(Dot(dout, row, v, key) - delta)) * scale);
+                    double p = round(Math.Exp(round(round(Dot(q, row, k, key) * scale) - lse[i * heads + head])));
+                    double ds = round(round(p * round(Dot(dout, row, v, key) - delta)) * scale);
                     for (int d = 0; d < headDim; d++)
                     {
                         Dq[row + d] = round(Dq[row + d] + round(ds * k[key + d]));
                         Dk[key + d] = round(Dk[key + d] + round(ds * q[row + d]));
-                        Dv[key + d] = round(Dv[key + d] + round(p[j] * dout[row + d]));
+                        Dv[key + d] = round(Dv[key + d] + round(p * dout[row + d]));
                     }
                 }
             }
