@@ -12,6 +12,7 @@ internal sealed unsafe partial class IlgpuBackend
     private const int SquareGroups = 256; // partial sums of squares at most
     private const long SquaresPerGroup = 8192; // at least, so that a small gradient is one group's
     private const long ChunkLogits = 1 << 22; // of a chunk of the loss, where the rows are many: 16 MB
+    private const int Statistics = 2; // of every row of a chunk
     private const long FewestChunkRows = 64; // a tile of the product
 
     /// <summary>Between neighbouring values of the NF4 map; a value on a threshold keeps the lower code. As bitsandbytes has them.</summary>
@@ -35,7 +36,7 @@ internal sealed unsafe partial class IlgpuBackend
     public long LinearCrossEntropyWorkspaceBytes(DType dtype, WeightFormat format, long rows, long hiddenSize, long vocabSize)
     {
         long chunk = Math.Min(Math.Max(rows, 1), Math.Max(FewestChunkRows, ChunkLogits / vocabSize));
-        return checked(ListBytes(rows) + chunk * vocabSize * sizeof(float));
+        return checked(ListBytes(rows) + chunk * (vocabSize + Statistics) * sizeof(float));
     }
 
     public UpdateNumbers AdamWNumbers(in AdamWArguments a)
@@ -162,15 +163,17 @@ internal sealed unsafe partial class IlgpuBackend
     {
         long rows = x.Rows, hidden = weight.Columns, vocab = weight.Rows, listBytes = ListBytes(rows);
         int trained = trainedRows > 0 ? (int)Math.Min(trainedRows, rows) : (int)rows;
-        long chunk = Math.Min((workspace.Bytes - listBytes) / (vocab * sizeof(float)), trained);
-        if (chunk < 1) throw Invalid($"cross-entropy: the workspace has {workspace.Bytes} bytes, expected {listBytes + vocab * sizeof(float)} or more");
+        long chunk = Math.Min((workspace.Bytes - listBytes) / ((vocab + Statistics) * sizeof(float)), trained);
+        if (chunk < 1) throw Invalid($"cross-entropy: the workspace has {workspace.Bytes} bytes, expected {listBytes + (vocab + Statistics) * sizeof(float)} or more");
         Tensor logits = workspace.Memory with { ByteOffset = workspace.Memory.ByteOffset + listBytes, RowStride = vocab, DType = DType.F32 };
+        Tensor statistics = logits with { ByteOffset = logits.ByteOffset + chunk * vocab * sizeof(float) };
         var p = new LossArguments<T>
         {
             Nll = View<float>(nll, rows), Predictions = View<int>(predictions, rows), HasPredictions = Flag(predictions), Dx = View<T>(dx), DxStride = dx.RowStride,
             HasDx = Flag(dx), Targets = View<int>(targets, rows), Trained = View<int>(workspace.Memory, trained), Logits = View<float>(logits, chunk * vocab),
+            Statistics = View<float>(statistics, chunk * Statistics), ChunkRows = (int)chunk,
             StepNumbers = View<float>(stepNumbers, 4), HasStepNumbers = Flag(stepNumbers), Faults = _faults.View.AsContiguous(), Rows = checked((int)rows),
-            TrainedRows = trained, HiddenSize = checked((int)hidden), VocabSize = checked((int)vocab), WantGradient = dx.IsNone && dweight.IsNone ? 0 : 1,
+            TrainedRows = trained, HiddenSize = checked((int)hidden), VocabSize = checked((int)vocab),
             GradientScale = gradientScale,
         };
         _kernels.Run(LossKernels.ListTrained, Groups(1, Reductions.Threads), p);
@@ -183,6 +186,8 @@ internal sealed unsafe partial class IlgpuBackend
             WithWeight(weight, rowsAreLines: true, new ProductAction<GatheredRows<T, TElement>, float, F32Element>(
                 Gathered(rowsAreLines: true), Into<float>(p.Logits, vocab, count, vocab, hidden) with { ADepthContiguous = 1, BDepthContiguous = 1 }));
             _kernels.Run(LossKernels.Softmax, Groups(count, Reductions.Threads), p with { First = first });
+            if (dx.IsNone && dweight.IsNone) continue;
+            _kernels.Run(LossKernels.Gradient, Matrix(count, vocab), p with { First = first });
             if (!dx.IsNone)
             {
                 WithWeight(weight, rowsAreLines: false, new ProductAction<Dense<float, F32Element>, T, TElement>(

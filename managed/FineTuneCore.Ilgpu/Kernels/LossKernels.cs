@@ -12,17 +12,18 @@ internal struct LossArguments<T>
     public ArrayView<int> Targets;
     public ArrayView<int> Trained; // numbers of the trained rows, in order, then -1
     public ArrayView<float> Logits; // of one chunk; they become gradients
+    public ArrayView<float> Statistics; // of one chunk: the largest logit of every row, then the sums of exponentials
     public ArrayView<float> StepNumbers; // their first is the scale, when HasStepNumbers
     public ArrayView<int> Faults;
     public long DxStride;
     public int Rows;
     public int TrainedRows; // length of Trained
     public int First; // of the chunk, in Trained
+    public int ChunkRows; // at most
     public int HiddenSize;
     public int VocabSize;
     public int HasPredictions;
     public int HasDx;
-    public int WantGradient;
     public int HasStepNumbers;
     public float GradientScale;
 }
@@ -77,7 +78,7 @@ internal static class LossKernels
         for (int c = Group.IdxX; c < p.HiddenSize; c += Reductions.Threads) p.Dx[row * p.DxStride + c] = default(TElement).Store(0f);
     }
 
-    /// <summary>Loss, prediction and, in place of the logits, their gradients. A group takes a row of the chunk.</summary>
+    /// <summary>Loss, prediction and statistics. A group takes a row of the chunk.</summary>
     public static void Softmax<T>(LossArguments<T> p)
         where T : unmanaged
     {
@@ -121,13 +122,21 @@ internal static class LossKernels
         float targetLogit = p.Logits[logits + target], sum = 0f;
         for (int c = thread; c < p.VocabSize; c += Reductions.Threads) sum += MathF.Exp(p.Logits[logits + c] - maximum);
         float total = Reductions.Sum(sum, shared);
-        if (thread == 0) p.Nll[row] = MathF.Log(total) + (maximum - targetLogit);
-        if (p.WantGradient == 0) return;
-        float scale = p.HasStepNumbers != 0 ? p.StepNumbers[0] : p.GradientScale;
-        for (int c = thread; c < p.VocabSize; c += Reductions.Threads)
-        {
-            float probability = MathF.Exp(p.Logits[logits + c] - maximum) / total;
-            p.Logits[logits + c] = scale * (c == target ? probability - 1f : probability);
-        }
+        if (thread != 0) return;
+        p.Nll[row] = MathF.Log(total) + (maximum - targetLogit);
+        p.Statistics[Grid.IdxX] = maximum;
+        p.Statistics[p.ChunkRows + Grid.IdxX] = total;
+    }
+
+    /// <summary>Gradients in place of the logits; those of rows that are not trained are 0 already. A thread takes a logit.</summary>
+    public static void Gradient<T>(LossArguments<T> p)
+        where T : unmanaged
+    {
+        int column = Grid.GlobalIndex.X, row = p.Trained[p.First + Grid.IdxY];
+        if (row < 0 || column >= p.VocabSize) return;
+        long at = (long)Grid.IdxY * p.VocabSize + column;
+        float probability = MathF.Exp(p.Logits[at] - p.Statistics[Grid.IdxY]) / p.Statistics[p.ChunkRows + Grid.IdxY];
+        if (column == p.Targets[row]) probability -= 1f;
+        p.Logits[at] = probability * (p.HasStepNumbers != 0 ? p.StepNumbers[0] : p.GradientScale);
     }
 }

@@ -37,12 +37,17 @@ public abstract class TestDevice
     /// <summary>Ulps that the device's divisions, roots and exponentials may be wrong by beyond correct rounding.</summary>
     internal abstract int FunctionUlps { get; }
 
+    /// <summary>Whether bf16 layers multiply words of 16 bits, so that fp32 operands beside them are rounded first.</summary>
+    internal virtual bool MultipliesWords => false;
+
     /// <summary>The native library on this machine's processor.</summary>
     public sealed class Cpu : TestDevice
     {
         internal override IBackend Backend => NativeCpu.Value;
 
         internal override int FunctionUlps => 1; // its vector exponential
+
+        internal override bool MultipliesWords => Backend.Info.Isa == "avx512bf16";
     }
 
     /// <summary>ILGPU's CPU accelerator, a thread for every GPU thread: slow, but it ends the process at an index outside a view, which OpenCL does not see.</summary>

@@ -40,8 +40,8 @@ public abstract class LinearTests<TDevice> : OpTests<TDevice>
         WeightMatrix weight = QuantReference.Weight(Memory, format, n, k, out float[] w);
         ReferenceSegment[] segments = Segments(m, n, k, rank, adapters, dropout, pool);
         uint[] samples = [.. Enumerable.Range(0, m).Select(i => (uint)i / 7 * 13)], positions = [.. Enumerable.Range(0, m).Select(i => (uint)i % 7)];
-        LinearReference Reference(Func<double, double> round) => new(m, n, k, x, w, dy, bias, segments, round) { Samples = samples, Positions = positions, Step = 3 };
-        LinearReference exact = Reference(v => v), naive = Reference(v => (float)v);
+        LinearReference Reference(Func<double, double> round, Func<double, double> word) => new(m, n, k, x, [.. w.Select(v => (float)word(v))], dy, bias, segments, round, word) { Samples = samples, Positions = positions, Step = 3 };
+        LinearReference exact = Reference(v => v, v => v), naive = Reference(v => (float)v, WordOf(type));
         exact.Run();
         naive.Run();
 
@@ -70,8 +70,8 @@ public abstract class LinearTests<TDevice> : OpTests<TDevice>
         const int M = 5, N = 70, K = 33;
         float[] x = Numbers.Random(54, M * K), before = Numbers.Random(55, M * N), dy = Numbers.Random(56, M * N), dxBefore = Numbers.Random(57, M * K);
         WeightMatrix weight = QuantReference.Weight(Memory, QuantReference.F32, N, K, out float[] w);
-        var exact = new LinearReference(M, N, K, x, w, dy, null, [], v => v) { Samples = [], Positions = [] };
-        var naive = new LinearReference(M, N, K, x, w, dy, null, [], v => (float)v) { Samples = [], Positions = [] };
+        var exact = new LinearReference(M, N, K, x, w, dy, null, [], v => v, v => v) { Samples = [], Positions = [] };
+        var naive = new LinearReference(M, N, K, x, w, dy, null, [], v => (float)v, v => v) { Samples = [], Positions = [] };
         exact.Run();
         naive.Run();
         Workspace workspace = Memory.Workspace(Backend.LinearWorkspaceBytes(DType.F32, WeightFormat.F32, 0, M, K, N, 0));

@@ -27,7 +27,8 @@ public abstract class LossTests<TDevice> : OpTests<TDevice>
         float[] x = Numbers.Random(81, rows * hidden, 1f, type);
         WeightMatrix weight = QuantReference.Weight(Memory, format, vocab, hidden, out float[] w);
         int[] targets = [.. Enumerable.Range(0, rows).Select(i => i % 4 == 1 ? -100 : i * 31 % vocab)];
-        Reference exact = Reference.Of(x, w, targets, hidden, vocab, v => v), naive = Reference.Of(x, w, targets, hidden, vocab, v => (float)v);
+        Reference exact = Reference.Of(x, w, targets, hidden, vocab, v => v, v => v);
+        Reference naive = Reference.Of(x, w, targets, hidden, vocab, v => (float)v, WordOf(type));
         int trained = targets.Count(t => t >= 0);
 
         Tensor xs = Memory.Matrix(x, rows, hidden, type, gap: 3), ts = Memory.Vector(targets, DType.I32);
@@ -82,7 +83,7 @@ public abstract class LossTests<TDevice> : OpTests<TDevice>
 
     private sealed record Reference(double[] Nll, int[] Predictions, double[] Dx, double[] Dweight)
     {
-        internal static Reference Of(float[] x, float[] w, int[] targets, int hidden, int vocab, Func<double, double> round)
+        internal static Reference Of(float[] x, float[] w, int[] targets, int hidden, int vocab, Func<double, double> round, Func<double, double> word)
         {
             int rows = targets.Length;
             var reference = new Reference(new double[rows], new int[rows], new double[rows * hidden], new double[vocab * hidden]);
@@ -103,7 +104,7 @@ public abstract class LossTests<TDevice> : OpTests<TDevice>
                 reference.Nll[i] = round(round(Math.Log(sum)) + round(maximum - logits[targets[i]]));
                 for (int c = 0; c < vocab; c++)
                 {
-                    double p = round(round(Math.Exp(round(logits[c] - maximum))) / sum), g = round(GradientScale * round(c == targets[i] ? p - 1 : p));
+                    double p = round(round(Math.Exp(round(logits[c] - maximum))) / sum), g = word(round(GradientScale * round(c == targets[i] ? p - 1 : p)));
                     for (int h = 0; h < hidden; h++)
                     {
                         reference.Dx[i * hidden + h] = round(reference.Dx[i * hidden + h] + round(g * w[c * hidden + h]));

@@ -15,6 +15,9 @@ public abstract class OpTests<TDevice> : IDisposable
 
     internal int FunctionUlps => _device.FunctionUlps;
 
+    /// <summary>What the device does to fp32 operands beside activations of this type.</summary>
+    internal Func<double, double> WordOf(DType type) => _device.MultipliesWords ? v => Numbers.Rounded((float)v, type) : v => v;
+
     internal Memory Memory => _memory ??= new Memory(Backend);
 
     internal static DType TypeOf(bool bf16) => bf16 ? DType.BF16 : DType.F32;

@@ -5,8 +5,11 @@ namespace FineTuneCore.Conformance.Tests.References;
 /// <summary>An adapter of <see cref="LinearReference"/>.</summary>
 internal sealed record ReferenceSegment(int Begin, int End, int Rank, float[] A, float[] B, float Scaling, float Dropout, ulong Seed, int Pool);
 
-/// <summary>The linear layer with adapters in plain loops; <c>round</c> makes it double, or the naive fp32 computation.</summary>
-internal sealed class LinearReference(int m, int n, int k, float[] x, float[] w, float[] dy, float[]? bias, ReferenceSegment[] segments, Func<double, double> round)
+/// <summary>
+/// The linear layer with adapters in plain loops. <c>round</c> makes it double, or the naive fp32 computation; <c>word</c> is what a unit that multiplies
+/// 16-bit words does to the adapter's fp32 operands first (the caller does it to w).
+/// </summary>
+internal sealed class LinearReference(int m, int n, int k, float[] x, float[] w, float[] dy, float[]? bias, ReferenceSegment[] segments, Func<double, double> round, Func<double, double> word)
 {
     internal required uint[] Samples { get; init; }
 
@@ -60,25 +63,28 @@ internal sealed class LinearReference(int m, int n, int k, float[] x, float[] w,
             {
                 double sum = 0;
                 for (int c = 0; c < s.Pool; c++) sum = round(sum + x[i * k + g * s.Pool + c]);
-                input[g] = round(round(sum / s.Pool) * Mask(s, i, g));
+                input[g] = word(round(round(sum / s.Pool) * Mask(s, i, g)));
             }
 
             for (int t = 0; t < s.Rank; t++)
             {
                 double down = 0, ds = 0;
-                for (int g = 0; g < groups; g++) down = round(down + round(input[g] * s.A[t * groups + g]));
+                for (int g = 0; g < groups; g++) down = round(down + round(input[g] * word(s.A[t * groups + g])));
+                down = word(down);
                 for (int j = 0; j < n; j++)
                 {
                     double gradient = round((double)s.Scaling * dy[i * n + j]);
-                    ds = round(ds + round(gradient * s.B[j * s.Rank + t]));
+                    ds = round(ds + round(gradient * word(s.B[j * s.Rank + t])));
                     db[j * s.Rank + t] = round(db[j * s.Rank + t] + round(gradient * down));
-                    Y[i * n + j] = round(Y[i * n + j] + round(s.Scaling * round(down * s.B[j * s.Rank + t])));
+                    Y[i * n + j] = round(Y[i * n + j] + round(s.Scaling * round(down * word(s.B[j * s.Rank + t]))));
                 }
+
+                ds = word(ds);
 
                 for (int g = 0; g < groups; g++) da[t * groups + g] = round(da[t * groups + g] + round(ds * input[g]));
                 for (int c = 0; c < k; c++)
                 {
-                    double share = round(round(Mask(s, i, c / s.Pool) * round(ds * s.A[t * groups + c / s.Pool])) / s.Pool);
+                    double share = round(round(Mask(s, i, c / s.Pool) * round(ds * word(s.A[t * groups + c / s.Pool]))) / s.Pool);
                     Dx[i * k + c] = round(Dx[i * k + c] + share);
                 }
             }
