@@ -1,12 +1,8 @@
-using System.Diagnostics;
 using System.Text.Json;
-using FineTuneCore.Adapters;
 using FineTuneCore.Backends;
 using FineTuneCore.Conformance.Tests.Devices;
-using FineTuneCore.Files;
 using FineTuneCore.Generation;
 using FineTuneCore.Models;
-using FineTuneCore.Tensors;
 using FineTuneCore.Tests;
 using FineTuneCore.Training;
 using FluentAssertions;
@@ -85,64 +81,8 @@ public sealed class TrainingTests
     /// <summary>The loss before each of 20 steps, and after the last.</summary>
     private static double[] Losses(IBackend backend, BaseFormat format, bool checkpointing)
     {
-        string folder = TestData.Path("models", "stories260K", "lora_golden");
-        JsonElement golden = TestData.Json("models", "stories260K", "lora_golden", "lora_golden.json");
-        ModelDirectory model = ModelDirectory.Resolve(TestData.Path("models", "stories260K"));
-        var options = new WeightOptions { Lora = PeftConfig.Read(folder).Options, Training = true, Format = format };
-        using DecoderWeights weights = DecoderWeights.Load(model, ModelConfig.Load(model.ConfigPath), backend, options);
-        ReadAdapter(weights, Path.Combine(folder, "adapter_init.safetensors"));
-        int[][] sequences = [.. golden.GetProperty("train_input_ids").EnumerateArray().Select(s => s.Ints())];
-        int rows = sequences.Sum(s => s.Length), trained = rows - sequences.Length;
-        using var decoder = new Decoder(weights, checkpointing ? BufferMode.TrainingCheckpointed : BufferMode.Training, rows, rows);
-        var losses = new double[21];
-        for (int step = 0; step <= 20; step++)
-        {
-            losses[step] = Step(weights, decoder, sequences, trained);
-            Update(weights, step + 1);
-        }
-
-        return losses;
-    }
-
-    private static double Step(DecoderWeights weights, Decoder decoder, int[][] sequences, int trained)
-    {
-        ParameterStore parameters = weights.Parameters;
-        weights.Backend.Zero(parameters.FlatGradients(0, parameters.FlatCount));
-        int[] lengths = [.. sequences.Select(s => s.Length)];
-        var nll = new float[lengths.Sum()];
-        decoder.ForwardBackward(
-            new TokenBatch
-            {
-                Rows = nll.Length,
-                Ids = [.. sequences.SelectMany(s => s)],
-                Positions = [.. lengths.SelectMany(n => Enumerable.Range(0, n))],
-                Targets = [.. sequences.SelectMany(s => s.Skip(1).Append(-100))],
-                SegmentStarts = [.. lengths.SelectMany((n, i) => Enumerable.Repeat(lengths.Take(i).Sum(), n))],
-                Samples = new int[nll.Length],
-            },
-            1f / trained, 0, nll);
-        return nll.Sum(x => (double)x) / trained;
-    }
-
-    private static void Update(DecoderWeights weights, int step)
-    {
-        ParameterStore p = weights.Parameters;
-        foreach ((_, long offset, long count) in p.Groups)
-        {
-            weights.Backend.AdamWStep(
-                p.FlatValues(offset, count), p.FlatFirstMoments(offset, count), p.FlatSecondMoments(offset, count), p.FlatGradients(offset, count),
-                new AdamWArguments(0.005f, 0.9f, 0.999f, 1e-8f, 0.01f, 1, step));
-        }
-    }
-
-    private static void ReadAdapter(DecoderWeights weights, string path)
-    {
-        using TensorFiles files = TensorFiles.Open(path);
-        foreach (Parameter parameter in weights.Parameters.Parameters)
-        {
-            string name = files.Names.Single(n => n.EndsWith(parameter.Name, StringComparison.Ordinal));
-            weights.Backend.Upload<byte>(weights.Parameters.Value(parameter), files.Bytes(name));
-        }
+        using var model = new TrainedModel(backend, format, checkpointing);
+        return [.. Enumerable.Range(0, 21).Select(_ => model.Step())];
     }
 
     private static void Near(double[] actual, double[] expected)
