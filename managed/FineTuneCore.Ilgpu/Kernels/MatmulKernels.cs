@@ -45,7 +45,8 @@ internal static class MatmulKernels
     internal const int Side = 16; // a group has Side × Side threads
     internal const int TableSize = 16 + 256; // of Nf4Weight
     private const int Depth = 16;
-    private const int Pitch = Tile + 1; // an odd pitch spreads a column over the banks
+    private const int Loads = Depth * Tile / (Side * Side); // elements of a tile that a thread fills
+    private const int Pitch = Tile + 4; // four neighbours stay aligned, and a column spreads over the banks
 
     public static void Product<TA, TB, T, TElement, TMultiplyAdd>(TA operandA, TB operandB, ProductArguments<T> p)
         where TA : struct, IOperand
@@ -62,32 +63,30 @@ internal static class MatmulKernels
         for (int i = thread; i < TableSize; i += Side * Side) table[i] = operandB.TableEntry(i);
         Group.Barrier();
         bool aAlong = p.ADepthContiguous != 0, bAlong = p.BDepthContiguous != 0;
-        int aLine = aAlong ? ty : thread % Tile, aDepth = aAlong ? tx : thread / Tile, aLineStep = aAlong ? Side : 0, aDepthStep = aAlong ? 0 : 4;
-        int bLine = bAlong ? ty : thread % Tile, bDepth = bAlong ? tx : thread / Tile, bLineStep = bAlong ? Side : 0, bDepthStep = bAlong ? 0 : 4;
         float c00 = 0f, c01 = 0f, c02 = 0f, c03 = 0f, c10 = 0f, c11 = 0f, c12 = 0f, c13 = 0f;
         float c20 = 0f, c21 = 0f, c22 = 0f, c23 = 0f, c30 = 0f, c31 = 0f, c32 = 0f, c33 = 0f;
-        int row = row0 + ty * 4, column = column0 + tx;
+        int row = row0 + ty * 4, column = column0 + tx * 4;
 
         for (int step = 0; step < p.Depth; step += Depth)
         {
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < Loads; i++)
             {
-                int line = aLine + i * aLineStep, depth = aDepth + i * aDepthStep;
+                int line = LineOf(aAlong, i), depth = DepthOf(aAlong, i);
                 a[depth * Pitch + line] = row0 + line < p.Rows && step + depth < p.Depth ? operandA.At(row0 + line, step + depth, table) : 0f;
             }
 
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < Loads; i++)
             {
-                int line = bLine + i * bLineStep, depth = bDepth + i * bDepthStep;
+                int line = LineOf(bAlong, i), depth = DepthOf(bAlong, i);
                 b[depth * Pitch + line] = column0 + line < p.Columns && step + depth < p.Depth ? operandB.At(column0 + line, step + depth, table) : 0f;
             }
 
             Group.Barrier();
             for (int d = 0; d < Depth; d++)
             {
-                int at = d * Pitch + ty * 4, bt = d * Pitch + tx;
+                int at = d * Pitch + ty * 4, bt = d * Pitch + tx * 4;
                 float a0 = a[at], a1 = a[at + 1], a2 = a[at + 2], a3 = a[at + 3];
-                float b0 = b[bt], b1 = b[bt + 16], b2 = b[bt + 32], b3 = b[bt + 48];
+                float b0 = b[bt], b1 = b[bt + 1], b2 = b[bt + 2], b3 = b[bt + 3];
                 c00 = default(TMultiplyAdd).Of(a0, b0, c00);
                 c01 = default(TMultiplyAdd).Of(a0, b1, c01);
                 c02 = default(TMultiplyAdd).Of(a0, b2, c02);
@@ -111,7 +110,7 @@ internal static class MatmulKernels
 
         // The adapter's rank goes on where the depth ended: its sums join last, as the smaller ones.
         int kept = p.Adapter.Rank > 0 ? KeptElements(p, row, column) : 0;
-        for (int step = 0; step < p.Adapter.Rank; step += Depth)
+        for (int step = 0; step < p.Adapter.Rank; step += Side)
         {
             for (int i = 0; i < 4; i++)
             {
@@ -122,12 +121,12 @@ internal static class MatmulKernels
             }
 
             Group.Barrier();
-            int depth = IntrinsicMath.Min(Depth, p.Adapter.Rank - step);
+            int depth = IntrinsicMath.Min(Side, p.Adapter.Rank - step);
             for (int d = 0; d < depth; d++)
             {
-                int at = d * Pitch + ty * 4, bt = d * Pitch + tx;
+                int at = d * Pitch + ty * 4, bt = d * Pitch + tx * 4;
                 float a0 = a[at], a1 = a[at + 1], a2 = a[at + 2], a3 = a[at + 3];
-                float b0 = b[bt], b1 = b[bt + 16], b2 = b[bt + 32], b3 = b[bt + 48];
+                float b0 = b[bt], b1 = b[bt + 1], b2 = b[bt + 2], b3 = b[bt + 3];
                 c00 = default(TMultiplyAdd).Of((kept & 1) != 0 ? a0 : 0f, b0, c00);
                 c01 = default(TMultiplyAdd).Of((kept & 2) != 0 ? a0 : 0f, b1, c01);
                 c02 = default(TMultiplyAdd).Of((kept & 4) != 0 ? a0 : 0f, b2, c02);
@@ -155,6 +154,11 @@ internal static class MatmulKernels
         StoreRow<T, TElement>(p, row + 3, column, c30, c31, c32, c33);
     }
 
+    /// <summary>Load i of a thread: neighbouring threads take neighbours in memory, along the depth or along the lines.</summary>
+    private static int LineOf(bool along, int i) => along ? Group.IdxY + i % 4 * Side : (Group.IdxY * Side + Group.IdxX) % Tile;
+
+    private static int DepthOf(bool along, int i) => along ? Group.IdxX + i / 4 * Side : (Group.IdxY * Side + Group.IdxX) / Tile + i * 4;
+
     /// <summary>Which of a thread's 4 × 4 elements the adapter reaches, a bit each.</summary>
     private static int KeptElements<T>(ProductArguments<T> p, int row, int column)
         where T : unmanaged
@@ -162,7 +166,7 @@ internal static class MatmulKernels
         int kept = 0;
         for (int i = 0; i < 16; i++)
         {
-            int r = row + i / 4, c = column + i % 4 * Side;
+            int r = row + i / 4, c = column + i % 4;
             if (r < p.Rows && c < p.Columns && p.Adapter.Dropout.Keeps(r, c / p.Adapter.Pool)) kept |= 1 << i;
         }
 
@@ -178,9 +182,9 @@ internal static class MatmulKernels
         if (target < 0) return;
         long at = target * p.CStride;
         Store<T, TElement>(p, at, column, c0);
-        Store<T, TElement>(p, at, column + 16, c1);
-        Store<T, TElement>(p, at, column + 32, c2);
-        Store<T, TElement>(p, at, column + 48, c3);
+        Store<T, TElement>(p, at, column + 1, c1);
+        Store<T, TElement>(p, at, column + 2, c2);
+        Store<T, TElement>(p, at, column + 3, c3);
     }
 
     private static void Store<T, TElement>(ProductArguments<T> p, long row, int column, float value)
