@@ -215,7 +215,7 @@ run_tests() {
         native sanitize
         google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
     fi
-    for project in tests/bindings/*.Tests tests/managed/*.Tests; do
+    for project in tests/bindings/*.Tests tests/managed/*.Tests tests/benchmarks/*.Tests; do
         case $project in
             *Conformance.Tests) xunit_tests "$project" "$(opencl_prefix)" ;;
             *) xunit_tests "$project" ;;
