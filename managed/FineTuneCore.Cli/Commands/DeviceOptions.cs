@@ -8,12 +8,12 @@ internal sealed class DeviceOptions
 {
     private readonly Option<string> _device = new("--device")
     {
-        Description = "auto, cpu, cuda or cuda:N; auto takes the first GPU where one can be used [auto].", HelpName = "DEVICE", DefaultValueFactory = _ => "auto",
+        Description = "auto, cpu, cuda, cuda:N, or opencl, opencl:N for other makers' GPUs; auto takes the first NVIDIA GPU where one can be used [auto].", HelpName = "DEVICE", DefaultValueFactory = _ => "auto",
     };
 
     private readonly Option<string> _precision = new("--precision")
     {
-        Description = "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU, where bf16 halves activations and is faster with AVX512-BF16 [auto].", HelpName = "TYPE", DefaultValueFactory = _ => "auto",
+        Description = "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 through OpenCL and on the CPU, where bf16 halves activations and is faster with AVX512-BF16 [auto].", HelpName = "TYPE", DefaultValueFactory = _ => "auto",
     };
 
     private readonly Option<int?> _threads = new("--threads") { Description = "CPU threads [all this process may use].", HelpName = "N" };

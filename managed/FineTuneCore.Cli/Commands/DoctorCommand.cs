@@ -41,6 +41,7 @@ internal static class DoctorCommand
         }
 
         DescribeCuda();
+        DescribeOpenCl();
         well &= CheckDisk();
         Console.Out.WriteLine(well ? "all well" : "something is missing, see above");
         return well ? ExitCodes.Ok : ExitCodes.Failed;
@@ -61,6 +62,18 @@ internal static class DoctorCommand
         {
             Line($"cuda:{gpu.Index}", gpu.Problem is { } refused ? $"CANNOT BE USED: {refused}"
                 : $"{gpu.Name}, {gpu.Isa}, {Gigabytes(gpu.MemoryAvailableBytes)} free of {Gigabytes(gpu.MemoryTotalBytes)}, {gpu.MemoryOverheadBytes / 1e6:F0} MB taken by the driver for a process");
+        }
+    }
+
+    /// <summary>Other makers' GPUs. Their lack is no fault either.</summary>
+    private static void DescribeOpenCl()
+    {
+        IReadOnlyList<FoundDevice> devices = OpenCl.FindProvider()?.Devices() ?? [];
+        if (devices.Count == 0) Line("OpenCL", "no device found; GPUs that are not NVIDIA's need their driver's OpenCL (libOpenCL.so.1)");
+        foreach (FoundDevice device in devices)
+        {
+            if (device.Problem is { } refused) Line("OpenCL", $"{device.Name}: not used: {refused}");
+            else Line($"opencl:{device.Index}", $"{device.Name}, {Gigabytes(device.MemoryBytes)}");
         }
     }
 

@@ -37,7 +37,7 @@ internal static class InspectModel
             }
 
             Device opened = Device.Open(device.Device(result), device.Precision(result), device.Threads(result));
-            using NativeBackend backend = opened.Backend;
+            using IBackend backend = opened.Backend;
             var plans = new MethodPlans(config, opened, Math.Min(result.GetValue(length), config.MaxPositionEmbeddings), result.GetValue(rows), result.GetValue(rank));
             plans.Print();
             if (result.GetValue(vram) is { } size) plans.PrintWithin(size);

@@ -1,7 +1,6 @@
 using FineTuneCore.Backends;
 using FineTuneCore.Files;
 using FineTuneCore.Models;
-using FineTuneCore.Native;
 using FineTuneCore.Planning;
 using FineTuneCore.Training;
 
@@ -28,7 +27,7 @@ internal sealed class MethodPlans(ModelConfig config, Device device, int sequenc
     internal void PrintWithin(string size)
     {
         long vram = Size(size);
-        if (device.Name.Kind != NativeLibraryKind.Cuda) throw FineTuneException.Usage("--vram is about a GPU's memory; give --device cuda.");
+        if (device.Name.Kind != DeviceKind.Cuda) throw FineTuneException.Usage("--vram is about a GPU's memory; give --device cuda.");
         long overhead = RunMemory.Overhead(device.Backend, vram, sequenceLength * microBatchSize);
         Console.Out.WriteLine();
         Console.Out.WriteLine($"within {RunMemory.Text(vram)}, of which {RunMemory.Text(overhead)} for the driver and kernels");

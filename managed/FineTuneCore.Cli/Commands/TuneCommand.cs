@@ -14,10 +14,10 @@ internal static class TuneCommand
         command.SetAction(result =>
         {
             Device opened = Device.Open(device.Device(result), "auto", device.Threads(result));
-            using NativeBackend backend = opened.Backend;
+            using IBackend backend = opened.Backend;
             if (opened.Tune(again: true) is not { } rows)
             {
-                Console.Out.WriteLine("the CPU has nothing to measure: it always multiplies NF4 weights packed");
+                Console.Out.WriteLine($"{opened.Name} has nothing to measure: it always multiplies NF4 weights packed");
                 return ExitCodes.Ok;
             }
 

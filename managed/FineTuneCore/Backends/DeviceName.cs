@@ -1,32 +1,45 @@
 using System.Globalization;
-using FineTuneCore.Native;
 
 namespace FineTuneCore.Backends;
 
-/// <summary>What a user names with --device: a kind of library and an index, or auto (no kind).</summary>
-internal readonly record struct DeviceName(NativeLibraryKind? Kind, int Index)
+/// <summary>What computes.</summary>
+internal enum DeviceKind
 {
-    internal const string Expected = "auto, cpu, cuda or cuda:N";
+    /// <summary>This machine's processor.</summary>
+    Cpu,
+
+    /// <summary>An NVIDIA GPU.</summary>
+    Cuda,
+
+    /// <summary>Another maker's GPU, through OpenCL.</summary>
+    OpenCl,
+}
+
+/// <summary>What a user names with --device: a kind and an index, or auto (no kind).</summary>
+internal readonly record struct DeviceName(DeviceKind? Kind, int Index)
+{
+    internal const string Expected = "auto, cpu, cuda, cuda:N, opencl or opencl:N";
 
     /// <summary>Null when the text is none of <see cref="Expected"/>.</summary>
-    internal static DeviceName? TryParse(string text)
+    internal static DeviceName? TryParse(string text) => text switch
     {
-        const string Numbered = "cuda:";
-        return text switch
-        {
-            "auto" => new DeviceName(null, 0),
-            "cpu" => new DeviceName(NativeLibraryKind.Cpu, 0),
-            "cuda" => new DeviceName(NativeLibraryKind.Cuda, 0),
-            _ when text.StartsWith(Numbered, StringComparison.Ordinal)
-                && int.TryParse(text.AsSpan(Numbered.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int index) => new DeviceName(NativeLibraryKind.Cuda, index),
-            _ => null,
-        };
-    }
+        "auto" => new DeviceName(null, 0),
+        "cpu" => new DeviceName(DeviceKind.Cpu, 0),
+        _ => TryNumbered(text, "cuda", DeviceKind.Cuda) ?? TryNumbered(text, "opencl", DeviceKind.OpenCl),
+    };
 
     public override string ToString() => Kind switch
     {
         null => "auto",
-        NativeLibraryKind.Cpu => "cpu",
-        _ => $"cuda:{Index.ToString(CultureInfo.InvariantCulture)}",
+        DeviceKind.Cpu => "cpu",
+        DeviceKind.Cuda => string.Create(CultureInfo.InvariantCulture, $"cuda:{Index}"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"opencl:{Index}"),
     };
+
+    private static DeviceName? TryNumbered(string text, string kind, DeviceKind named)
+    {
+        if (text == kind) return new DeviceName(named, 0);
+        return text.StartsWith(kind + ":", StringComparison.Ordinal)
+            && int.TryParse(text.AsSpan(kind.Length + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? new DeviceName(named, index) : null;
+    }
 }

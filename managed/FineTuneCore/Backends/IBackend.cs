@@ -11,6 +11,18 @@ internal interface IBackend : IDisposable
 {
     DeviceInfo Info { get; }
 
+    /// <summary>The most bytes that buffers have taken together.</summary>
+    long MemoryPeak { get; }
+
+    /// <summary>From now on buffers together may take so many bytes.</summary>
+    void LimitBuffers(long bytes);
+
+    /// <summary>
+    /// Multiply-adds a second, each counted as two operations, that the device reaches in registers on this type; null where nothing measures it.
+    /// Takes a tenth of a second.
+    /// </summary>
+    double? MeasurePeak(DType dtype);
+
     /// <summary>A zeroed buffer; refused with numbers when it does not fit.</summary>
     DeviceBuffer Allocate(long sizeBytes, string purpose);
 

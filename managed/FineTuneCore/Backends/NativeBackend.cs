@@ -67,13 +67,12 @@ internal sealed unsafe partial class NativeBackend : IBackend
         return new NativeHostBuffer(handle, sizeBytes);
     }
 
-    /// <summary>Bytes of the buffers there are, and the most there have been.</summary>
+    /// <summary>Bytes of the buffers there are.</summary>
     internal long MemoryUsed { get; private set; }
 
-    internal long MemoryPeak { get; private set; }
+    public long MemoryPeak { get; private set; }
 
-    /// <summary>From now on buffers together may take so many bytes.</summary>
-    internal void LimitBuffers(long bytes) => _bufferLimit = bytes;
+    public void LimitBuffers(long bytes) => _bufferLimit = bytes;
 
     private static Exception Refused(FtcStatus status, SafeHandle handle, string purpose)
     {
@@ -122,11 +121,8 @@ internal sealed unsafe partial class NativeBackend : IBackend
         NativeMethods.ftc_copy(_stream, Address(destination), Address(contiguous), Bytes(contiguous)).ThrowIfFailed();
     }
 
-    /// <summary>
-    /// Multiply-adds a second, each counted as two operations, that the threads reach in registers on this type; null where the library measures
-    /// none (CUDA). Takes a tenth of a second.
-    /// </summary>
-    internal double? MeasurePeak(DType dtype)
+    /// <summary>None on CUDA, whose roof no chain in registers shows.</summary>
+    public double? MeasurePeak(DType dtype)
     {
         FtcStatus status = NativeMethods.ftc_measure_peak(_stream, (int)dtype, out double peak);
         if (status == FtcStatus.Unsupported) return null;

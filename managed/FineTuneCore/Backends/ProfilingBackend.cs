@@ -7,7 +7,7 @@ namespace FineTuneCore.Backends;
 /// A backend that passes everything on and notes what each op took: time, arithmetic, bytes. It waits for the device around every op, so that the
 /// times are the ops' own, and records no graphs. The numbers an op computes are the inner backend's.
 /// </summary>
-internal sealed class ProfilingBackend(NativeBackend inner) : IBackend
+internal sealed class ProfilingBackend(IBackend inner) : IBackend
 {
     private readonly OpProfile _profile = new();
     private int[] _keyBegin = [];
@@ -18,6 +18,12 @@ internal sealed class ProfilingBackend(NativeBackend inner) : IBackend
     internal bool IsRecording { get; set; }
 
     public DeviceInfo Info => inner.Info;
+
+    public long MemoryPeak => inner.MemoryPeak;
+
+    public void LimitBuffers(long bytes) => inner.LimitBuffers(bytes);
+
+    public double? MeasurePeak(DType dtype) => inner.MeasurePeak(dtype);
 
     public bool HasBackground => inner.HasBackground;
 

@@ -23,7 +23,7 @@ internal static class ModelQuantizer
             throw FineTuneException.Usage($"{output} exists and is not empty; choose a new directory for the quantised model.");
         ModelDirectory source = ModelDirectory.Resolve(model);
         ModelConfig config = ModelConfig.Load(source.ConfigPath);
-        using NativeBackend backend = Device.Open(device, "fp32", threads).Backend;
+        using IBackend backend = Device.Open(device, "fp32", threads).Backend;
         using DecoderWeights weights = DecoderWeights.Load(source, config, backend, new WeightOptions { Format = BaseFormat.Nf4 });
         (ModuleSpec Module, WeightMatrix Weight)[] quantised = [.. weights.Matrices.Where(m => m.Weight.Format == WeightFormat.Nf4)];
         using DecoderWeights wide = DecoderWeights.Load(source, config, backend, new WeightOptions());

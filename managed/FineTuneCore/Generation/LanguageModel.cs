@@ -18,7 +18,7 @@ public sealed class LanguageModel : IDisposable
 {
     private const int PrefillRows = 256; // tokens of a prompt per forward pass
 
-    private readonly NativeBackend _backend;
+    private readonly IBackend _backend;
     private readonly HashSet<int> _endIds;
     private Decoder? _decoder;
     private int _positions;
@@ -52,7 +52,7 @@ public sealed class LanguageModel : IDisposable
     /// <param name="adapter">A PEFT adapter directory or run directory; null = none, or the run's own.</param>
     /// <param name="chatTemplate">A bundled template's name or a file; null = the run's or the model's own.</param>
     /// <param name="threads">CPU threads; 0 = all this process may use.</param>
-    /// <param name="device">auto, cpu, cuda or cuda:N; auto takes the first GPU where one can be used.</param>
+    /// <param name="device">auto, cpu, cuda, cuda:N, opencl or opencl:N; auto takes the first NVIDIA GPU where one can be used.</param>
     /// <param name="precision">auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU.</param>
     /// <exception cref="FineTuneException">The files are missing, broken, unsupported, or do not fit in memory; or there is no such device.</exception>
     public static LanguageModel Load(

@@ -185,7 +185,7 @@ public sealed class FineTuneOptions
     /// <summary>Layers, from the first on, whose frozen weights stay on the GPU; the others' are streamed from host memory. Default all, or what <see cref="Vram"/> leaves room for.</summary>
     public int? ResidentLayers { get; set; }
 
-    /// <summary>Where it runs: auto, cpu, cuda or cuda:N. Default auto: the first GPU where one can be used, else the CPU.</summary>
+    /// <summary>Where it runs: auto, cpu, cuda, cuda:N, opencl or opencl:N. Default auto: the first NVIDIA GPU where one can be used, else the CPU.</summary>
     public string Device { get; set; } = "auto";
 
     /// <summary>Arithmetic: auto, fp32 or bf16. Default auto: bf16 on CUDA, fp32 on the CPU, where bf16 is faster with AVX512-BF16.</summary>

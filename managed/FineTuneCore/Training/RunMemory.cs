@@ -1,7 +1,6 @@
 using FineTuneCore.Backends;
 using FineTuneCore.Files;
 using FineTuneCore.Models;
-using FineTuneCore.Native;
 using FineTuneCore.Planning;
 
 namespace FineTuneCore.Training;
@@ -72,7 +71,7 @@ internal sealed class RunMemory
     }
 
     /// <summary>What of a cap goes to the driver and to kernels it loads at first use.</summary>
-    internal static long Overhead(NativeBackend backend, long vram, int rows)
+    internal static long Overhead(IBackend backend, long vram, int rows)
     {
         foreach (BackgroundWork work in Enum.GetValues<BackgroundWork>()) backend.Background(work, WeightsAhead.SharePercent(rows)); // they take memory too
         return backend.Info.MemoryOverheadBytes + Math.Min(vram / KernelShare, MostForKernels);
@@ -107,7 +106,7 @@ internal sealed class RunMemory
         if (small && wide && Fits(options, BufferMode.TrainingCheckpointed, single, out bytes)) yield return $"{one} --activation-checkpointing ({Text(bytes)})";
         if (_options.Optimizer == OptimizerKind.AdamW && Fits(options with { State = OptimizerKind.AdamW8Bit.State() }, mode, _rows, out bytes))
             yield return $"--optimizer adamw-8bit ({Text(bytes)})";
-        if (_run.Device.Name.Kind == NativeLibraryKind.Cuda && _options.Optimizer is (OptimizerKind.AdamW or OptimizerKind.AdamW8Bit)
+        if (_run.Device.Name.Kind == DeviceKind.Cuda && _options.Optimizer is (OptimizerKind.AdamW or OptimizerKind.AdamW8Bit)
             && Fits(options with { StateOnHost = true }, mode, _rows, out bytes))
         {
             yield return $"--optimizer paged-{_options.Optimizer.Name()} ({Text(bytes)})";
@@ -116,7 +115,7 @@ internal sealed class RunMemory
         if (_run.Device.Precision == Precision.Fp32) yield return "--precision bf16";
         if (_options.Method == FineTuneMethod.Full) yield return "--method lora or qlora";
         if (_options.Method == FineTuneMethod.Lora) yield return "--method qlora";
-        if (_options.Vram is null && options.ResidentLayers is null && _run.Device.Name.Kind == NativeLibraryKind.Cuda && _options.Method != FineTuneMethod.Full)
+        if (_options.Vram is null && options.ResidentLayers is null && _run.Device.Name.Kind == DeviceKind.Cuda && _options.Method != FineTuneMethod.Full)
             yield return "--resident-layers N, which streams the other layers from host memory";
         if (_options.ResidentLayers > 0) yield return "a smaller --resident-layers";
         if (_options.Vram is not null) yield return "a larger --vram";

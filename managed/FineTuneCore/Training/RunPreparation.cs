@@ -4,7 +4,6 @@ using FineTuneCore.Data;
 using FineTuneCore.Files;
 using FineTuneCore.Generation;
 using FineTuneCore.Models;
-using FineTuneCore.Native;
 using FineTuneCore.Planning;
 using FineTuneCore.Tokenization;
 
@@ -65,7 +64,7 @@ internal sealed class RunPreparation : IDisposable
 
     internal Device Device { get; }
 
-    internal NativeBackend Backend => Device.Backend;
+    internal IBackend Backend => Device.Backend;
 
     /// <summary>Where the GPU stops multiplying NF4 weights packed; null on the CPU and without NF4.</summary>
     internal long? PackedRows { get; private set; }
@@ -152,25 +151,26 @@ internal sealed class RunPreparation : IDisposable
     {
         if (Options.ResidentLayers is not null && Options.Method == FineTuneMethod.Full)
             throw FineTuneException.Usage("--resident-layers streams frozen weights, but --method full trains every weight; use lora or qlora, or leave it out.");
-        if (Device.Name.Kind == NativeLibraryKind.Cuda) return;
+        if (Device.Name.Kind == DeviceKind.Cuda) return;
+        bool opencl = Device.Name.Kind == DeviceKind.OpenCl;
         if (Options.ResidentLayers is not null)
-            throw FineTuneException.Usage("--resident-layers streams the other layers from host memory to a GPU; on the CPU there is nothing to stream to: leave it out, or use a GPU with --device cuda.");
+            throw FineTuneException.Usage($"--resident-layers streams the other layers from host memory to a GPU; {(opencl ? "through OpenCL nothing is streamed" : "on the CPU there is nothing to stream to")}: leave it out, or use a GPU with --device cuda.");
         if (Options.Vram is not null)
-            throw FineTuneException.Usage("--vram caps what a run takes of a GPU's memory, but this one runs on the CPU; use --memory-limit, or a GPU with --device cuda.");
+            throw FineTuneException.Usage($"--vram caps what a run takes of a GPU's memory, but this one runs {(opencl ? "through OpenCL" : "on the CPU")}; use --memory-limit, or a GPU with --device cuda.");
     }
 
     private void CheckGraphs()
     {
         if (Options.CudaGraphs == CudaGraphs.On && !Backend.CapturesGraphs)
-            throw FineTuneException.Usage("--cuda-graphs on: the CPU library records no graphs, it runs each op at once; use --cuda-graphs auto, or a GPU with --device cuda.");
+            throw FineTuneException.Usage($"--cuda-graphs on: {(Device.Name.Kind == DeviceKind.OpenCl ? "OpenCL records no graphs" : "the CPU library records no graphs, it runs each op at once")}; use --cuda-graphs auto, or a GPU with --device cuda.");
     }
 
     private void CheckOptimizer()
     {
-        if (Options.Optimizer.IsPaged() && Device.Name.Kind == NativeLibraryKind.Cpu)
+        if (Options.Optimizer.IsPaged() && Device.Name.Kind != DeviceKind.Cuda)
         {
             throw FineTuneException.Usage(
-                $"--optimizer {Options.Optimizer.Name()} keeps the state in host memory instead of a GPU's, but this run is on the CPU, where it lies there anyway; use {Options.Optimizer.Unpaged().Name()}, or a GPU with --device cuda.");
+                $"--optimizer {Options.Optimizer.Name()} keeps the state in host memory instead of a GPU's, but {(Device.Name.Kind == DeviceKind.Cpu ? "this run is on the CPU, where it lies there anyway" : "OpenCL reaches no host memory")}; use {Options.Optimizer.Unpaged().Name()}, or a GPU with --device cuda.");
         }
     }
 

@@ -50,7 +50,7 @@ internal static class Settings
         Setting.Bytes("memory_limit", "memory this run may take, such as 8GB [what is free]", o => o.MemoryLimit, (o, v) => o.MemoryLimit = v),
         Setting.Bytes("vram", "GPU memory this process may take, such as 24GB: checkpointing, then layers streamed from host memory [what is free]", o => o.Vram, (o, v) => o.Vram = v),
         Setting.Integer("resident_layers", "layers whose frozen weights stay on the GPU, the others' are streamed from host memory [all, or as vram allows]", 0, int.MaxValue, o => o.ResidentLayers, (o, v) => o.ResidentLayers = (int)v),
-        Setting.Checked("device", "auto, cpu, cuda or cuda:N; auto takes a GPU where one can be used [auto]", DeviceName.Expected, t => DeviceName.TryParse(t) is not null, o => o.Device, (o, v) => o.Device = v),
+        Setting.Checked("device", "auto, cpu, cuda, cuda:N, opencl or opencl:N; auto takes an NVIDIA GPU where one can be used [auto]", DeviceName.Expected, t => DeviceName.TryParse(t) is not null, o => o.Device, (o, v) => o.Device = v),
         Setting.Checked("precision", "auto, fp32 or bf16; auto is bf16 on CUDA, fp32 on the CPU, where bf16 halves activations and is faster with AVX512-BF16 [auto]", Device.PrecisionsExpected, Device.IsPrecision, o => o.Precision, (o, v) => o.Precision = v),
         Setting.Choice("cuda_graphs", "steps recorded once and launched as one, the numbers stay the same: auto, on or off [auto: on a GPU]", o => o.CudaGraphs, (o, v) => o.CudaGraphs = v),
         Setting.Switch("profile", "time of every op and its share of the machine's peak, at the end and in profile.json; each op is waited for [false]", o => o.Profile, (o, v) => o.Profile = v),

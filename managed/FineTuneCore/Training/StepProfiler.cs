@@ -10,7 +10,7 @@ internal sealed class StepProfiler
     private const long CopyBytes = 64L << 20; // past the last level of caches
     private const int CopyRepetitions = 5;
 
-    private readonly NativeBackend _device;
+    private readonly IBackend _device;
     private readonly DType _activations;
     private readonly double _copyBytesPerSecond;
     private double? _peak;
@@ -19,7 +19,7 @@ internal sealed class StepProfiler
     private double _seconds;
 
     /// <summary>Measures the roofs; to be called before a run's own memory is taken.</summary>
-    internal StepProfiler(NativeBackend device, DType activations)
+    internal StepProfiler(IBackend device, DType activations)
     {
         (_device, _activations) = (device, activations);
         Backend = new ProfilingBackend(device);

@@ -27,7 +27,7 @@ public sealed class TestDevice
     [Fact]
     public void TheForcedDeviceIsTheOneThatRuns()
     {
-        using NativeBackend backend = Device.Open(Name, "fp32").Backend;
+        using IBackend backend = Device.Open(Name, "fp32").Backend;
         backend.Info.Kind.Should().Be(IsCpu ? "cpu" : "cuda");
         NativeLibraryLoader.Kind.Should().Be(IsCpu ? NativeLibraryKind.Cpu : NativeLibraryKind.Cuda);
     }

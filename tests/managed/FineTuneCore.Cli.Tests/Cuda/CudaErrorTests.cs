@@ -51,8 +51,8 @@ public sealed class CudaErrorTests
     }
 
     [Theory]
-    [InlineData("--device", "gpu", "auto, cpu, cuda or cuda:N")]
-    [InlineData("--device", "cuda:x", "auto, cpu, cuda or cuda:N")]
+    [InlineData("--device", "gpu", "auto, cpu, cuda, cuda:N, opencl or opencl:N")]
+    [InlineData("--device", "cuda:x", "auto, cpu, cuda, cuda:N, opencl or opencl:N")]
     [InlineData("--precision", "fp8", "auto, fp32 or bf16")]
     public void WordsThatAreNoDevice(string option, string value, string expected)
     {

@@ -10,7 +10,7 @@ public sealed class PackedWeightTests : IDisposable
 {
     private const int Rows = 24, Columns = 128, Tokens = 5, Rank = 3;
 
-    private readonly NativeBackend _backend = Device.Open(TestDevice.Name, "fp32").Backend;
+    private readonly IBackend _backend = Device.Open(TestDevice.Name, "fp32").Backend;
     private readonly List<DeviceBuffer> _buffers = [];
 
     public void Dispose()

@@ -1,0 +1,300 @@
+using ILGPU;
+
+namespace FineTuneCore.Ilgpu.Kernels;
+
+/// <summary>Operands of attention. Backward reads O, Dout and Lse and writes Dq, Dk, Dv; forward writes O and Lse.</summary>
+internal struct AttentionArguments<T>
+    where T : unmanaged
+{
+    public ArrayView<T> Q;
+    public ArrayView<T> K;
+    public ArrayView<T> V;
+    public ArrayView<T> O;
+    public ArrayView<float> Lse;
+    public ArrayView<int> KeyBegin;
+    public ArrayView<T> Dout;
+    public ArrayView<T> Dq;
+    public ArrayView<T> Dk;
+    public ArrayView<T> Dv;
+    public ArrayView<float> Delta; // [query rows, heads]: dout · o
+    public long QStride;
+    public long KStride;
+    public long VStride;
+    public long OStride;
+    public long DoutStride;
+    public long DqStride;
+    public long DkStride;
+    public long DvStride;
+    public int QueryRows;
+    public int KeyRows;
+    public int FirstQuery;
+    public int Heads;
+    public int HeadsPerKey;
+    public int HeadDim;
+    public int HasKeyBegin;
+    public int HasLse;
+    public float Scale;
+}
+
+/// <summary>
+/// Attention over a key interval by tiles of 16 queries × 16 keys, never the whole matrix of scores. Dao 2023, arXiv:2307.08691. A thread owns the
+/// score of one query and one key; features come through shared memory 64 at a time, so that any head dim up to 256 takes the same memory.
+/// </summary>
+internal static class AttentionKernels
+{
+    internal const int Side = 16; // a group has Side × Side threads
+    internal const int KeySlice = 128; // features of dK and dV that a group sums up
+    internal const int MaxHeadDim = 256;
+    private const int Slice = 64;
+    private const int Pitch = Slice + 1;
+    private const int ScorePitch = Side + 1;
+
+    /// <summary>Grid: query tiles × heads.</summary>
+    public static void Forward<T, TElement>(AttentionArguments<T> p)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        ArrayView<float> queries = SharedMemory.Allocate<float>(Side * Pitch);
+        ArrayView<float> keys = SharedMemory.Allocate<float>(Side * Pitch);
+        ArrayView<float> scores = SharedMemory.Allocate<float>(Side * ScorePitch);
+        ArrayView<float> output = SharedMemory.Allocate<float>(Side * MaxHeadDim); // every element is one thread's own
+        int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, keyHead = head / p.HeadsPerKey;
+        int first = Grid.IdxX * Side, i = first + ty;
+        int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + Side, p.QueryRows);
+        int myBegin = i < p.QueryRows && p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0, myEnd = i < p.QueryRows ? p.FirstQuery + i + 1 : 0;
+        float maximum = float.NegativeInfinity, sum = 0f;
+        for (int d = tx; d < p.HeadDim; d += Side) output[ty * MaxHeadDim + d] = 0f;
+
+        for (int j0 = begin; j0 < end; j0 += Side)
+        {
+            float score = 0f;
+            for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
+            {
+                Group.Barrier();
+                Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Group.Barrier();
+                score += Dot(queries, ty, keys, tx, IntrinsicMath.Min(Slice, p.HeadDim - d0));
+            }
+
+            int j = j0 + tx;
+            bool inside = j >= myBegin && j < myEnd;
+            score *= p.Scale;
+            scores[ty * ScorePitch + tx] = inside ? score : float.NegativeInfinity;
+            Group.Barrier();
+            float larger = maximum;
+            for (int c = 0; c < Side; c++) larger = IntrinsicMath.Max(larger, scores[ty * ScorePitch + c]);
+            float shrink = maximum > float.NegativeInfinity ? MathF.Exp(maximum - larger) : 0f;
+            maximum = larger;
+            Group.Barrier();
+            scores[ty * ScorePitch + tx] = inside ? MathF.Exp(score - larger) : 0f;
+            for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
+            {
+                Group.Barrier();
+                Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Group.Barrier();
+                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += Side)
+                {
+                    int at = ty * MaxHeadDim + d0 + c;
+                    output[at] = output[at] * shrink + Weighted(scores, ty * ScorePitch, keys, c);
+                }
+            }
+
+            float tileSum = 0f;
+            for (int c = 0; c < Side; c++) tileSum += scores[ty * ScorePitch + c];
+            sum = sum * shrink + tileSum;
+        }
+
+        if (i >= p.QueryRows) return;
+        float share = sum > 0f ? 1f / sum : 0f;
+        for (int d = tx; d < p.HeadDim; d += Side) p.O[i * p.OStride + head * p.HeadDim + d] = default(TElement).Store(output[ty * MaxHeadDim + d] * share);
+        if (tx == 0 && p.HasLse != 0) p.Lse[(long)i * p.Heads + head] = sum > 0f ? maximum + MathF.Log(sum) : float.NegativeInfinity;
+    }
+
+    /// <summary>Delta = dout · o of every query row and head. One thread each.</summary>
+    public static void Deltas<T, TElement>(AttentionArguments<T> p)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        int index = Grid.GlobalIndex.X;
+        if (index >= p.QueryRows * p.Heads) return;
+        int i = index / p.Heads, head = index % p.Heads;
+        float sum = 0f;
+        for (int d = 0; d < p.HeadDim; d++)
+        {
+            int column = head * p.HeadDim + d;
+            sum += default(TElement).Load(p.Dout[i * p.DoutStride + column]) * default(TElement).Load(p.O[i * p.OStride + column]);
+        }
+
+        p.Delta[index] = sum;
+    }
+
+    /// <summary>dq. Grid: query tiles × heads.</summary>
+    public static void QueryGradient<T, TElement>(AttentionArguments<T> p)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        ArrayView<float> queries = SharedMemory.Allocate<float>(Side * Pitch);
+        ArrayView<float> keys = SharedMemory.Allocate<float>(Side * Pitch);
+        ArrayView<float> scores = SharedMemory.Allocate<float>(Side * ScorePitch);
+        ArrayView<float> gradient = SharedMemory.Allocate<float>(Side * MaxHeadDim);
+        int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, keyHead = head / p.HeadsPerKey;
+        int first = Grid.IdxX * Side, i = first + ty;
+        int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + Side, p.QueryRows);
+        int myBegin = i < p.QueryRows && p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0, myEnd = i < p.QueryRows ? p.FirstQuery + i + 1 : 0;
+        long at = (long)i * p.Heads + head;
+        for (int d = tx; d < p.HeadDim; d += Side) gradient[ty * MaxHeadDim + d] = 0f;
+
+        for (int j0 = begin; j0 < end; j0 += Side)
+        {
+            float score = 0f, dprobability = 0f;
+            for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
+            {
+                int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
+                Group.Barrier();
+                Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Group.Barrier();
+                score += Dot(queries, ty, keys, tx, features);
+                Group.Barrier();
+                Fill<T, TElement>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Group.Barrier();
+                dprobability += Dot(queries, ty, keys, tx, features);
+            }
+
+            int j = j0 + tx;
+            float dscore = 0f;
+            if (j >= myBegin && j < myEnd) dscore = MathF.Exp(score * p.Scale - p.Lse[at]) * (dprobability - p.Delta[at]) * p.Scale;
+            scores[ty * ScorePitch + tx] = dscore;
+            for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
+            {
+                Group.Barrier();
+                Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Group.Barrier();
+                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += Side)
+                    gradient[ty * MaxHeadDim + d0 + c] += Weighted(scores, ty * ScorePitch, keys, c);
+            }
+        }
+
+        if (i >= p.QueryRows) return;
+        for (int d = tx; d < p.HeadDim; d += Side) p.Dq[i * p.DqStride + head * p.HeadDim + d] = default(TElement).Store(gradient[ty * MaxHeadDim + d]);
+    }
+
+    /// <summary>dk and dv of 16 keys, summed over the query heads that read them. Grid: key tiles × key-value heads × slices of the head dim.</summary>
+    public static void KeyGradient<T, TElement>(AttentionArguments<T> p)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        ArrayView<float> keys = SharedMemory.Allocate<float>(Side * Pitch);
+        ArrayView<float> queries = SharedMemory.Allocate<float>(Side * Pitch);
+        ArrayView<float> probabilities = SharedMemory.Allocate<float>(Side * ScorePitch);
+        ArrayView<float> scores = SharedMemory.Allocate<float>(Side * ScorePitch);
+        ArrayView<float> dk = SharedMemory.Allocate<float>(Side * KeySlice);
+        ArrayView<float> dv = SharedMemory.Allocate<float>(Side * KeySlice);
+        int tx = Group.IdxX, ty = Group.IdxY, keyHead = Grid.IdxY, j0 = Grid.IdxX * Side, j = j0 + ty;
+        int sliceBegin = Grid.IdxZ * KeySlice, sliceEnd = IntrinsicMath.Min(sliceBegin + KeySlice, p.HeadDim);
+        int from = IntrinsicMath.Max(0, j0 - p.FirstQuery), to = p.QueryRows;
+        if (p.HasKeyBegin != 0)
+        {
+            // key_begin does not decrease: from the first query that begins behind these keys on nobody reads them.
+            int low = from;
+            while (low < to)
+            {
+                int middle = (low + to) / 2;
+                if (p.KeyBegin[middle] < j0 + Side) low = middle + 1;
+                else to = middle;
+            }
+        }
+
+        for (int d = tx; d < KeySlice; d += Side)
+        {
+            dk[ty * KeySlice + d] = 0f;
+            dv[ty * KeySlice + d] = 0f;
+        }
+
+        for (int head = keyHead * p.HeadsPerKey; head < (keyHead + 1) * p.HeadsPerKey; head++)
+        {
+            for (int first = from; first < to; first += Side)
+            {
+                float score = 0f, dprobability = 0f;
+                for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
+                {
+                    int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
+                    Group.Barrier();
+                    Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Group.Barrier();
+                    score += Dot(keys, ty, queries, tx, features);
+                    Group.Barrier();
+                    Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Group.Barrier();
+                    dprobability += Dot(keys, ty, queries, tx, features);
+                }
+
+                int i = first + tx;
+                float probability = 0f, gradient = 0f;
+                if (i < to && j <= p.FirstQuery + i)
+                {
+                    int begin = p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0;
+                    long at = (long)i * p.Heads + head;
+                    if (j >= begin)
+                    {
+                        probability = MathF.Exp(score * p.Scale - p.Lse[at]);
+                        gradient = probability * (dprobability - p.Delta[at]) * p.Scale;
+                    }
+                }
+
+                probabilities[ty * ScorePitch + tx] = probability;
+                scores[ty * ScorePitch + tx] = gradient;
+                for (int d0 = sliceBegin; d0 < sliceEnd; d0 += Slice)
+                {
+                    Group.Barrier();
+                    Fill<T, TElement>(keys, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Group.Barrier();
+                    for (int c = tx; c < Slice && d0 + c < sliceEnd; c += Side)
+                    {
+                        int own = ty * KeySlice + d0 - sliceBegin + c;
+                        dv[own] += Weighted(probabilities, ty * ScorePitch, keys, c);
+                        dk[own] += Weighted(scores, ty * ScorePitch, queries, c);
+                    }
+                }
+            }
+        }
+
+        if (j >= p.KeyRows) return;
+        for (int d = sliceBegin + tx; d < sliceEnd; d += Side)
+        {
+            int column = keyHead * p.HeadDim + d, own = ty * KeySlice + d - sliceBegin;
+            p.Dk[j * p.DkStride + column] = default(TElement).Store(dk[own]);
+            p.Dv[j * p.DvStride + column] = default(TElement).Store(dv[own]);
+        }
+    }
+
+    /// <summary>Features [d0, d0 + 64) of 16 rows from <paramref name="first"/> on; zero past the last row and past the head.</summary>
+    private static void Fill<T, TElement>(ArrayView<float> tile, ArrayView<T> rows, long stride, int first, int count, int column, int d0, int headDim)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        int row = first + Group.IdxY;
+        for (int c = Group.IdxX; c < Slice; c += Side)
+            tile[Group.IdxY * Pitch + c] = row < count && d0 + c < headDim ? default(TElement).Load(rows[row * stride + column + d0 + c]) : 0f;
+    }
+
+    private static float Dot(ArrayView<float> a, int rowOfA, ArrayView<float> b, int rowOfB, int count)
+    {
+        float sum = 0f;
+        for (int c = 0; c < count; c++) sum += a[rowOfA * Pitch + c] * b[rowOfB * Pitch + c];
+        return sum;
+    }
+
+    /// <summary>Σ over the 16 rows of a tile of weights[at + row] · tile[row, column].</summary>
+    private static float Weighted(ArrayView<float> weights, int at, ArrayView<float> tile, int column)
+    {
+        float sum = 0f;
+        for (int r = 0; r < Side; r++) sum += weights[at + r] * tile[r * Pitch + column];
+        return sum;
+    }
+}

@@ -1,0 +1,86 @@
+using FineTuneCore.Backends;
+using FineTuneCore.Ilgpu;
+using FineTuneCore.Ilgpu.Kernels;
+using FineTuneCore.Native;
+using ILGPU;
+using ILGPU.Runtime.CPU;
+using Xunit;
+
+namespace FineTuneCore.Conformance.Tests.Devices;
+
+/// <summary>A device that the suite runs on: opened once, or skipped with the reason.</summary>
+public abstract class TestDevice
+{
+    private static readonly Lazy<IBackend> NativeCpu = new(() =>
+    {
+        NativeLibraryLoader.Use(NativeLibraryKind.Cpu);
+        return new NativeBackend();
+    });
+
+    private static readonly Lazy<(IBackend? Backend, string Problem)> FirstOpenCl = new(() =>
+    {
+        Environment.SetEnvironmentVariable(OpenClDevices.CpuVariable, "1");
+        try
+        {
+            return (new IlgpuProvider().Open(0, 0), "");
+        }
+        catch (FineTuneException e)
+        {
+            return (null, e.Message);
+        }
+    });
+
+    internal static IBackend? OpenClBackend => FirstOpenCl.Value.Backend;
+
+    internal abstract IBackend Backend { get; }
+
+    /// <summary>Ulps that the device's divisions, roots and exponentials may be wrong by beyond correct rounding.</summary>
+    internal abstract int FunctionUlps { get; }
+
+    /// <summary>Whether bf16 layers multiply words of 16 bits, so that fp32 operands beside them are rounded first.</summary>
+    internal virtual bool MultipliesWords => false;
+
+    /// <summary>The native library on this machine's processor.</summary>
+    public sealed class Cpu : TestDevice
+    {
+        internal override IBackend Backend => NativeCpu.Value;
+
+        internal override int FunctionUlps => 1; // its vector exponential
+
+        internal override bool MultipliesWords => Backend.Info.Isa == "avx512bf16";
+    }
+
+    /// <summary>ILGPU's CPU accelerator, a thread for every GPU thread: slow, but it ends the process at an index outside a view, which OpenCL does not see.</summary>
+    public sealed class Emulated : TestDevice
+    {
+        private static readonly Lazy<IBackend> Emulator = new(() =>
+        {
+            Context context = Context.Create(builder =>
+            {
+                Arithmetic.Register(builder);
+                builder.CPU(new CPUDevice(4, 64, 1));
+            });
+            return new IlgpuBackend(context.CreateCPUAccelerator(0), fused: true, 0, context);
+        });
+
+        internal override IBackend Backend => Emulator.Value;
+
+        internal override int FunctionUlps => 4;
+    }
+
+    /// <summary>The first OpenCL device, processors included. FTC_REQUIRE_OPENCL=1 makes its lack a failure.</summary>
+    public sealed class OpenCl : TestDevice
+    {
+        internal override IBackend Backend => Required();
+
+        internal override int FunctionUlps => 4;
+
+        internal static IBackend Required()
+        {
+            (IBackend? backend, string problem) = FirstOpenCl.Value;
+            if (backend is null && Environment.GetEnvironmentVariable("FTC_REQUIRE_OPENCL") == "1") Assert.Fail(problem);
+            Assert.SkipWhen(backend is null, problem);
+            return backend!;
+        }
+    }
+}
