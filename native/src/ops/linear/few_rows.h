@@ -22,8 +22,8 @@ inline bool is_few_rows(const GemmArgs& args) {
 
 } // namespace
 
-// Scratch of one thread: factors of the adapter for 4 * kLanes columns, kFewRows rows of scaled s, and so many rows of a
-// block of A.
+// Scratch of one thread: factors of the adapter for 4 * kLanes columns, kFewRows rows of scaled s, and so many rows of
+// a block of A as words.
 struct FewRowsScratch {
     float* extra;
     float* extra_rows;

@@ -1,0 +1,180 @@
+// few_rows_columns.h where a word is two bf16 depths.
+#pragma once
+
+#include "ops/linear/bf16_rows.h"
+#include "ops/linear/few_rows_columns.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+namespace {
+
+struct NaturalBf16 {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalBf16(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    void word(Vec x[kNaturalVecs], int64_t k, bool has_second) const {
+        const uint16_t* from = bf16_row(w, first_row + k) + column;
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            const uint16_t* p = from + half * 2 * kLanes;
+            __builtin_prefetch(p + kAheadRows * w.row_stride);
+            __builtin_prefetch(p + (kAheadRows + 1) * w.row_stride);
+            const __m512i first = _mm512_loadu_si512(p);
+            const __m512i second = has_second ? _mm512_loadu_si512(p + w.row_stride) : _mm512_setzero_si512();
+            x[2 * half] = _mm512_castsi512_ps(pair_low(first, second));
+            x[2 * half + 1] = _mm512_castsi512_ps(pair_high(first, second));
+        }
+    }
+};
+
+struct NaturalNf4 {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    void word(Vec x[kNaturalVecs], int64_t k, bool has_second) const {
+        const Nf4Table table = nf4_table(w.quant_map);
+        const int64_t e = (first_row + k) * w.cols + column;
+        const int64_t next = has_second ? w.cols : 0;
+        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
+        __builtin_prefetch(from + kAheadRows * w.cols / 2);
+        __builtin_prefetch(from + (kAheadRows + 1) * w.cols / 2);
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) { // kTileCols columns lie in one block
+            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
+            const Vec absmax_of_next =
+                has_second ? broadcast(nf4_absmax(w, (e + next + half * kTileCols) / 64)) : zero();
+#pragma GCC unroll 2
+            for (int v = half * 2; v < half * 2 + 2; v++)
+                x[v] = round_to_words(
+                    mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax),
+                    mul(nf4_look_up(table, nf4_spread(from + next / 2 + v * kLanes / 2)), absmax_of_next));
+        }
+    }
+};
+
+// Any other format, a row of columns at a time.
+struct NaturalDecoded {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    void word(Vec x[kNaturalVecs], int64_t k, bool has_second) const {
+        constexpr int64_t kCount = kNaturalVecs * kLanes;
+        uint16_t stage[2][kCount] = {};
+        read_bf16(stage[0], w, first_row + k, column, kCount);
+        if (has_second) read_bf16(stage[1], w, first_row + k + 1, column, kCount);
+        for (int half = 0; half < 2; half++) {
+            const __m512i first = _mm512_loadu_si512(stage[0] + half * 2 * kLanes);
+            const __m512i second = _mm512_loadu_si512(stage[1] + half * 2 * kLanes);
+            x[2 * half] = _mm512_castsi512_ps(pair_low(first, second));
+            x[2 * half + 1] = _mm512_castsi512_ps(pair_high(first, second));
+        }
+    }
+};
+using NaturalF32 = NaturalDecoded;
+
+template <int64_t Group>
+struct TransposedBf16 {
+    using Register = NarrowVec;
+    static constexpr int64_t kGroup = Group, kStep = 4, kSteps = 2;
+    Streams<Group> rows;
+    TransposedBf16(const ftc_weight& weight, int64_t column, int64_t begin) : rows(weight, column, begin, 2) {}
+    [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(4 * w); }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
+        Register words[4];
+        rows.transpose(words, v, 4 * w);
+#pragma GCC unroll 4
+        for (int d = 0; d < 4; d++) use(d, words[d]);
+    }
+};
+
+template <int64_t Group>
+struct TransposedF32 {
+    using Register = NarrowVec;
+    static constexpr int64_t kGroup = Group, kStep = 2, kSteps = 2;
+    Streams<Group> rows;
+    TransposedF32(const ftc_weight& weight, int64_t column, int64_t begin) : rows(weight, column, begin, 4) {}
+    [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(8 * w); }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
+        Register quads[4];
+        rows.transpose(quads, v, 8 * w);
+        use(0, round_to_words(quads[0], quads[1]));
+        use(1, round_to_words(quads[2], quads[3]));
+    }
+};
+
+// Whole blocks of 64; a step is one block.
+struct TransposedNf4 {
+    using Register = Vec;
+    static constexpr int64_t kGroup = kTileCols, kStep = 32, kSteps = 1;
+    const ftc_weight& weight;
+    int64_t column, begin;
+    const float* rows[kTileCols]; // bytes, moved as words
+    Nf4Table table;
+    TransposedNf4(const ftc_weight& w, int64_t first_column, int64_t first_depth)
+        : weight(w), column(first_column), begin(first_depth), table(nf4_table(w.quant_map)) {
+        for (int i = 0; i < kTileCols; i++)
+            rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
+                                                     ((column + i) * w.cols + begin) / 2);
+    }
+    void prefetch(int64_t w) const {
+        if (w % 64 == 0)
+            for (int i = 0; i < kTileCols; i++) __builtin_prefetch(rows[i] + w / 4 + 64);
+    }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
+        const int64_t blocks_per_row = weight.cols / 64;
+        float lanes[kLanes];
+        for (int i = 0; i < kLanes; i++)
+            lanes[i] = nf4_absmax(weight, (column + v * kLanes + i) * blocks_per_row + (begin + 2 * w) / 64);
+        const Vec absmax = load(lanes);
+        for (int half = 0; half < 2; half++) {
+            Vec words[4];
+            transpose_quads(words, rows + v * kLanes, w / 4 + half * 4);
+#pragma GCC unroll 4
+            for (int d = 0; d < 4; d++) {
+                const Codes codes = as_codes(words[d]);
+                const int64_t to = half * 16 + d * 4;
+                use(to + 0, nf4_words<4, 0>(table, codes, absmax));
+                use(to + 1, nf4_words<12, 8>(table, codes, absmax));
+                use(to + 2, nf4_words<20, 16>(table, codes, absmax));
+                use(to + 3, nf4_words<28, 24>(table, codes, absmax));
+            }
+        }
+    }
+};
+
+// Any other format: kStep words of every row rounded, then transposed.
+struct TransposedDecoded {
+    using Register = Vec;
+    static constexpr int64_t kGroup = kTileCols, kStep = 16, kSteps = 1;
+    const ftc_weight& weight;
+    int64_t column, begin;
+    TransposedDecoded(const ftc_weight& w, int64_t first_column, int64_t first_depth)
+        : weight(w), column(first_column), begin(first_depth) {}
+    void prefetch(int64_t) const {}
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
+        uint16_t stage[kLanes][2 * kStep];
+        for (int i = 0; i < kLanes; i++) read_bf16(stage[i], weight, column + v * kLanes + i, begin + 2 * w, 2 * kStep);
+        for (int64_t d = 0; d < kStep; d += 4) {
+            Vec words[4];
+            transpose_quads(words, reinterpret_cast<const float*>(stage[0]) + d, kStep);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) use(d + j, words[j]);
+        }
+    }
+};
+
+// The word of a row of W that begins at depth k, `left` before the end of the block.
+inline float word_of_weight(const ftc_weight& w, int64_t row, int64_t k, int64_t left) {
+    uint16_t two[2] = {};
+    read_bf16(two, w, row, k, left < 2 ? 1 : 2);
+    return word_of(two[0], two[1]);
+}
+
+} // namespace
+} // namespace ftc::FTC_ISA_NAMESPACE
