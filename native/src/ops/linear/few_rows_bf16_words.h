@@ -1,7 +1,6 @@
 // few_rows_columns.h where a word is two bf16 depths.
 #pragma once
 
-#include "ops/linear/bf16_rows.h"
 #include "ops/linear/few_rows_columns.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -120,7 +119,7 @@ struct TransposedNf4 {
             rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
                                                      ((column + i) * w.cols + begin) / 2);
     }
-    void prefetch(int64_t w) const {
+    [[gnu::always_inline]] void prefetch(int64_t w) const {
         if (w % 64 == 0)
             for (int i = 0; i < kTileCols; i++) __builtin_prefetch(rows[i] + w / 4 + 64);
     }
@@ -155,7 +154,7 @@ struct TransposedDecoded {
     int64_t column, begin;
     TransposedDecoded(const ftc_weight& w, int64_t first_column, int64_t first_depth)
         : weight(w), column(first_column), begin(first_depth) {}
-    void prefetch(int64_t) const {}
+    [[gnu::always_inline]] void prefetch(int64_t) const {}
     template <class Use>
     [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
         uint16_t stage[kLanes][2 * kStep];
@@ -168,13 +167,6 @@ struct TransposedDecoded {
         }
     }
 };
-
-// The word of a row of W that begins at depth k, `left` before the end of the block.
-inline float word_of_weight(const ftc_weight& w, int64_t row, int64_t k, int64_t left) {
-    uint16_t two[2] = {};
-    read_bf16(two, w, row, k, left < 2 ? 1 : 2);
-    return word_of(two[0], two[1]);
-}
 
 } // namespace
 } // namespace ftc::FTC_ISA_NAMESPACE

@@ -7,8 +7,7 @@
 //               prefetch(w) comes before kSteps of them
 #pragma once
 
-#include "ops/linear/word.h"
-#include "ops/quant/decode_row.h"
+#include "ops/linear/weight_words.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
@@ -38,6 +37,7 @@ struct Streams {
         const char* rows = first + v * lanes_of<V>() * stride + begin + byte;
         transpose_rows(quads, [&](int i) { return reinterpret_cast<const float*>(rows + i * stride); });
     }
+    // Inlined by force: a function that only prefetches has no effect that g++ would keep a call for.
     [[gnu::always_inline]] void prefetch(int64_t byte) const {
         constexpr int64_t kChunk = 256, kAhead = 1024, kLine = 64, kRowsOfSteps = Rows * 2 * kBytes / kChunk;
         const int64_t ahead = begin + byte - byte % kChunk + kAhead;

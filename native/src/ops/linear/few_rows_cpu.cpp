@@ -11,6 +11,10 @@ namespace {
 // that memory hands out few long pieces; the sums of a strip stay in the L1 cache meanwhile.
 constexpr int64_t kStrip = 1024;
 
+int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 // A block of A, the adapter's extra depth and where the sums go.
 struct Finish {
     const GemmArgs& args;
@@ -128,7 +132,8 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
     for (; w * kWordDepths < depth; w++) { // of a block that is no multiple of a step
         float lanes[Columns::kGroup];
         for (int i = 0; i < Columns::kGroup; i++)
-            lanes[i] = word_of_weight(f.args.b.weight, f.column + i, begin + w * kWordDepths, depth - w * kWordDepths);
+            weight_words(lanes + i, f.args.b.weight, f.column + i, begin + w * kWordDepths,
+                         smaller(kWordDepths, depth - w * kWordDepths));
         for (int i = 0; i < Rows; i++)
             for (int v = 0; v < kVecs; v++)
                 sum[i][v] =
@@ -172,7 +177,7 @@ Kernel streams_kernel(const ftc_weight& w, int64_t element_bytes, int64_t rows) 
 Kernel choose(const GemmArgs& args) {
     const ftc_weight& w = args.b.weight;
     const bool transposed = args.b.transposed;
-    if (!is_few_rows(args)) return {nullptr, 0};
+    if (args.rows > kFewRows || !is_plain_product(args)) return {nullptr, 0};
     switch (w.format) {
     case FTC_WEIGHT_F32:
         return transposed ? streams_kernel<TransposedF32>(w, 4, args.rows) : natural_kernel<NaturalF32>(args.rows);
@@ -220,10 +225,6 @@ void round_columns(const GemmArgs& args, const float* sums, int64_t column, int6
     }
 }
 
-int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 } // namespace
 
 int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
@@ -236,8 +237,8 @@ int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64
     const GemmAdapter* adapter = args.adapter_count == 1 ? &args.adapters[0] : nullptr;
     const int64_t extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;
     if (adapter != nullptr)
-        pack_scaled(scratch.extra_rows, adapter->s, adapter->rank, static_cast<int>(args.rows), adapter->rank,
-                    adapter->scaling);
+        pack_scaled(scratch.extra_rows, args.rows, adapter->s, adapter->rank, static_cast<int>(args.rows),
+                    adapter->rank, adapter->scaling);
     alignas(64) float partial[kFewRows * kStrip];
     alignas(64) float sums[kFewRows * kStrip]; // of a bf16 C
     const bool rounds = args.c_dtype == FTC_BF16;

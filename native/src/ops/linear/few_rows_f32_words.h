@@ -120,7 +120,7 @@ struct TransposedNf4 {
             rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
                                                      ((column + i) * w.cols + begin) / 2);
     }
-    void prefetch(int64_t k) const {
+    [[gnu::always_inline]] void prefetch(int64_t k) const {
         if (k % 128 == 0)
             for (int i = 0; i < kTileCols; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
     }
@@ -160,7 +160,7 @@ struct TransposedDecoded {
     int64_t column, begin;
     TransposedDecoded(const ftc_weight& weight, int64_t first_column, int64_t first_depth)
         : w(weight), column(first_column), begin(first_depth) {}
-    void prefetch(int64_t) const {}
+    [[gnu::always_inline]] void prefetch(int64_t) const {}
     template <class Use>
     [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
         float stage[kLanes][kStep];
@@ -173,15 +173,6 @@ struct TransposedDecoded {
         }
     }
 };
-
-// The word of a row of W that begins at depth k.
-inline float word_of_weight(const ftc_weight& w, int64_t row, int64_t k, int64_t) {
-    if (w.format == FTC_WEIGHT_F32) return static_cast<const float*>(w.data)[row * w.row_stride + k];
-    if (w.format == FTC_WEIGHT_BF16) return value_of(static_cast<const uint16_t*>(w.data)[row * w.row_stride + k]);
-    float one;
-    decode_row(&one, w, row, k, 1);
-    return one;
-}
 
 } // namespace
 } // namespace ftc::FTC_ISA_NAMESPACE
