@@ -6,9 +6,9 @@
 
 #include "ops/linear/broadcast_tile.h"
 #include "ops/linear/few_rows.h"
-#include "ops/linear/few_rows_columns.h"
 #include "ops/linear/gemm_block.h"
 #include "ops/linear/pack_rows.h"
+#include "ops/linear/weight_words.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {

@@ -1,7 +1,8 @@
 #include "ops/linear/few_rows.h"
 
-#include "ops/linear/few_rows_columns.h"
+#include "ops/linear/natural_columns.h"
 #include "ops/linear/pack_rows.h"
+#include "ops/linear/transposed_columns.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -10,6 +11,8 @@ namespace {
 // W in natural order is read in strips of kStrip columns and runs of kRunRows rows (8 measured best of 8, 16, 32), so
 // that memory hands out few long pieces; the sums of a strip stay in the L1 cache meanwhile.
 constexpr int64_t kStrip = 1024;
+constexpr int64_t kRunRows = 8;
+constexpr int kNaturalVecs = 4;
 
 int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -74,6 +77,7 @@ void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
 #pragma GCC unroll 1
     for (int64_t k = from; k < to; k += kWordDepths) {
         Vec x[kNaturalVecs];
+        columns.prefetch(k + kRunRows, 0);
         columns.word(x, k, k + 1 < depth);
 #pragma GCC unroll 4
         for (int i = 0; i < Rows; i++) {
@@ -150,8 +154,9 @@ struct Kernel {
     int64_t group; // columns; 0: the packed product has to do it
 };
 
-template <class Columns>
+template <template <int, int> class Reader>
 Kernel natural_kernel(int64_t rows) {
+    using Columns = Reader<kNaturalVecs, 3>;
     constexpr decltype(Kernel::run) kRuns[kFewRows] = {natural_run<1, Columns>, natural_run<2, Columns>,
                                                        natural_run<3, Columns>, natural_run<4, Columns>};
     return {kRuns[rows - 1], kNaturalVecs * kLanes};

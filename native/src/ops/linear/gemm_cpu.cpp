@@ -3,8 +3,8 @@
 #include "core/pool.h"
 #include "ops/linear/broadcast_rows.h"
 #include "ops/linear/dropout_simd.h"
+#include "ops/linear/pack_beside.h"
 #include "ops/linear/pool_features.h"
-#include "ops/linear/tile.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -78,6 +78,8 @@ struct PackedBlock : Block {
     float* factors = nullptr; // last block: micropanels of the adapters' factors, factor_words rows apart
     int64_t factor_words = 0;
 
+    int64_t packing_row = -1; // the tile of rows that packs every micropanel but the first along with its multiply-adds
+
     const float* factor_panel(int64_t j, int64_t word_offset) const {
         return factors + (j / kTileCols * factor_words + word_offset) * kTileCols;
     }
@@ -86,12 +88,15 @@ struct PackedBlock : Block {
 // Rows whose columns lie side by side need no packing when few tiles of rows would read the copy. Measured to pay up to
 // five tiles where a row of a tile is two lines, and two where it is one or where rows lie whole pages apart and share
 // a set of the L1 cache. Of bf16, whose rows are paired in registers again and again, it pays for two tiles and rows
-// that are shorter than a page.
+// that are shorter than a page. fp32 that has to come from memory is better packed beside the multiply-adds.
+constexpr int64_t kInPlaceElements = int64_t{1} << 20;
+
 bool reads_in_place(const GemmArgs& args) {
     constexpr int32_t kFormat = kWordDepths == 1 ? FTC_WEIGHT_F32 : FTC_WEIGHT_BF16;
     const ColumnSource& b = args.b;
     if (b.transposed || b.weight.format != kFormat || !b.is_plain()) return false;
     if (kWordDepths == 2) return args.rows <= 2 * kTileRows && b.weight.row_stride < 2048;
+    if (b.weight.rows * b.weight.cols > kInPlaceElements) return false;
     const bool cheap = kLanes >= 16 && b.weight.row_stride % 1024 != 0;
     return args.rows <= (cheap ? 5 : 2) * kTileRows;
 }
@@ -116,10 +121,15 @@ void store_edge(const PackedBlock& block, const float* tile, int64_t row, int64_
 }
 
 // finish: of a bf16 C, after the last block.
-void run_one_tile(const PackedBlock& block, Tile& tile, int64_t row, int64_t column, int rows, int64_t cols,
-                  bool finish) {
+void run_one_tile(const PackedBlock& block, Tile& tile, const NextPanel* next, int64_t row, int64_t column, int rows,
+                  int64_t cols, bool finish) {
     const GemmArgs& args = block.args;
-    const RunTile run = kTiles[rows - 1][cols > kLanes ? 1 : 0];
+    const auto run = [&](const Tile& t) {
+        if (next != nullptr)
+            choose_tile_packing(args.b, rows)(t, *next);
+        else
+            kTiles[rows - 1][cols > kLanes ? 1 : 0](t);
+    };
     const bool add = !block.first || (args.add_to_c && !block.rounds());
     const float* bias = block.first ? args.bias : nullptr;
     if (!args.c_transposed && (cols == kTileCols || cols == kLanes)) {
@@ -268,7 +278,12 @@ void sweep_columns(const PackedBlock& block, const Scratch& scratch, const GemmA
             tile.extra_words = words_of_depth(adapter->rank);
             tile.extra_b = block.factor_panel(j, word_offset);
         }
-        run_one_tile(block, tile, row, block.column + j, rows, smaller(kTileCols, block.cols - j), finish);
+        const int64_t after = j + kTileCols;
+        const NextPanel next{b, block.begin, block.depth, block.column + after,
+                             block.columns + after * block.panel_words};
+        const bool packs = row == block.packing_row && after + kTileCols <= block.cols;
+        run_one_tile(block, tile, packs ? &next : nullptr, row, block.column + j, rows,
+                     smaller(kTileCols, block.cols - j), finish);
     }
     if (!rides || chained) return;
     add_dropped_adapter(block, scratch, *adapter, word_offset, row, rows);
@@ -284,18 +299,19 @@ void sweep_rows(const PackedBlock& block, const Scratch& scratch, const Range& r
         int64_t word_offset = 0;
         for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++)
             word_offset += words_of_depth(before->rank);
-        int64_t tiles = divide_up(next - row, kTileRows);
+        const int64_t packing = row == block.packing_row ? smaller(kBesideRows, next - row) : 0; // rows of that tile
+        int64_t tiles = divide_up(next - row - packing, kTileRows) + (packing > 0 ? 1 : 0);
         for (int64_t r = row; r < next; tiles--) {
-            const int rows = static_cast<int>(divide_up(next - r, tiles));
+            const int rows = static_cast<int>(r == row && packing > 0 ? packing : divide_up(next - r, tiles));
             sweep_columns(block, scratch, adapter, word_offset, r, rows);
             r += rows;
         }
     }
 }
 
-// Packs what the block reads. The factors of adapters follow the last block's depth in the same micropanels, so that
-// tiles read one stream.
-PackedBlock pack_block(const Block& of, const Scratch& scratch) {
+// Packs what the block reads, or lets the tiles of first_row do so. The factors of adapters follow the last block's
+// depth in the same micropanels, so that tiles read one stream.
+PackedBlock pack_block(const Block& of, const Scratch& scratch, int64_t first_row) {
     PackedBlock block{of};
     const GemmArgs& args = block.args;
     const int64_t column = block.column, cols = block.cols, begin = block.begin;
@@ -306,9 +322,15 @@ PackedBlock pack_block(const Block& of, const Scratch& scratch) {
     const int64_t words = words_of_depth(block.depth);
     const bool follow = block.last && block.in_place == 0;
     block.panel_words = words + (follow ? factor_words : 0);
-    if (block.in_place < cols)
-        pack_columns(block.columns, args.b, column + block.in_place, cols - block.in_place, begin, block.depth,
-                     block.panel_words);
+    int64_t packed = block.in_place;
+    if (block.in_place == 0 && cols >= 2 * kTileCols && choose_tile_packing(args.b, 1) != nullptr) {
+        block.packing_row = first_row;
+        pack_columns(block.columns, args.b, column, kTileCols, begin, block.depth, block.panel_words);
+        packed = cols / kTileCols * kTileCols;
+    }
+    if (packed < cols)
+        pack_columns(block.columns + (packed - block.in_place) * block.panel_words, args.b, column + packed,
+                     cols - packed, begin, block.depth, block.panel_words);
     if (!block.last || args.adapter_count == 0) return block;
     block.factors = follow ? block.columns + words * kTileCols : scratch.extra;
     block.factor_words = follow ? block.panel_words : factor_words;
@@ -339,7 +361,7 @@ void sweep_blocks(const GemmArgs& args, const Scratch& scratch, const Range& ran
         if (broadcasts)
             broadcast_block(block, {scratch.columns, scratch.rows, scratch.extra}, range.row_begin, range.row_end);
         else
-            sweep_rows(pack_block(block, scratch), scratch, range);
+            sweep_rows(pack_block(block, scratch, range.row_begin), scratch, range);
     }
 }
 

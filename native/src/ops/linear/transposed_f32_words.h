@@ -1,74 +1,10 @@
-// few_rows_columns.h where a word is one fp32.
+// transposed_columns.h where a word is one fp32.
 #pragma once
 
-#include "ops/linear/few_rows_columns.h"
+#include "ops/linear/transposed_columns.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
-
-struct NaturalF32 {
-    const float* base;
-    int64_t stride;
-    NaturalF32(const ftc_weight& w, int64_t row, int64_t column)
-        : base(static_cast<const float*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
-    void word(Vec x[kNaturalVecs], int64_t k, bool) const {
-        const float* from = base + k * stride;
-#pragma GCC unroll 4
-        for (int v = 0; v < kNaturalVecs; v++) {
-            __builtin_prefetch(from + kAheadRows * stride + v * kLanes);
-            x[v] = load(from + v * kLanes);
-        }
-    }
-};
-
-struct NaturalBf16 {
-    const uint16_t* base;
-    int64_t stride;
-    NaturalBf16(const ftc_weight& w, int64_t row, int64_t column)
-        : base(static_cast<const uint16_t*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
-    void word(Vec x[kNaturalVecs], int64_t k, bool) const {
-        const uint16_t* from = base + k * stride;
-        __builtin_prefetch(from + kAheadRows * stride);
-        __builtin_prefetch(from + kAheadRows * stride + kNaturalVecs * kLanes - 1);
-#pragma GCC unroll 4
-        for (int v = 0; v < kNaturalVecs; v++) x[v] = widen_bf16(from + v * kLanes);
-    }
-};
-
-#if FTC_NF4_VECTORS
-struct NaturalNf4 {
-    const ftc_weight& w;
-    int64_t first; // element, a multiple of kTileCols
-    Nf4Table table;
-    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
-        : w(weight), first(row * weight.cols + column), table(nf4_table(weight.quant_map)) {}
-    void word(Vec x[kNaturalVecs], int64_t k, bool) const {
-        const int64_t e = first + k * w.cols;
-        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
-        __builtin_prefetch(from + kAheadRows * w.cols / 2);
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; half++) { // kTileCols columns lie in one block
-            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
-#pragma GCC unroll 2
-            for (int v = half * 2; v < half * 2 + 2; v++)
-                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
-        }
-    }
-};
-#endif
-
-// Any packed format, decoded a row of columns at a time.
-struct NaturalDecoded {
-    const ftc_weight& w;
-    int64_t first_row, column;
-    NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
-        : w(weight), first_row(row), column(first_column) {}
-    void word(Vec x[kNaturalVecs], int64_t k, bool) const {
-        float stage[kNaturalVecs * kLanes];
-        decode_row(stage, w, first_row + k, column, kNaturalVecs * kLanes);
-        for (int v = 0; v < kNaturalVecs; v++) x[v] = load(stage + v * kLanes);
-    }
-};
 
 template <int64_t Group>
 struct TransposedF32 {

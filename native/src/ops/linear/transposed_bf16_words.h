@@ -1,77 +1,10 @@
-// few_rows_columns.h where a word is two bf16 depths.
+// transposed_columns.h where a word is two bf16 depths.
 #pragma once
 
-#include "ops/linear/few_rows_columns.h"
+#include "ops/linear/transposed_columns.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
-
-struct NaturalBf16 {
-    const ftc_weight& w;
-    int64_t first_row, column;
-    NaturalBf16(const ftc_weight& weight, int64_t row, int64_t first_column)
-        : w(weight), first_row(row), column(first_column) {}
-    void word(Vec x[kNaturalVecs], int64_t k, bool has_second) const {
-        const uint16_t* from = bf16_row(w, first_row + k) + column;
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; half++) {
-            const uint16_t* p = from + half * 2 * kLanes;
-            __builtin_prefetch(p + kAheadRows * w.row_stride);
-            __builtin_prefetch(p + (kAheadRows + 1) * w.row_stride);
-            const __m512i first = _mm512_loadu_si512(p);
-            const __m512i second = has_second ? _mm512_loadu_si512(p + w.row_stride) : _mm512_setzero_si512();
-            x[2 * half] = _mm512_castsi512_ps(pair_low(first, second));
-            x[2 * half + 1] = _mm512_castsi512_ps(pair_high(first, second));
-        }
-    }
-};
-
-struct NaturalNf4 {
-    const ftc_weight& w;
-    int64_t first_row, column;
-    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t first_column)
-        : w(weight), first_row(row), column(first_column) {}
-    void word(Vec x[kNaturalVecs], int64_t k, bool has_second) const {
-        const Nf4Table table = nf4_table(w.quant_map);
-        const int64_t e = (first_row + k) * w.cols + column;
-        const int64_t next = has_second ? w.cols : 0;
-        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
-        __builtin_prefetch(from + kAheadRows * w.cols / 2);
-        __builtin_prefetch(from + (kAheadRows + 1) * w.cols / 2);
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; half++) { // kTileCols columns lie in one block
-            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
-            const Vec absmax_of_next =
-                has_second ? broadcast(nf4_absmax(w, (e + next + half * kTileCols) / 64)) : zero();
-#pragma GCC unroll 2
-            for (int v = half * 2; v < half * 2 + 2; v++)
-                x[v] = round_to_words(
-                    mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax),
-                    mul(nf4_look_up(table, nf4_spread(from + next / 2 + v * kLanes / 2)), absmax_of_next));
-        }
-    }
-};
-
-// Any other format, a row of columns at a time.
-struct NaturalDecoded {
-    const ftc_weight& w;
-    int64_t first_row, column;
-    NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
-        : w(weight), first_row(row), column(first_column) {}
-    void word(Vec x[kNaturalVecs], int64_t k, bool has_second) const {
-        constexpr int64_t kCount = kNaturalVecs * kLanes;
-        uint16_t stage[2][kCount] = {};
-        read_bf16(stage[0], w, first_row + k, column, kCount);
-        if (has_second) read_bf16(stage[1], w, first_row + k + 1, column, kCount);
-        for (int half = 0; half < 2; half++) {
-            const __m512i first = _mm512_loadu_si512(stage[0] + half * 2 * kLanes);
-            const __m512i second = _mm512_loadu_si512(stage[1] + half * 2 * kLanes);
-            x[2 * half] = _mm512_castsi512_ps(pair_low(first, second));
-            x[2 * half + 1] = _mm512_castsi512_ps(pair_high(first, second));
-        }
-    }
-};
-using NaturalF32 = NaturalDecoded;
 
 template <int64_t Group>
 struct TransposedBf16 {

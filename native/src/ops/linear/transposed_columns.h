@@ -12,10 +12,6 @@
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
-constexpr int kNaturalVecs = 4;
-constexpr int64_t kRunRows = 8; // of natural rows
-constexpr int64_t kAheadRows = kRunRows;
-
 // Rows of W that are read side by side, kBytes of each at a step. The CPU loses track of so many streams, and in the L1
 // cache lines that are early push out those in use: every second step asks the L2 cache for its share of what is used 1
 // KiB later (best of 256, 512, 768, 1024 and 2048 bytes), at the end of the rows that of the next group.
@@ -62,7 +58,7 @@ inline int64_t stream_registers(int64_t row_bytes, int64_t most) {
 } // namespace ftc::FTC_ISA_NAMESPACE
 
 #if defined(FTC_ISA_avx512bf16)
-#include "ops/linear/few_rows_bf16_words.h"
+#include "ops/linear/transposed_bf16_words.h"
 #else
-#include "ops/linear/few_rows_f32_words.h"
+#include "ops/linear/transposed_f32_words.h"
 #endif
