@@ -68,47 +68,45 @@ inline void stage_weight(float* dst, int64_t stride, const ftc_weight& w, int64_
         weight_words(dst + j * stride, w, row + smaller(j, rows - 1), begin, depth);
 }
 
-// Columns [column, column + count) of the panel's rows from their sums [kBroadcastCols, width].
-inline void finish_tile(const Block& block, const Panel& panel, const float* tile, int64_t column, int64_t count) {
+// `count` neighbouring elements of C, at most a unit, from the sums of the block.
+inline void finish_run(const Block& block, int64_t row, int64_t column, int64_t count, NarrowVec x) {
     const GemmArgs& args = block.args;
     const bool add_to_sum = !block.first || (args.add_to_c && !block.rounds());
     const bool finish = block.rounds() && block.last;
-    const int64_t width = panel.width();
+    float* sum = block.sums.data != nullptr ? block.sums.at(row, column) : nullptr;
+    uint16_t* c = finish ? block.rounded_at(row, column) : nullptr;
+    if (count == kUnit) {
+        if (add_to_sum) x = add(load<NarrowVec>(sum), x);
+        if (finish)
+            store_bf16(c, args.add_to_c ? add(widen_bf16<NarrowVec>(c), x) : x);
+        else
+            store(sum, x);
+        return;
+    }
+    float lanes[kUnit];
+    store(lanes, x);
+    for (int64_t j = 0; j < count; j++) {
+        const float value = add_to_sum ? sum[j] + lanes[j] : lanes[j];
+        if (finish)
+            c[j] = bf16_of(args.add_to_c ? value_of(c[j]) + value : value);
+        else
+            sum[j] = value;
+    }
+}
+
+// Columns [column, column + count) of the panel's rows from their sums [kBroadcastCols, width].
+inline void finish_tile(const Block& block, const Panel& panel, const float* tile, int64_t column, int64_t count) {
+    const bool with_bias = block.first && block.args.bias != nullptr;
     for (int64_t part = 0; part < count; part += kUnit) {
         const int64_t valid = smaller(kUnit, count - part), from = column + part;
         float bias[kUnit] = {};
-        if (block.first && args.bias != nullptr)
-            for (int64_t j = 0; j < valid; j++) bias[j] = args.bias[from + j];
+        for (int64_t j = 0; with_bias && j < valid; j++) bias[j] = block.args.bias[from + j];
         for (int64_t i = 0; i < panel.rows; i += 4) {
             NarrowVec rows[4];
-            transpose_quads(rows, tile + part * width + i, width);
-            for (int64_t d = 0; d < smaller(4, panel.rows - i); d++) {
-                const int64_t row = panel.row + i + d;
-                NarrowVec x = rows[d];
-                if (block.first && args.bias != nullptr) x = add(x, load<NarrowVec>(bias));
-                float* sum = block.sums.data != nullptr ? block.sums.at(row, from) : nullptr;
-                if (valid == kUnit) {
-                    if (add_to_sum) x = add(load<NarrowVec>(sum), x);
-                    if (!finish) {
-                        store(sum, x);
-                        continue;
-                    }
-                    uint16_t* c = block.rounded_at(row, from);
-                    store_bf16(c, args.add_to_c ? add(widen_bf16<NarrowVec>(c), x) : x);
-                    continue;
-                }
-                float lanes[kUnit];
-                store(lanes, x);
-                for (int64_t j = 0; j < valid; j++) {
-                    const float value = add_to_sum ? sum[j] + lanes[j] : lanes[j];
-                    if (!finish) {
-                        sum[j] = value;
-                        continue;
-                    }
-                    uint16_t* c = block.rounded_at(row, from + j);
-                    *c = bf16_of(args.add_to_c ? value_of(*c) + value : value);
-                }
-            }
+            transpose_quads(rows, tile + part * panel.width() + i, panel.width());
+            for (int64_t d = 0; d < smaller(4, panel.rows - i); d++)
+                finish_run(block, panel.row + i + d, from, valid,
+                           with_bias ? add(rows[d], load<NarrowVec>(bias)) : rows[d]);
         }
     }
 }

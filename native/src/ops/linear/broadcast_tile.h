@@ -8,8 +8,8 @@
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
-// Columns of C, which are rows of W: with more, the rows of W of which strides are a multiple of pages would not fit
-// into the eight ways of their set of the L1 cache.
+// Columns of C, which are rows of W: where those lie whole pages apart, more would not fit into the eight ways of a set
+// of the L1 cache.
 constexpr int kBroadcastCols = 8;
 
 // Rows of A in units of a NarrowVec. AVX-512 has registers for four units beside the sums of all columns; with the
@@ -26,8 +26,7 @@ struct BroadcastTile {
     const float* a; // [words, units * kUnit]
     const float* b; // kBroadcastCols rows of words
     int64_t b_stride;
-    bool prefetch; // rows of W are read for the first time: those 1 KiB further on, then of the next tile, to the L2
-                   // cache
+    bool prefetch; // W is read for the first time: what is 1 KiB further on, or in the next tile, goes to the L2 cache
     int64_t extra_words;
     const float* extra_a;
     const float* extra_b;
@@ -86,7 +85,7 @@ void run_broadcast_tile(const BroadcastTile& t) {
 
 using RunBroadcastTile = void (*)(const BroadcastTile&);
 
-// [units - 1]
+// [units - 1]. Sixteen rows in bf16 words are faster in two registers: measured on Zen 4, 190 against 150 GFLOP/s.
 #if defined(FTC_ISA_avx512)
 constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {
     run_broadcast_tile<NarrowVec, 1, 8>,
