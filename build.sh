@@ -195,7 +195,7 @@ run_tests() {
         native sanitize
         google_tests "native tests under ASan and UBSan" native/build/sanitize/ftc_tests
     fi
-    for project in tests/bindings/*.Tests tests/managed/*.Tests; do xunit_tests "$project"; done
+    for project in tests/bindings/*.Tests tests/managed/*.Tests tests/benchmarks/*.Tests; do xunit_tests "$project"; done
     parity
     echo
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -9,7 +9,6 @@ namespace FineTuneCore.Benchmarks;
 /// </summary>
 internal sealed class LoadMeter
 {
-    private const double TicksPerSecond = 100; // USER_HZ, which /proc/stat counts in on every Linux of today
     private readonly int _neighbour;
     private double _wall;
     private double _own;
@@ -28,28 +27,13 @@ internal sealed class LoadMeter
     /// <summary>What passed since the last look. Others are known to 10 ms of processor time in all.</summary>
     internal Interval Look()
     {
-        double wall = Clock.Wall, own = Clock.Process, others = BusySeconds() - own - NeighbourSeconds();
+        double wall = Clock.Wall, own = Clock.Process, others = ProcessorTimes.OfMachine() - own - NeighbourSeconds();
         var result = new Interval(wall - _wall, own - _own, Math.Max(0, (others - _others) / (wall - _wall)));
         (_wall, _own, _others) = (wall, own, others);
         return result;
     }
 
-    private double NeighbourSeconds()
-    {
-        if (_neighbour == 0) return 0;
-        string line = File.ReadAllText($"/proc/{_neighbour}/stat");
-        string[] fields = line[(line.LastIndexOf(')') + 2)..].Split(' '); // behind the name, which may hold spaces
-        return (double.Parse(fields[11], CultureInfo.InvariantCulture) + double.Parse(fields[12], CultureInfo.InvariantCulture)) / TicksPerSecond;
-    }
-
-    /// <summary>Processor seconds of the machine that were not idle: user, nice, system, interrupts, and what the hypervisor took.</summary>
-    private static double BusySeconds()
-    {
-        using var reader = new StreamReader("/proc/stat");
-        string[] fields = reader.ReadLine()!.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        double Field(int i) => double.Parse(fields[i], CultureInfo.InvariantCulture);
-        return (Field(1) + Field(2) + Field(3) + Field(6) + Field(7) + Field(8)) / TicksPerSecond;
-    }
+    private double NeighbourSeconds() => _neighbour == 0 ? 0 : ProcessorTimes.OfProcess(_neighbour);
 }
 
 /// <summary>The clocks of Linux in seconds.</summary>

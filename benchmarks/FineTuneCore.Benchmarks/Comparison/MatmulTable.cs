@@ -6,7 +6,6 @@ namespace FineTuneCore.Benchmarks.Comparison;
 internal sealed class MatmulTable(Session session)
 {
     private const int Peer = 0;
-    private const int MostPairs = 3; // every row is a median of three rounds inside its process already
 
     /// <summary>Processes of ours in a round: instruction set and what it computes in.</summary>
     private static readonly (string Isa, string Precision)[] Kinds = [("avx512", "fp32"), ("avx2", "fp32"), ("avx512bf16", "bf16")];
@@ -24,10 +23,9 @@ internal sealed class MatmulTable(Session session)
         string arguments = $"matmul --threads {threads} --row-ms 40";
         string[] isas = Usable(table, ProductRows.Available(table, Kinds.Select(k => k.Isa), threads), threads);
         if (isas.Length == 0) return;
-        var pairs = new StrictPairs(Math.Min(session.PairCount, MostPairs), session.AllowLoad, session.Report);
         try
         {
-            Pairs rounds = pairs.Run(
+            Pairs rounds = session.Pairs.Run(
                 $"matmul, {StepTable.Threads(threads)}",
                 [() => MeasuringProcess.RunPeer(arguments), .. isas.Select(isa => (Func<Measurement>)(() => MeasuringProcess.RunOurs($"{arguments} --precision {PrecisionOf(isa)}", isa)))]);
             table.Note(rounds);

@@ -134,23 +134,15 @@ internal static class ScaleCommand
         for (int attempt = 1; ; attempt++)
         {
             // What the child used is not this process' own: it is subtracted as a neighbour would be, from the children's clock.
-            double children = ChildrenSeconds();
+            double children = ProcessorTimes.OfEndedChildren();
             var meter = new LoadMeter();
             TrainRun run = start();
             LoadMeter.Interval interval = meter.Look();
-            double others = interval.OtherCores - (ChildrenSeconds() - children) / interval.Seconds;
+            double others = interval.OtherCores - (ProcessorTimes.OfEndedChildren() - children) / interval.Seconds;
             session.Report($"{run.TokensPerSecond:F1} tokens/s, peak {run.PeakMegabytes:F0} MB; others {others:F2} cores");
             if (session.AllowLoad || others <= StrictPairs.MostOtherCores) return run;
             if (attempt == Attempts) throw new NoResultException($"no result: others used {others:F2} cores in the last of {Attempts} attempts");
         }
-    }
-
-    /// <summary>Processor time of children that ended.</summary>
-    private static double ChildrenSeconds()
-    {
-        string line = File.ReadAllText("/proc/self/stat");
-        string[] fields = line[(line.LastIndexOf(')') + 2)..].Split(' ');
-        return (double.Parse(fields[13], System.Globalization.CultureInfo.InvariantCulture) + double.Parse(fields[14], System.Globalization.CultureInfo.InvariantCulture)) / 100;
     }
 
     /// <summary>A file of so many text rows, each longer than so many tokens.</summary>

@@ -1,0 +1,90 @@
+using System.Diagnostics;
+using FineTuneCore.Benchmarks.Comparison;
+using FluentAssertions;
+using Xunit;
+
+namespace FineTuneCore.Benchmarks.Tests;
+
+public sealed class MeasuringTests
+{
+    [Theory]
+    [InlineData(new[] { 3.0, 1.0, 2.0 }, 2.0)]
+    [InlineData(new[] { 4.0, 1.0, 2.0, 3.0 }, 2.5)]
+    [InlineData(new double[0], double.NaN)]
+    public void TheMedianIsTheMiddle(double[] values, double expected) => Statistics.Median(values).Should().Be(expected);
+
+    [Fact]
+    public void OwnWorkIsNotTheOthers()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "reads /proc");
+        var meter = new LoadMeter();
+        Spin(TimeSpan.FromSeconds(0.3));
+        LoadMeter.Interval interval = meter.Look();
+        interval.OwnSeconds.Should().BeGreaterThan(0.05);
+        (interval.OtherCores + interval.OwnSeconds / interval.Seconds).Should().BeLessThanOrEqualTo(Environment.ProcessorCount + 0.2, "no more than the machine has");
+    }
+
+    [Fact]
+    public void ChildrenCountWhenTheyHaveEnded()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "reads /proc");
+        double before = ProcessorTimes.OfEndedChildren();
+        using Process child = Process.Start(new ProcessStartInfo("sh", ["-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"]))!;
+        child.WaitForExit();
+        (ProcessorTimes.OfEndedChildren() - before).Should().BeInRange(0.02, 60);
+    }
+
+    [Fact]
+    public void ANeighbourIsKnownByItsNumber()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "reads /proc");
+        Spin(TimeSpan.FromSeconds(0.1));
+        ProcessorTimes.OfProcess(Environment.ProcessId).Should().BeApproximately(Clock.Process, 0.1);
+    }
+
+    [Fact]
+    public void EqualLossesAgree() => LossCheck.Against("row", [9.1, 8.9], [9.1005, 8.9], LossCheck.Fp32Tolerance);
+
+    [Theory]
+    [InlineData(8.92, "row: no result, the loss of step 1 is 8.9200, expected 8.9000 within 0.001")]
+    [InlineData(double.NaN, "row: no result, the loss of step 1 is NaN, expected 8.9000 within 0.001")]
+    public void OtherLossesAreNoResult(double loss, string message)
+    {
+        Action check = () => LossCheck.Against("row", [9.1, loss], [9.1, 8.9], LossCheck.Fp32Tolerance);
+        check.Should().Throw<NoResultException>().WithMessage(message);
+    }
+
+    [Fact]
+    public void MissingStepsAreNoResult()
+    {
+        Action check = () => LossCheck.Against("row", [9.1], [9.1, 8.9], LossCheck.Fp32Tolerance);
+        check.Should().Throw<NoResultException>().WithMessage("row: no result, 1 steps against 2");
+    }
+
+    [Theory]
+    [InlineData("--threads 2", "unknown option --threads, expected --rows")]
+    [InlineData("--rows --rows", "--rows was given twice")]
+    [InlineData("step", "'step' belongs to no option")]
+    public void OptionsThatNobodyAskedForAreRefused(string line, string message)
+    {
+        Action parse = () =>
+        {
+            var arguments = new Arguments(line.Split(' '));
+            arguments.Text("rows", "step");
+            arguments.RefuseOthers();
+        };
+        parse.Should().Throw<ArgumentException>().WithMessage(message);
+    }
+
+    [Fact]
+    public void ARateIsTheTimeOfOneCall() =>
+        RateTimer.Milliseconds(2, 0.03, () => Thread.Sleep(2)).Should().BeInRange(2, 100);
+
+    private static void Spin(TimeSpan time)
+    {
+        long start = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(start) < time)
+        {
+        }
+    }
+}
