@@ -22,7 +22,7 @@ function Build-TinyBase {
         ([IO.Path]::Combine($root, 'artifacts', 'tiny-base')) ([IO.Path]::Combine($root, 'managed', 'FineTuneCore.Cli', 'Quickstart'))
 }
 function Invoke-Pack {
-    foreach ($project in 'bindings/FineTuneCore.Native', 'managed/FineTuneCore', 'managed/FineTuneCore.Cli') {
+    foreach ($project in 'bindings/FineTuneCore.Native', 'bindings/Runtime/Cpu', 'managed/FineTuneCore', 'managed/FineTuneCore.Cli') {
         Invoke-Step dotnet pack ([IO.Path]::Combine($root, $project)) -c $configuration -o ([IO.Path]::Combine($root, 'artifacts', 'packages'))
     }
 }

@@ -11,7 +11,8 @@ usage() {
 usage: ./build.sh VERB [options]
 
   quickstart        builds, then fine-tunes the bundled tiny model on the bundled chats: the two-minute tour
-  test [--sanitize] builds and runs every test; --sanitize runs the native ones under ASan and UBSan as well
+  test [--sanitize] [--consumers] builds and runs every test; --sanitize runs the native ones under ASan and UBSan as well, --consumers the
+                    consumers of the packages
   native            builds native/build/release/libftc.so, and libftc_cuda.so where there is a CUDA compiler
   managed           builds the .NET solution
   traffic           writes benchmarks/results/sim: bytes, sectors and bank conflicts of the CUDA kernels, counted on the simulator
@@ -20,10 +21,13 @@ usage: ./build.sh VERB [options]
   bench cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load] holds the CPU trainer against TorchSharp, in strict pairs on a quiet machine
   bench convergence [DIR] trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
   bench scale [--rows model,load,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
+  bench binding     what a call costs from .NET over the same call from C++
   bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
+  cross [--full]    builds for Windows x64 and Linux arm64, tests the native library and trains under Wine and qemu-user (Debian, x64)
   pack              packs the NuGet packages and the ftc tool into artifacts/packages
+  consumers [--stranger] [NAME...] packs, then runs tests/consumers, which know the packages alone; --stranger with empty caches
   all               native, managed, test, pack
 
 FTC_CUDA=AUTO|ON|OFF says whether the CUDA library is built: where nvcc 12.4 or newer is found (AUTO, the default), always, with
@@ -176,11 +180,12 @@ check_kernels() {
 }
 
 run_tests() {
-    local sanitize=0
+    local sanitize=0 with_consumers=0
     for option in "$@"; do
         case $option in
             --sanitize) sanitize=1 ;;
-            *) echo "unknown option of test: $option, expected --sanitize" >&2; exit 2 ;;
+            --consumers) with_consumers=1 ;;
+            *) echo "unknown option of test: $option, expected --sanitize or --consumers" >&2; exit 2 ;;
         esac
     done
     native
@@ -197,30 +202,137 @@ run_tests() {
     fi
     for project in tests/bindings/*.Tests tests/managed/*.Tests tests/benchmarks/*.Tests; do xunit_tests "$project"; done
     parity
+    if [ $with_consumers -eq 1 ]; then
+        if pack; then consumers || true; else add packages 1 0 1; fi
+    fi
     echo
     echo "$passed passed, $failed failed, $skipped skipped"
     [ $failed -eq 0 ] && [ $broken -eq 0 ] && [ $passed -gt 0 ]
 }
 
-pack() {
+# publish_for RID FILE: ftc for another platform, everything inside, with the native library FILE.
+publish_for() {
+    local folder=$root/artifacts/cross/$1
+    rm -rf "$folder"
+    dotnet publish managed/FineTuneCore.Cli -c "$configuration" -r "$1" --self-contained -o "$folder" -v quiet -nologo
+    mkdir -p "$folder/runtimes/$1/native"
+    cp "$2" "$folder/runtimes/$1/native/"
+}
+
+# same_losses PLATFORM WHAT PROGRAM...: a training there, WHAT=quickstart or a few steps of it, must have the losses it has here.
+same_losses() {
+    local platform=$1 what=$2 folder code=0
+    shift 2
+    folder=$root/artifacts/cross/$what-$platform
+    local options=(quickstart)
+    [ "$what" = quickstart ] || options=(train --method qlora --max-steps 12 --sequence-length 256 --micro-batch-size 2 --validation-fraction 0
+        --model "$root/managed/FineTuneCore.Cli/Quickstart/tiny-base" --data "$root/managed/FineTuneCore.Cli/Quickstart/data/support_chats.jsonl")
+    say "$what on $platform"
+    rm -rf "$folder" && mkdir -p "$folder"
+    (cd "$folder" && "$@" "${options[@]}" --output run) || code=$?
+    [ $code -ne 0 ] || [ "$platform" = linux-x64 ] || python3 cmake/compare_losses.py "$root/artifacts/cross/$what-linux-x64/run" "$folder/run" || code=$?
+    add "$what on $platform" 0 $((code == 0)) $((code != 0))
+}
+
+# Other platforms from Debian x64; --full: the whole quickstart under qemu, too, which takes half an hour or more. Wine 8 does not
+# survive .NET's keeping writable and executable pages apart; Windows does.
+cross() {
+    local wine=/usr/lib/wine/wine64 cpu what=steps here=(dotnet "$root/managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll")
+    case ${1:-} in
+        '') ;;
+        --full) what=quickstart ;;
+        *) echo "unknown option of cross: $1, expected --full" >&2; exit 2 ;;
+    esac
     native
     managed
-    say "packages"
-    for project in bindings/FineTuneCore.Native managed/FineTuneCore managed/FineTuneCore.Cli; do
-        dotnet pack "$project" -c "$configuration" --no-build -o artifacts/packages -v quiet -nologo
+    need g++-mingw-w64-x86-64-posix "command -v x86_64-w64-mingw32-g++-posix" wine64 "test -x $wine" \
+        g++-aarch64-linux-gnu "command -v aarch64-linux-gnu-g++" qemu-user-static "command -v qemu-aarch64-static" \
+        googletest "test -e /usr/src/googletest/googletest/src/gtest-all.cc" python3 "command -v python3"
+    export WINEPREFIX=$root/artifacts/cross/wine WINEDEBUG=-all DISPLAY='' DOTNET_EnableWriteXorExecute=0
+    mkdir -p artifacts/cross
+    for preset in win-x64 linux-arm64; do
+        say "native library for $preset"
+        (cd native && cmake --preset $preset >/dev/null && cmake --build --preset $preset)
     done
-    ls -l artifacts/packages
+    $wine wineboot -i >/dev/null 2>&1
+    google_tests "native tests on win-x64 (Wine)" $wine native/build/win-x64/ftc_tests.exe
+    for cpu in max cortex-a72; do
+        google_tests "native tests on linux-arm64 (qemu, $cpu)" qemu-aarch64-static -cpu $cpu -L /usr/aarch64-linux-gnu native/build/linux-arm64/ftc_tests
+    done
+    publish_for win-x64 native/build/win-x64/ftc.dll
+    publish_for linux-arm64 native/build/linux-arm64/libftc.so
+    same_losses linux-x64 quickstart "${here[@]}"
+    [ $what = quickstart ] || same_losses linux-x64 $what "${here[@]}"
+    same_losses win-x64 quickstart $wine "$root/artifacts/cross/win-x64/ftc.exe"
+    bash cmake/fetch-libssl-arm64.sh artifacts/cross/libssl-arm64
+    same_losses linux-arm64 $what qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu \
+        -E LD_LIBRARY_PATH="$root/artifacts/cross/libssl-arm64/usr/lib/aarch64-linux-gnu" "$root/artifacts/cross/linux-arm64/ftc"
+    echo
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ $failed -eq 0 ] && [ $broken -eq 0 ]
+}
+
+# What is packed, each a project of its own. Runtime.Cuda only where its library was built.
+packages=(bindings/FineTuneCore.Native bindings/Runtime/Cpu managed/FineTuneCore managed/FineTuneCore.Cli)
+
+pack() {
+    local project file platform total=0
+    say "packages"
+    if [ -f native/build/release/libftc_cuda.so ]; then packages+=(bindings/Runtime/Cuda); else
+        echo "no FineTuneCore.Runtime.Cuda, and no CUDA in the tool: libftc_cuda.so was not built (FTC_CUDA=ON ./build.sh pack insists on it)"
+        [ "$cuda" != ON ] || return 1
+    fi
+    for platform in linux-arm64 win-x64; do
+        [ -d "native/build/$platform" ] || echo "no native files for $platform in the packages: native/build/$platform was not built"
+    done
+    # The commit's time in every file of a package: two packs of one commit are equal to the byte.
+    export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1000000000)}
+    rm -rf artifacts/packages
+    for project in "${packages[@]}"; do
+        dotnet pack "$project" -c "$configuration" -o artifacts/packages -v quiet -nologo || return 1
+    done
+    for file in artifacts/packages/*.nupkg; do
+        printf '%7.2f MB  %s\n' "$(bytes_in_mb "$(stat -c %s "$file")")" "$(basename "$file")"
+        total=$((total + $(stat -c %s "$file")))
+    done
+    printf '%7.2f MB  together\n' "$(bytes_in_mb "$total")"
+    at_most 10 artifacts/packages/FineTuneCore.Runtime.Cpu.*.nupkg || return 1
+    [ ! -f native/build/release/libftc_cuda.so ] || at_most 60 artifacts/packages/FineTuneCore.Runtime.Cuda.*.nupkg || return 1
+    at_most 100 artifacts/packages/*.nupkg
+}
+
+bytes_in_mb() { awk -v bytes="$1" 'BEGIN { printf "%.6f", bytes / 1e6 }'; }
+
+# at_most MB FILE...: fails when the files together are larger.
+at_most() {
+    local limit=$1 total
+    shift
+    total=$(stat -c %s "$@" | awk '{ sum += $1 } END { print sum }')
+    [ "$total" -le $((limit * 1000000)) ] || { echo "$(basename "$1")${2:+ and others}: $total bytes, expected at most $limit MB" >&2; return 1; }
+}
+
+# consumers [--stranger] [NAME...]: programs that know FineTuneCore as packages alone.
+consumers() {
+    local log code=0 line
+    log=$(mktemp)
+    tests/consumers/run.sh artifacts/packages "$@" 2>&1 | tee "$log" || code=$?
+    line=$(tail -1 "$log")
+    add consumers "$code" "$(sed -n 's/^\([0-9]*\) passed, .*/\1/p' <<<"$line")" "$(sed -n 's/.* \([0-9]*\) failed, .*/\1/p' <<<"$line")" \
+        "$(sed -n 's/.* \([0-9]*\) skipped$/\1/p' <<<"$line")"
+    rm -f "$log"
+    [ "$code" -eq 0 ]
 }
 
 # bench [threads] [rounds] [filter]: the native runners. bench cpu [...]: training step and products against TorchSharp.
 # bench scale [...]: large models, contexts and datasets through ftc train.
 # bench convergence [DIR]: validation losses in bf16 against fp32's.
+# bench binding: a call from .NET against one from C++.
 # bench --filter PATTERN: ops under BenchmarkDotNet.
 bench() {
     local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
     native
     case ${1:-} in
-        cpu | scale | --*)
+        cpu | scale | binding | --*)
             require_dotnet
             say "benchmark programs"
             [ "$1" != cpu ] || dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo
@@ -270,7 +382,11 @@ case $verb in
     traffic) native; FTC_WRITE_TRAFFIC=1 native/build/release/ftc_traffic_tests --gtest_filter='TrafficTable.*' ;;
     bench) bench "$@" ;;
     tiny-base) tiny_base "$@" ;;
+    cross) cross "$@" ;;
     pack) pack ;;
+
+    pack) native; require_dotnet; pack ;;
+    consumers) native; require_dotnet; pack; consumers "$@" ;;
     all) run_tests; pack ;;
     help | -h | --help) usage ;;
     *) echo "unknown verb: $verb" >&2; usage >&2; exit 2 ;;

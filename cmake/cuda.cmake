@@ -24,7 +24,7 @@ if(NOT FTC_CUDA STREQUAL OFF)
 endif()
 
 file(GLOB cuda_host_sources CONFIGURE_DEPENDS src/api/*.cpp src/cuda/*.cpp)
-list(APPEND cuda_host_sources src/core/status.cpp src/core/machine_limits.cpp)
+list(APPEND cuda_host_sources src/core/status.cpp src/core/machine_limits_linux.cpp src/core/host_memory.cpp)
 file(GLOB cuda_kernel_sources CONFIGURE_DEPENDS src/cuda/*.cu src/ops/*/*.cu)
 set(cuda_sm90a_sources ${cuda_kernel_sources})
 list(FILTER cuda_sm90a_sources INCLUDE REGEX "_sm90a\\.cu$")

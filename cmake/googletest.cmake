@@ -23,3 +23,6 @@ target_include_directories(ftc_op_tests PRIVATE ${FTC_ROOT}/tests/native)
 target_compile_options(ftc_op_tests PRIVATE -O1)
 target_compile_definitions(ftc_op_tests PRIVATE FTC_REPOSITORY_ROOT="${FTC_ROOT}")
 target_link_libraries(ftc_op_tests PRIVATE GTest::gtest)
+if(WIN32)
+  target_compile_definitions(ftc_op_tests PRIVATE FTC_BUILDING) # the library's objects, not its DLL
+endif()

@@ -31,6 +31,8 @@ try
         case "ops":
             BenchmarkSwitcher.FromAssembly(typeof(OpBenchmark).Assembly).Run(args.Skip(1).ToArray(), new OpsConfig());
             return 0;
+        case "binding":
+            return BindingCommand.Run();
         case "check":
             OpChecks.Run();
             return 0;
@@ -38,7 +40,7 @@ try
             SpinCommand.Run();
             return 0;
         default:
-            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks scale [--rows model,load,context,dataset] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops --filter '*Lora*'\n       FineTuneCore.Benchmarks check\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
+            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks scale [--rows model,load,context,dataset] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops --filter '*Lora*'\n       FineTuneCore.Benchmarks check\n       FineTuneCore.Benchmarks binding\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
             return 2;
     }
 }

@@ -10,7 +10,7 @@ namespace FineTuneCore.Native;
 /// </summary>
 public static class NativeLibraryLoader
 {
-    private static readonly Lock Gate = new();
+    private static readonly object Gate = new(); // Lock is not in .NET 8
     private static NativeLibraryKind? _kind;
     private static string? _loadedFrom;
     private static nint _library;

@@ -1,6 +1,5 @@
-#include <cstdlib>
-
 #include "core/isa.h"
+#include "environment.h"
 #include "variants.h"
 
 namespace ftc::testing {
@@ -15,16 +14,16 @@ void device_free(void* p) {
 
 std::vector<std::string> variants() {
     std::vector<std::string> names;
-    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16})
+    for (const Isa isa : compiled_isas())
         if (isa <= best_isa()) names.emplace_back(isa_name(isa));
     return names;
 }
 
 void select_variant(const std::string& variant) {
     if (variant.empty())
-        unsetenv("FTC_CPU_ISA");
+        unset_environment("FTC_CPU_ISA");
     else
-        setenv("FTC_CPU_ISA", variant.c_str(), 1);
+        set_environment("FTC_CPU_ISA", variant.c_str());
 }
 
 std::string same_bits_as(const std::string& variant) {

@@ -2,6 +2,7 @@ using BenchmarkDotNet.Attributes;
 using FineTuneCore.Backends;
 using FineTuneCore.Models;
 using FineTuneCore.Tensors;
+using Nf4Tables = FineTuneCore.Kernels.Nf4Tables;
 
 namespace FineTuneCore.Benchmarks.Ops;
 

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using FineTuneCore.Tokenization;
 
 namespace FineTuneCore.TinyBase.Corpus;
 
@@ -45,7 +46,7 @@ internal static class CorpusWriter
                 'a' => "assistant",
                 _ => throw new FormatException($"'[{turn}' begins no turn, expected [s], [q] or [a]"),
             };
-            chat.Append(TinyTokenizer.TurnStart).Append(role).Append('\n').Append(turn[2..].Trim()).Append(TinyTokenizer.TurnEnd).Append('\n');
+            chat.Append(ChatMlTokenizer.TurnStart).Append(role).Append('\n').Append(turn[2..].Trim()).Append(ChatMlTokenizer.TurnEnd).Append('\n');
         }
 
         return chat.ToString();

@@ -3,7 +3,7 @@ namespace FineTuneCore.Data;
 /// <summary>Which samples train and which validate.</summary>
 /// <param name="Training">Sample numbers in order.</param>
 /// <param name="Validation">Sample numbers in order.</param>
-public sealed record DataSplit(IReadOnlyList<int> Training, IReadOnlyList<int> Validation)
+internal sealed record DataSplit(IReadOnlyList<int> Training, IReadOnlyList<int> Validation)
 {
     /// <summary>Holds back a share of the samples, chosen by the seed alone; at least one stays on each side where there are two or more.</summary>
     /// <param name="count">Number of samples.</param>

@@ -1,7 +1,7 @@
 namespace FineTuneCore.Data;
 
 /// <summary>How examples become tokens.</summary>
-public sealed record EncoderOptions
+internal sealed record EncoderOptions
 {
     /// <summary>Most tokens of a sample; from 2.</summary>
     public required int ContextLength { get; init; }

@@ -4,7 +4,7 @@ using System.Text;
 namespace FineTuneCore.Data;
 
 /// <summary>What became of a dataset on its way to tokens.</summary>
-public sealed class EncodingReport
+internal sealed class EncodingReport
 {
     private readonly SortedDictionary<ExampleFormat, int> _formats = [];
 

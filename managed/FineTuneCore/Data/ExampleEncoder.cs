@@ -8,7 +8,7 @@ namespace FineTuneCore.Data;
 /// of a text all of it; completions and texts end with the model's end token, which is trained too.
 /// A chat template writes the BOS token itself or leaves it out, as in transformers; other texts get what the tokenizer adds.
 /// </summary>
-public sealed class ExampleEncoder
+internal sealed class ExampleEncoder
 {
     private readonly Tokenizer _tokenizer;
     private readonly ChatTemplate? _template;

@@ -1,7 +1,7 @@
 namespace FineTuneCore.Data;
 
 /// <summary>Puts samples into rows of a given capacity.</summary>
-public static class Packing
+internal static class Packing
 {
     /// <summary>
     /// Best-fit decreasing: samples by length, the longest first, each into the fullest row that still has room. Within a row, and of rows,

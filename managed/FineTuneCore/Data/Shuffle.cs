@@ -1,7 +1,7 @@
 namespace FineTuneCore.Data;
 
 /// <summary>Orders that depend on seed and epoch alone, so that a resumed run needs only a position.</summary>
-public static class Shuffle
+internal static class Shuffle
 {
     /// <summary>The numbers 0 … count - 1 in an order of the seed and epoch. Fisher and Yates 1938.</summary>
     public static int[] Order(int count, ulong seed, int epoch = 0)

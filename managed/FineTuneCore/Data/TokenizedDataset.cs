@@ -1,7 +1,7 @@
 namespace FineTuneCore.Data;
 
 /// <summary>Tokenised samples: 5 bytes a token, in memory while they are few and in a temporary file beyond that, no object per sample.</summary>
-public sealed class TokenizedDataset
+internal sealed class TokenizedDataset
 {
     private readonly TokenPool _pool = new(TokenPool.DefaultBytesInMemory);
     private readonly List<int> _lines = [];

@@ -4,7 +4,7 @@ namespace FineTuneCore.Data;
 /// <param name="Ids">Token ids.</param>
 /// <param name="LossMask">For each token 1 where it is trained, else 0; the first token is never trained.</param>
 /// <param name="Source">Where the sample is from.</param>
-public sealed record TokenizedExample(int[] Ids, byte[] LossMask, SourceLocation Source)
+internal sealed record TokenizedExample(int[] Ids, byte[] LossMask, SourceLocation Source)
 {
     /// <summary>Number of trained tokens.</summary>
     public int TrainedTokens => LossMask.AsSpan().Count((byte)1);

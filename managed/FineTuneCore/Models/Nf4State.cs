@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Nf4Tables = FineTuneCore.Kernels.Nf4Tables;
 
 namespace FineTuneCore.Models;
 

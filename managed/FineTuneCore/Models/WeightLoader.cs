@@ -1,6 +1,7 @@
 using FineTuneCore.Backends;
 using FineTuneCore.Files;
 using FineTuneCore.Tensors;
+using Nf4Tables = FineTuneCore.Kernels.Nf4Tables;
 
 namespace FineTuneCore.Models;
 

@@ -77,7 +77,14 @@ internal static class MetricsReader
     internal static IReadOnlyList<Row> Read(string directory)
     {
         string path = Path.Combine(directory, RunDirectory.MetricsName);
-        return File.Exists(path) ? [.. File.ReadLines(path).Select(Parse).OfType<Row>()] : [];
+        return File.Exists(path) ? [.. Lines(path).Select(Parse).OfType<Row>()] : [];
+    }
+
+    /// <summary>Lines of a file that a run may be writing: Windows refuses readers that do not allow for a writer.</summary>
+    internal static IEnumerable<string> Lines(string path)
+    {
+        using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete));
+        while (reader.ReadLine() is { } line) yield return line;
     }
 
     private static Row? Parse(string line)

@@ -68,7 +68,7 @@ internal static class RunDirectory
     {
         string path = Path.Combine(directory, MetricsName);
         if (!File.Exists(path)) return;
-        string[] kept = [.. File.ReadLines(path).Where(line => MetricsReader.StepOf(line) is >= 0 and int s && s <= step)];
+        string[] kept = [.. MetricsReader.Lines(path).Where(line => MetricsReader.StepOf(line) is >= 0 and int s && s <= step)];
         AtomicFile.WriteText(path, string.Concat(kept.Select(line => line + "\n")));
     }
 

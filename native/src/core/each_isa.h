@@ -1,6 +1,15 @@
 // Declares something once in the namespace of every instruction set the kernels are compiled for. Of avx512bf16 only
-// what core/isa.cpp takes from it is.
+// what core/isa_x86.cpp takes from it is.
 #pragma once
+
+#if defined(__aarch64__)
+
+#define FTC_FOR_EACH_ISA(...)                                                                                          \
+    namespace neon {                                                                                                   \
+    __VA_ARGS__                                                                                                        \
+    }
+
+#else
 
 #define FTC_FOR_EACH_ISA(...)                                                                                          \
     namespace portable {                                                                                               \
@@ -15,3 +24,5 @@
     namespace avx512bf16 {                                                                                             \
     __VA_ARGS__                                                                                                        \
     }
+
+#endif

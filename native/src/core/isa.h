@@ -2,14 +2,19 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace ftc {
 
 struct Kernels;
 
-enum class Isa : int32_t { portable = 0, avx2 = 1, avx512 = 2, avx512bf16 = 3 };
+// Of one architecture the better ones come later.
+enum class Isa : int32_t { portable = 0, avx2 = 1, avx512 = 2, avx512bf16 = 3, neon = 4 };
 
 const char* isa_name(Isa isa);
+
+// Those this library has kernels for, the best last. What follows below is isa_x86.cpp or isa_arm64.cpp.
+std::span<const Isa> compiled_isas();
 
 // The best instruction set this CPU and operating system offer.
 Isa best_isa();

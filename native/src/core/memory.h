@@ -30,13 +30,11 @@ struct MachineLimits {
     int32_t cpu_quota;              // ceil(quota of the control groups in CPUs); INT32_MAX without one
 };
 
-// Reads /proc/meminfo, /proc/self/cgroup and /sys/fs/cgroup (versions 1 and 2) below root, "" in production.
+// Linux: reads /proc/meminfo, /proc/self/cgroup and /sys/fs/cgroup (versions 1 and 2) below root, "" in production.
+// Windows: physical memory; root is not read.
 MachineLimits read_machine_limits(const char* root);
 
 // Throws OUT_OF_MEMORY for a host buffer the machine has no room for.
 [[noreturn]] void fail_host_memory(int64_t size_bytes, int64_t available_bytes, int64_t used_bytes);
-
-// CPUs in the affinity mask of the calling thread.
-int32_t affinity_cpus();
 
 } // namespace ftc

@@ -1,17 +1,12 @@
 #include "core/pool.h"
 
-#include <linux/futex.h>
-#include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <climits>
-#include <ctime>
+#include <chrono>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "core/memory.h"
+#include "core/os.h"
 
 namespace ftc {
 
@@ -20,20 +15,15 @@ namespace {
 // A wake-up costs 80-100 us once a virtual CPU has halted, so spinning through the serial gaps inside a step pays;
 // yielding early keeps an oversubscribed machine alive.
 constexpr int kSpins = 1500;
-constexpr int64_t kYieldNanoseconds = 200'000;
+constexpr std::chrono::microseconds kYieldTime{200};
 
-int64_t now_nanoseconds() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
-
-void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
-    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
-}
-
-void futex_wake_all(std::atomic<uint32_t>& word) {
-    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+// Tells the core that this is a spin.
+void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    asm volatile("yield");
+#endif
 }
 
 // A counter that one side advances and others wait on.
@@ -43,7 +33,7 @@ struct alignas(64) Signal {
 
     void add(uint32_t amount) {
         value.fetch_add(amount, std::memory_order_seq_cst);
-        if (sleepers.load(std::memory_order_seq_cst) != 0) futex_wake_all(value);
+        if (sleepers.load(std::memory_order_seq_cst) != 0) os::wake_all(value);
     }
 
     // Returns once `done(value)` holds.
@@ -51,18 +41,18 @@ struct alignas(64) Signal {
     void wait(const Done& done) {
         for (int i = 0; i < kSpins; i++) {
             if (done(value.load(std::memory_order_acquire))) return;
-            __builtin_ia32_pause();
+            relax();
         }
-        const int64_t deadline = now_nanoseconds() + kYieldNanoseconds;
+        const auto deadline = std::chrono::steady_clock::now() + kYieldTime;
         do {
             if (done(value.load(std::memory_order_acquire))) return;
-            sched_yield();
-        } while (now_nanoseconds() < deadline);
+            std::this_thread::yield();
+        } while (std::chrono::steady_clock::now() < deadline);
         sleepers.fetch_add(1, std::memory_order_seq_cst);
         for (;;) {
             const uint32_t seen = value.load(std::memory_order_seq_cst);
             if (done(seen)) break;
-            futex_wait(value, seen);
+            os::wait(value, seen);
         }
         sleepers.fetch_sub(1, std::memory_order_seq_cst);
     }

@@ -1,10 +1,10 @@
-// Sixteen fp32 lanes, whatever the CPU: one AVX-512 register, two AVX2 registers or four SSE2 registers.
+// Sixteen fp32 lanes, whatever the CPU: one AVX-512 register, two AVX2 registers or four registers of SSE2 or NEON.
 //
-// What is written on f32x16 gives the same bits on AVX2 and AVX-512: the lanes are the same sixteen everywhere and
-// sums fold them in one order. The portable build has no fused multiply-add; there the last bits may differ.
+// What is written on f32x16 gives the same bits on AVX2, AVX-512 and NEON: the lanes are the same sixteen everywhere
+// and sums fold them in one order. The portable build has no fused multiply-add; there the last bits may differ.
 //
 // Only for units compiled once per ISA (FTC_ISA_NAMESPACE). Highway 1.0.3 has no SSE2 target, so the portable build
-// uses the compiler's own 16-byte vectors.
+// uses the compiler's own 16-byte vectors, and NEON, which needs hardly more, does too.
 #pragma once
 
 #ifndef FTC_ISA_NAMESPACE
@@ -27,6 +27,8 @@ static_assert(HWY_TARGET == HWY_AVX3, "this unit must be built for AVX-512 F, BW
 #else
 static_assert(HWY_TARGET == HWY_AVX2, "this unit must be built for AVX2, FMA, BMI, F16C");
 #endif
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #else
 #include <emmintrin.h>
 #endif
@@ -113,11 +115,17 @@ FTC_INLINE Register reg_add(Register a, Register b) { return a + b; }
 FTC_INLINE Register reg_sub(Register a, Register b) { return a - b; }
 FTC_INLINE Register reg_mul(Register a, Register b) { return a * b; }
 FTC_INLINE Register reg_div(Register a, Register b) { return a / b; }
+#if defined(__ARM_NEON)
+FTC_INLINE Register reg_fma(Register a, Register b, Register c) { return vfmaq_f32(c, a, b); }
+FTC_INLINE Register reg_fnma(Register a, Register b, Register c) { return vfmsq_f32(c, a, b); }
+FTC_INLINE Register reg_sqrt(Register a) { return vsqrtq_f32(a); }
+#else
 FTC_INLINE Register reg_fma(Register a, Register b, Register c) { return a * b + c; }
 FTC_INLINE Register reg_fnma(Register a, Register b, Register c) { return c - a * b; }
 FTC_INLINE Register reg_sqrt(Register a) {
     return Register{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }
+#endif
 FTC_INLINE Register reg_max(Register a, Register b) { return a > b ? a : b; }
 FTC_INLINE Register reg_min(Register a, Register b) { return a < b ? a : b; }
 FTC_INLINE Register reg_select_less(Register a, Register b, Register x, Register y) { return a < b ? x : y; }
@@ -249,6 +257,25 @@ FTC_INLINE void store(f32x16 a, bf16* p) {
     // Low 0-3, high 0-3, low 4-7, high 4-7.
     const __m256i quarters = _mm256_packus_epi32(reg_round_bf16(a.r[0]), reg_round_bf16(a.r[1]));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(quarters, 0xd8));
+}
+
+#elif defined(__ARM_NEON)
+
+FTC_INLINE uint16x4_t reg_round_bf16(Register a) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(a);
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t rounded = vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7fff)), odd);
+    return vshrn_n_u32(vornq_u32(rounded, vceqq_f32(a, a)), 16); // NaN is not equal to itself
+}
+FTC_INLINE f32x16 load(const bf16* p) {
+    f32x16 y;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) y.r[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p[4 * i].bits), 16));
+    return y;
+}
+FTC_INLINE void store(f32x16 a, bf16* p) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) vst1_u16(&p[4 * i].bits, reg_round_bf16(a.r[i]));
 }
 
 #else

@@ -15,7 +15,7 @@ struct Error {
 };
 
 // Throws Error with a message in printf form.
-[[noreturn]] void fail(ftc_status status, const char* format, ...) __attribute__((format(printf, 2, 3)));
+[[noreturn]] void fail(ftc_status status, const char* format, ...) __attribute__((format(gnu_printf, 2, 3)));
 
 // Keeps the message for ftc_last_error_message() and returns status.
 ftc_status record_error(ftc_status status, const char* message) noexcept;

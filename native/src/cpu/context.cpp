@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "api/backend.h"
+#include "core/os.h"
 #include "core/status.h"
 
 namespace ftc {
@@ -29,7 +30,7 @@ int32_t device_count() {
 
 ftc_context* context_create(const ftc_context_params& params) {
     int32_t threads = params.threads;
-    if (threads == 0) threads = std::clamp(std::min(affinity_cpus(), read_machine_limits("").cpu_quota), 1, 256);
+    if (threads == 0) threads = std::clamp(std::min(os::affinity_cpus(), read_machine_limits("").cpu_quota), 1, 256);
     return std::make_unique<ftc_context>(threads, choose_isa(), params.memory_limit_bytes).release();
 }
 
@@ -75,7 +76,8 @@ double measure_peak(ftc_stream& stream, int32_t dtype) {
     for (int i = 0; i < kRepetitions; i++) {
         std::atomic<double> operations = 0;
         const auto begin = std::chrono::steady_clock::now();
-        parallel_for(pool, pool.threads(), [&](int64_t, int32_t) { operations += (dtype == FTC_BF16 ? peak.bf16 : peak.f32)(kRounds); });
+        parallel_for(pool, pool.threads(),
+                     [&](int64_t, int32_t) { operations += (dtype == FTC_BF16 ? peak.bf16 : peak.f32)(kRounds); });
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
         best = std::max(best, operations.load() / seconds.count());
     }

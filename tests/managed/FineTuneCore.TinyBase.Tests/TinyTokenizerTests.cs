@@ -41,7 +41,7 @@ public class TinyTokenizerTests
         Tokenizer tokenizer = Train(directory);
         tokenizer.VocabSize.Should().Be(700);
         tokenizer.Encode("2025", addSpecialTokens: false).Ids.Should().HaveCount(4);
-        (tokenizer.EosToken, tokenizer.EosId, tokenizer.AddsBos).Should().Be((TinyTokenizer.TextEnd, 0, false));
+        (tokenizer.EosToken, tokenizer.EosId, tokenizer.AddsBos).Should().Be((ChatMlTokenizer.TextEnd, 0, false));
         tokenizer.Encode("<|im_start|>a<|im_end|>", addSpecialTokens: false).Ids.Should().StartWith(1).And.EndWith(2);
     }
 

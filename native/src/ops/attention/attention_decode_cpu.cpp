@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "core/scalar_math.h"
 #include "ops/attention/attention_layout.h"
 #include "ops/attention/attention_parts.h"
 #include "ops/attention/key_interval.h"
@@ -138,7 +139,9 @@ void combine(const AttentionForwardArgs& a, const AttentionDecodeLayout& l, int6
     T* out = static_cast<T*>(a.o) + row * p.o_row_stride + head * p.head_dim;
     for (int64_t i = 0; i < p.head_dim; i += kLanes)
         store_group(div(o[i / kLanes], set(empty ? 1.0f : total)), out + i, smaller(kLanes, p.head_dim - i));
-    if (a.lse != nullptr) a.lse[row * p.heads + head] = empty ? -INFINITY : maximum + logf(total);
+    if (a.lse != nullptr)
+        a.lse[row * p.heads + head] =
+            empty ? -INFINITY : maximum + static_cast<float>(natural_log(static_cast<double>(total)));
 }
 
 template <class T>
@@ -146,8 +149,8 @@ void decode(Pool& pool, const AttentionForwardArgs& a) {
     const ftc_attention_params& p = a.shape;
     const AttentionDecodeLayout l = attention_decode_layout(p, pool.threads());
     for (int64_t line = 0; line < l.lines; ++line) {
-        const T* q = static_cast<const T*>(a.q) + line % p.query_rows * p.q_row_stride +
-                     line / p.query_rows * p.head_dim;
+        const T* q =
+            static_cast<const T*>(a.q) + line % p.query_rows * p.q_row_stride + line / p.query_rows * p.head_dim;
         for (int64_t i = 0; i < p.head_dim; i += kLanes)
             store(mul(load_group(q + i, smaller(kLanes, p.head_dim - i)), set(p.scale)),
                   a.workspace + l.q + line * l.width + i);

@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "core/scalar_math.h"
 #include "ops/attention/attention.h"
 #include "ops/attention/attention_layout.h"
 #include "ops/attention/attention_parts.h"
@@ -114,7 +115,9 @@ void query_tile(const AttentionForwardArgs& a, const AttentionForwardLayout& l, 
         const f32x16 divisor = set(empty ? 1.0f : sums[r]);
         for (int64_t i = 0; i < p.head_dim; i += kLanes)
             store_group(div(load(s.o + r * l.width + i), divisor), o + i, smaller(kLanes, p.head_dim - i));
-        if (a.lse != nullptr) a.lse[(row + r) * p.heads + head] = empty ? -INFINITY : s.maximum[r] + logf(sums[r]);
+        if (a.lse != nullptr)
+            a.lse[(row + r) * p.heads + head] =
+                empty ? -INFINITY : s.maximum[r] + static_cast<float>(natural_log(static_cast<double>(sums[r])));
     }
 }
 

@@ -76,6 +76,40 @@ inline void multiply_wide(Words x, Words m, Words* high, Words* low) {
     *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }
 
+#elif defined(FTC_ISA_neon)
+
+using Words = uint32x4_t;
+inline Words words_of(uint32_t x) {
+    return vdupq_n_u32(x);
+}
+inline Words load_words(const uint32_t* p) {
+    return vld1q_u32(p);
+}
+inline void store_words(void* p, Words v) {
+    vst1q_u16(static_cast<uint16_t*>(p), vreinterpretq_u16_u32(v));
+}
+inline Words exclusive_or(Words a, Words b, Words c) {
+    return veorq_u32(veorq_u32(a, b), c);
+}
+inline Words interleave_low(Words a, Words b) {
+    return vzip1q_u32(a, b);
+}
+inline Words interleave_high(Words a, Words b) {
+    return vzip2q_u32(a, b);
+}
+inline Words interleave_low_pairs(Words a, Words b) {
+    return vreinterpretq_u32_u64(vzip1q_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b)));
+}
+inline Words interleave_high_pairs(Words a, Words b) {
+    return vreinterpretq_u32_u64(vzip2q_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b)));
+}
+inline void multiply_wide(Words x, Words m, Words* high, Words* low) {
+    const uint64x2_t first = vmull_u32(vget_low_u32(x), vget_low_u32(m));
+    const uint64x2_t second = vmull_high_u32(x, m);
+    *high = vuzp2q_u32(vreinterpretq_u32_u64(first), vreinterpretq_u32_u64(second));
+    *low = vuzp1q_u32(vreinterpretq_u32_u64(first), vreinterpretq_u32_u64(second));
+}
+
 #else
 
 using Words = __m128i;
@@ -120,6 +154,8 @@ inline Words add_words(Words a, uint32_t b) {
     return _mm512_add_epi32(a, words_of(b));
 #elif defined(FTC_ISA_avx2)
     return _mm256_add_epi32(a, words_of(b));
+#elif defined(FTC_ISA_neon)
+    return vaddq_u32(a, words_of(b));
 #else
     return _mm_add_epi32(a, words_of(b));
 #endif

@@ -131,10 +131,12 @@ using RunTile = void (*)(const Tile&);
 constexpr RunTile kTiles[kTileRows][kTileVecs] = {
     {run_tile<1, 1>, run_tile<1, 2>},   {run_tile<2, 1>, run_tile<2, 2>},   {run_tile<3, 1>, run_tile<3, 2>},
     {run_tile<4, 1>, run_tile<4, 2>},   {run_tile<5, 1>, run_tile<5, 2>},   {run_tile<6, 1>, run_tile<6, 2>},
+#if defined(FTC_ISA_neon) || defined(FTC_ISA_avx512)
+    {run_tile<7, 1>, run_tile<7, 2>},   {run_tile<8, 1>, run_tile<8, 2>},
+#endif
 #if defined(FTC_ISA_avx512)
-    {run_tile<7, 1>, run_tile<7, 2>},   {run_tile<8, 1>, run_tile<8, 2>},   {run_tile<9, 1>, run_tile<9, 2>},
-    {run_tile<10, 1>, run_tile<10, 2>}, {run_tile<11, 1>, run_tile<11, 2>}, {run_tile<12, 1>, run_tile<12, 2>},
-    {run_tile<13, 1>, run_tile<13, 2>}, {run_tile<14, 1>, run_tile<14, 2>},
+    {run_tile<9, 1>, run_tile<9, 2>},   {run_tile<10, 1>, run_tile<10, 2>}, {run_tile<11, 1>, run_tile<11, 2>},
+    {run_tile<12, 1>, run_tile<12, 2>}, {run_tile<13, 1>, run_tile<13, 2>}, {run_tile<14, 1>, run_tile<14, 2>},
 #endif
 };
 

@@ -2,7 +2,11 @@
 // of the instruction set, NarrowVec of at most 256 bits. Elementwise kernels use core/simd.h instead.
 #pragma once
 
+#if defined(FTC_ISA_neon)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include <cstdint>
 
@@ -22,6 +26,10 @@ using Vec = __m256;
 using NarrowVec = Vec;
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6;
+#elif defined(FTC_ISA_neon)
+using Vec = float32x4_t;
+constexpr int kLanes = 4;
+constexpr int kTileRows = 8;
 #else
 using Vec = __m128;
 using NarrowVec = Vec;
@@ -181,6 +189,61 @@ inline void store_bf16(uint16_t* p, __m256 v) {
     const __m256i words = _mm256_srai_epi32(result, 16); // packing saturates, so the sign has to stay
     const __m256i halves = _mm256_permute4x64_epi64(_mm256_packs_epi32(words, words), 0x08);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(halves));
+}
+
+#elif defined(FTC_ISA_neon)
+
+inline Vec zero() {
+    return vdupq_n_f32(0.0f);
+}
+inline Vec load(const float* p) {
+    return vld1q_f32(p);
+}
+inline void store(float* p, Vec v) {
+    vst1q_f32(p, v);
+}
+inline Vec broadcast(float x) {
+    return vdupq_n_f32(x);
+}
+inline Vec add(Vec a, Vec b) {
+    return vaddq_f32(a, b);
+}
+inline Vec mul(Vec a, Vec b) {
+    return vmulq_f32(a, b);
+}
+inline Vec fma(Vec a, Vec b, Vec c) {
+    return vfmaq_f32(c, a, b);
+}
+inline Vec unpack_low(Vec a, Vec b) {
+    return vzip1q_f32(a, b);
+}
+inline Vec unpack_high(Vec a, Vec b) {
+    return vzip2q_f32(a, b);
+}
+inline Vec unpack_low_pairs(Vec a, Vec b) {
+    return vreinterpretq_f32_f64(vzip1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
+}
+inline Vec unpack_high_pairs(Vec a, Vec b) {
+    return vreinterpretq_f32_f64(vzip2q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
+}
+inline Vec load_quads(const float* const* rows, int64_t k) {
+    return vld1q_f32(rows[0] + k);
+}
+inline Vec widen_bf16(const uint16_t* p) {
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+}
+inline Vec first_bf16(Vec pair) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(pair), 16));
+}
+inline Vec second_bf16(Vec pair) {
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pair), vdupq_n_u32(0xffff0000U)));
+}
+inline void store_bf16(uint16_t* p, Vec v) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(v);
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t rounded = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+    const uint32x4_t quiet = vorrq_u32(bits, vdupq_n_u32(0x400000));
+    vst1_u16(p, vshrn_n_u32(vbslq_u32(vceqq_f32(v, v), rounded, quiet), 16)); // NaN is not equal to itself
 }
 
 #else

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "core/scalar_math.h"
 #include "core/simd.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -90,7 +91,7 @@ void softmax_nll(Pool& pool, const SoftmaxNllArgs& a) {
         const Maximum top = row_maximum(x, a.cols);
         const double total =
             a.gradient ? exponentials<true>(x, a.cols, top.value) : exponentials<false>(x, a.cols, top.value);
-        a.nll[row] = float(log(total) + (double(top.value) - double(target_logit)));
+        a.nll[row] = float(natural_log(total) + (double(top.value) - double(target_logit)));
         if (a.predictions != nullptr) a.predictions[row] = top.index;
         if (!a.gradient) return;
         const double probability = double(x[target]) / total;

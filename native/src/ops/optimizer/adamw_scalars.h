@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "core/scalar_math.h"
 #include "ftc.h"
 
 namespace ftc {
@@ -19,15 +20,14 @@ struct AdamwScalars {
 
 inline AdamwScalars adamw_scalars(const ftc_adamw_params& params) {
     const double beta1 = params.beta1, beta2 = params.beta2, rate = params.learning_rate;
-    const double steps = static_cast<double>(params.step);
     return {.gradient_scale = params.gradient_scale,
             .beta1 = params.beta1,
             .one_minus_beta1 = static_cast<float>(1.0 - beta1),
             .beta2 = params.beta2,
             .one_minus_beta2 = static_cast<float>(1.0 - beta2),
             .decay = static_cast<float>(1.0 - rate * static_cast<double>(params.weight_decay)),
-            .step_size = static_cast<float>(rate / (1.0 - std::pow(beta1, steps))),
-            .v_correction = static_cast<float>(std::sqrt(1.0 - std::pow(beta2, steps))),
+            .step_size = static_cast<float>(rate / (1.0 - integer_power(beta1, params.step))),
+            .v_correction = static_cast<float>(std::sqrt(1.0 - integer_power(beta2, params.step))),
             .eps = params.eps};
 }
 

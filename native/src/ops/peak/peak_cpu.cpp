@@ -11,7 +11,11 @@ constexpr int kChains = kLanes == 16 ? 16 : 12;
 
 // The compiler may neither drop the chains nor compute them ahead: it cannot see what is in a register.
 inline void keep(Vec& v) {
+#if defined(FTC_ISA_neon)
+    asm volatile("" : "+w"(v));
+#else
     asm volatile("" : "+x"(v));
+#endif
 }
 
 inline Vec multiply_add_f32(Vec x, Vec sum) {

@@ -22,7 +22,7 @@ inline uint32_t affine_eight(const uint8_t* bytes) {
 template <int Bits>
 inline void affine_decode_eight(float* y, const uint8_t* bytes, float scale, float minimum) {
     const uint32_t word = affine_eight<Bits>(bytes);
-#if defined(FTC_ISA_portable)
+#if defined(FTC_ISA_portable) || defined(FTC_ISA_neon)
     for (int i = 0; i < 8; i++) y[i] = affine_value(scale, word >> (Bits * i) & ((1U << Bits) - 1), minimum);
 #else
     const __m256i shifts = _mm256_setr_epi32(0, Bits, 2 * Bits, 3 * Bits, 4 * Bits, 5 * Bits, 6 * Bits, 7 * Bits);
@@ -41,8 +41,7 @@ inline void affine_decode_unit(float* y, const uint8_t* bytes, float scale, floa
         const auto low = static_cast<int32_t>(affine_eight<Bits>(bytes + 2 * half * Bits));
         const auto high = static_cast<int32_t>(affine_eight<Bits>(bytes + (2 * half + 1) * Bits));
         const __m512i words = _mm512_mask_set1_epi32(_mm512_set1_epi32(low), 0xff00, high);
-        const __m512i codes =
-            _mm512_and_si512(_mm512_srlv_epi32(words, shifts), _mm512_set1_epi32((1 << Bits) - 1));
+        const __m512i codes = _mm512_and_si512(_mm512_srlv_epi32(words, shifts), _mm512_set1_epi32((1 << Bits) - 1));
         store(y + half * 16, fma(broadcast(scale), _mm512_cvtepi32_ps(codes), broadcast(minimum)));
     }
 #else

@@ -79,6 +79,38 @@ inline Codes nf4_spread(const uint8_t* bytes) {
     return _mm256_srlv_epi32(_mm256_set1_epi32(word), _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24));
 }
 
+#elif defined(FTC_ISA_neon)
+
+#define FTC_NF4_VECTORS 1
+// The sixteen values as 64 bytes; a look-up takes the four bytes of a value.
+using Nf4Table = uint8x16x4_t;
+using Codes = uint32x4_t;
+
+inline Nf4Table nf4_table(const float* quant_map) {
+    return vld1q_u8_x4(reinterpret_cast<const uint8_t*>(quant_map));
+}
+inline Codes as_codes(Vec v) {
+    return vreinterpretq_u32_f32(v);
+}
+inline Vec nf4_look_up(const Nf4Table& table, Codes codes) {
+    const uint32x4_t first_byte = vandq_u32(vshlq_n_u32(codes, 2), vdupq_n_u32(0x3c));
+    const uint32x4_t bytes = vaddq_u32(vmulq_n_u32(first_byte, 0x01010101U), vdupq_n_u32(0x03020100U));
+    return vreinterpretq_f32_u8(vqtbl4q_u8(table, vreinterpretq_u8_u32(bytes)));
+}
+template <int Shift>
+inline Codes shift_right(Codes codes) {
+    if constexpr (Shift == 0)
+        return codes;
+    else
+        return vshrq_n_u32(codes, Shift);
+}
+inline Codes nf4_spread(const uint8_t* bytes) {
+    uint16_t word;
+    __builtin_memcpy(&word, bytes, sizeof(word));
+    alignas(16) static constexpr int32_t kShifts[4] = {-4, 0, -12, -8};
+    return vshlq_u32(vdupq_n_u32(word), vld1q_s32(kShifts));
+}
+
 #else
 
 #define FTC_NF4_VECTORS 0

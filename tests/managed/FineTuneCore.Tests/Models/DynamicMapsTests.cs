@@ -1,6 +1,7 @@
 using FineTuneCore.Models;
 using FluentAssertions;
 using Xunit;
+using Nf4Tables = FineTuneCore.Kernels.Nf4Tables;
 
 namespace FineTuneCore.Tests.Models;
 

@@ -93,12 +93,21 @@ inline int32_t code_of(const PackedWeight& w, int64_t row, int64_t col) {
     return code;
 }
 
-// The value ftc.h defines; std::fma rounds once wherever it runs.
+// a b + c, rounded once. What mingw-w64 calls std::fma rounds twice; there 113 bits hold the sums of these tests.
+inline float fused(float a, float b, float c) {
+#if defined(_WIN32)
+    return static_cast<float>(static_cast<__float128>(a) * b + c);
+#else
+    return std::fma(a, b, c);
+#endif
+}
+
+// The value ftc.h defines.
 inline float value_of(const PackedWeight& w, int64_t row, int64_t col) {
     const auto code = static_cast<float>(code_of(w, row, col));
     if (w.weight.format == FTC_WEIGHT_INT8) return code * w.scale[static_cast<size_t>(row)];
     const auto group = static_cast<size_t>(row * (w.weight.cols / w.weight.group_size) + col / w.weight.group_size);
-    return std::fma(w.scale[group], code, w.minimum[group]);
+    return fused(w.scale[group], code, w.minimum[group]);
 }
 
 inline Vector<float> dequantize(const PackedWeight& w, const Device& device) {

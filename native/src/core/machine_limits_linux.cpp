@@ -1,7 +1,4 @@
-#include <sched.h>
-
 #include <algorithm>
-#include <cinttypes>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -9,7 +6,6 @@
 #include <string>
 
 #include "core/memory.h"
-#include "core/status.h"
 
 namespace ftc {
 
@@ -123,21 +119,6 @@ MachineLimits read_machine_limits(const char* root) {
         std::max<int64_t>(0, std::min(available < 0 ? INT64_MAX : available, groups.available));
     limits.cpu_quota = static_cast<int32_t>(std::min<int64_t>(groups.cpus, INT32_MAX));
     return limits;
-}
-
-void fail_host_memory(int64_t size_bytes, int64_t available_bytes, int64_t used_bytes) {
-    fail(FTC_ERROR_OUT_OF_MEMORY,
-         "ftc_host_buffer_create: %" PRId64 " bytes of host memory are needed, %" PRId64
-         " are free on this machine (%" PRId64
-         " in host buffers of this context); free some, raise the limit of the control group, or keep more on the device",
-         size_bytes, available_bytes, used_bytes);
-}
-
-int32_t affinity_cpus() {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-    return std::max(1, CPU_COUNT(&set));
 }
 
 } // namespace ftc

@@ -1,16 +1,16 @@
-namespace FineTuneCore.Models;
+namespace FineTuneCore.Kernels;
 
 /// <summary>Code tables of bitsandbytes' 4-bit format. Dettmers et al. 2023, arXiv:2305.14314.</summary>
-internal static class Nf4Tables
+public static class Nf4Tables
 {
     /// <summary>Elements that share one absmax.</summary>
-    internal const int BlockSize = 64;
+    public const int BlockSize = 64;
 
     /// <summary>absmax values that share one nested absmax.</summary>
-    internal const int NestedBlockSize = 256;
+    public const int NestedBlockSize = 256;
 
     /// <summary>Value of each 4-bit code: quantiles of the normal distribution, scaled to [-1, 1].</summary>
-    internal static ReadOnlySpan<float> QuantMap =>
+    public static ReadOnlySpan<float> QuantMap =>
     [
         -1f, -0.6961928f, -0.52507305f, -0.3949175f,
         -0.28444138f, -0.18477343f, -0.091050036f, 0f,
@@ -19,7 +19,7 @@ internal static class Nf4Tables
     ];
 
     /// <summary>The signed dynamic 8-bit map that double quantisation codes absmax with. Dettmers 2016, arXiv:1511.04561.</summary>
-    internal static ReadOnlySpan<float> NestedMap =>
+    public static ReadOnlySpan<float> NestedMap =>
     [
         -0.99296874f, -0.9789062f, -0.96484375f, -0.9507812f, -0.9367187f, -0.92265624f, -0.9085938f, -0.89453125f,
         -0.8804687f, -0.8664062f, -0.85234374f, -0.8382812f, -0.82421875f, -0.8101562f, -0.7960937f, -0.78203124f,

@@ -1,0 +1,13 @@
+# What is compiled for: sources named *_linux, *_windows, *_x86 or *_arm64 are of one of these alone.
+if(WIN32)
+  set(FTC_OTHER_SYSTEM linux)
+else()
+  set(FTC_OTHER_SYSTEM windows)
+endif()
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
+  set(FTC_ARCHITECTURE arm64)
+  set(FTC_OTHER_ARCHITECTURE x86)
+else()
+  set(FTC_ARCHITECTURE x86)
+  set(FTC_OTHER_ARCHITECTURE arm64)
+endif()
