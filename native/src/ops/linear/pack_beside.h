@@ -52,9 +52,11 @@ RunTileBeside tile_packing(int rows) {
         run_tile_packing<4, Columns>,
         run_tile_packing<5, Columns>,
         run_tile_packing<6, Columns>,
-#if defined(FTC_ISA_avx512)
+#if defined(FTC_ISA_neon) || defined(FTC_ISA_avx512)
         run_tile_packing<7, Columns>,
         run_tile_packing<8, Columns>,
+#endif
+#if defined(FTC_ISA_avx512)
         run_tile_packing<9, Columns>,
         run_tile_packing<10, Columns>,
         run_tile_packing<11, Columns>,

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+#include <cstddef>
 #include <cstdint>
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -28,6 +29,7 @@ constexpr int kLanes = 8;
 constexpr int kTileRows = 6;
 #elif defined(FTC_ISA_neon)
 using Vec = float32x4_t;
+using NarrowVec = Vec;
 constexpr int kLanes = 4;
 constexpr int kTileRows = 8;
 #else
@@ -193,16 +195,19 @@ inline void store_bf16(uint16_t* p, __m256 v) {
 
 #elif defined(FTC_ISA_neon)
 
-inline Vec zero() {
+template <>
+inline Vec zero<Vec>() {
     return vdupq_n_f32(0.0f);
 }
-inline Vec load(const float* p) {
+template <>
+inline Vec load<Vec>(const float* p) {
     return vld1q_f32(p);
 }
 inline void store(float* p, Vec v) {
     vst1q_f32(p, v);
 }
-inline Vec broadcast(float x) {
+template <>
+inline Vec broadcast<Vec>(float x) {
     return vdupq_n_f32(x);
 }
 inline Vec add(Vec a, Vec b) {
@@ -226,10 +231,12 @@ inline Vec unpack_low_pairs(Vec a, Vec b) {
 inline Vec unpack_high_pairs(Vec a, Vec b) {
     return vreinterpretq_f32_f64(vzip2q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
 }
-inline Vec load_quads(const float* const* rows, int64_t k) {
-    return vld1q_f32(rows[0] + k);
+template <>
+inline Vec load_quads<Vec>(const float* const* quads) {
+    return vld1q_f32(quads[0]);
 }
-inline Vec widen_bf16(const uint16_t* p) {
+template <>
+inline Vec widen_bf16<Vec>(const uint16_t* p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
 }
 inline Vec first_bf16(Vec pair) {
