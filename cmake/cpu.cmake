@@ -18,7 +18,8 @@ endif()
 # that multiply bf16.
 file(GLOB kernel_sources CONFIGURE_DEPENDS src/core/*_cpu.cpp src/ops/*/*_cpu.cpp)
 file(GLOB bf16_sources CONFIGURE_DEPENDS src/ops/*/*_avx512bf16.cpp)
-list(APPEND bf16_sources src/ops/linear/linear_cpu.cpp src/ops/linear/gemm_cpu.cpp src/ops/peak/peak_cpu.cpp)
+list(APPEND bf16_sources src/ops/linear/linear_cpu.cpp src/ops/linear/gemm_cpu.cpp src/ops/linear/few_rows_cpu.cpp
+            src/ops/peak/peak_cpu.cpp)
 file(GLOB base_sources CONFIGURE_DEPENDS src/api/*.cpp src/cpu/*.cpp src/core/*.cpp src/ops/*/*.cpp)
 list(FILTER base_sources EXCLUDE REGEX "_(cpu|avx512bf16|${FTC_OTHER_SYSTEM}|${FTC_OTHER_ARCHITECTURE})\\.cpp$")
 

@@ -179,6 +179,7 @@ int main(int argc, char** argv) {
                 runner.peak, runner.bf16_peak);
     runner.linear(576, 576);
     runner.linear(1536, 576);
+    runner.linear(576, 1536);
     runner.linear(8192, 576);
     runner.linear(4096, 4096);
     ftc_stream_destroy(runner.stream);

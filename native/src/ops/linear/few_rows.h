@@ -10,10 +10,10 @@ constexpr int64_t kFewRows = 4;
 
 namespace {
 
-// Whether a product is of this kind, whatever the format of its weight.
-inline bool is_few_rows(const GemmArgs& args) {
-    if (args.rows > kFewRows || args.a_depth_major || args.c_transposed || args.a_dropout != nullptr ||
-        args.a_pool > 1 || !args.b.is_plain() || args.adapter_count > 1)
+// Whether a product reads both operands as they are and has one adapter at most, for all rows.
+inline bool is_plain_product(const GemmArgs& args) {
+    if (args.a_depth_major || args.c_transposed || args.a_dropout != nullptr || args.a_pool > 1 || !args.b.is_plain() ||
+        args.adapter_count > 1)
         return false;
     if (args.adapter_count == 0) return true;
     const GemmAdapter& adapter = args.adapters[0];
@@ -22,8 +22,8 @@ inline bool is_few_rows(const GemmArgs& args) {
 
 } // namespace
 
-// Scratch of one thread: factors of the adapter for 4 * kLanes columns, kFewRows rows of scaled s, and so many rows of a
-// block of A.
+// Scratch of one thread: factors of the adapter for 4 * kLanes columns, kFewRows rows of scaled s, and so many rows of
+// a block of A as words.
 struct FewRowsScratch {
     float* extra;
     float* extra_rows;

@@ -1,11 +1,10 @@
 #include "ops/linear/gemm.h"
 
 #include "core/pool.h"
+#include "ops/linear/broadcast_rows.h"
 #include "ops/linear/dropout_simd.h"
-#include "ops/linear/few_rows.h"
-#include "ops/linear/pack_rows.h"
+#include "ops/linear/pack_beside.h"
 #include "ops/linear/pool_features.h"
-#include "ops/linear/tile.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -17,18 +16,9 @@ constexpr int64_t kMaxColumns = 1024;
 // Rows whose sums over several blocks of depth are kept in fp32 where C is bf16.
 constexpr int64_t kMaxSumRows = 1024;
 
-int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-int64_t round_up(int64_t a, int64_t b) {
-    return divide_up(a, b) * b;
-}
-
 // Workspace of one thread.
 struct Scratch {
+    int64_t width;  // columns packed at a time
     float* columns; // packed block of B
     float* extra;   // packed factors of the adapters where they do not follow the columns; directly behind them
     float* rows;    // packed tile of A
@@ -38,7 +28,7 @@ struct Scratch {
     float* end;
 
     Scratch(float* base, int64_t cols, int64_t block, int64_t rank, int64_t rounded_rows) {
-        const int64_t width = smaller(round_up(cols, kTileCols), kMaxColumns + kTileCols);
+        width = smaller(round_up(cols, kTileCols), kMaxColumns + kTileCols);
         const int64_t words = words_of_depth(block);
         columns = base;
         extra = columns + width * words;
@@ -80,54 +70,40 @@ Grid choose_grid(int64_t rows, int64_t cols, int64_t depth, int64_t threads) {
     return best;
 }
 
-// Where sums over blocks of depth stand: in C itself, or in scratch while C waits for its one rounding.
-struct Sums {
-    float* data; // NULL where a bf16 C has one block, so that no sum waits
-    int64_t stride;
-    int64_t row, column; // of C, that data starts at
+// A block with its columns packed, or read in place.
+struct PackedBlock : Block {
+    int64_t in_place = 0;     // columns, from the first on, that are read where they are
+    float* columns = nullptr; // micropanels of the others, panel_words rows each
+    int64_t panel_words = 0;
+    float* factors = nullptr; // last block: micropanels of the adapters' factors, factor_words rows apart
+    int64_t factor_words = 0;
 
-    float* at(int64_t r, int64_t c) const { return data + (r - row) * stride + c - column; }
-};
-
-// Columns [column, column + cols) in one block of depth, packed or read in place.
-struct Block {
-    const GemmArgs& args;
-    Sums sums;
-    int64_t column, cols;
-    int64_t begin, depth;
-    bool first, last;
-    int64_t in_place; // columns, from the first on, that are read where they are
-    float* columns;   // micropanels of the others, panel_words rows each
-    int64_t panel_words;
-    float* factors; // last block: micropanels of the adapters' factors, factor_words rows apart
-    int64_t factor_words;
+    int64_t packing_row = -1; // the tile of rows that packs every micropanel but the first along with its multiply-adds
 
     const float* factor_panel(int64_t j, int64_t word_offset) const {
         return factors + (j / kTileCols * factor_words + word_offset) * kTileCols;
     }
-    bool rounds() const { return args.c_dtype == FTC_BF16; }
 };
 
-uint16_t* rounded_at(const GemmArgs& args, int64_t row, int64_t column) {
-    return static_cast<uint16_t*>(args.c) + row * args.c_stride + column;
-}
-
 // Rows whose columns lie side by side need no packing when few tiles of rows would read the copy. Measured to pay up to
-// five tiles where a row of a tile is two lines, and two where it is one or where rows lie whole pages apart and share a
-// set of the L1 cache. Of bf16, whose rows are paired in registers again and again, it pays for two tiles and rows that are
-// shorter than a page.
+// five tiles where a row of a tile is two lines, and two where it is one or where rows lie whole pages apart and share
+// a set of the L1 cache. Of bf16, whose rows are paired in registers again and again, it pays for two tiles and rows
+// that are shorter than a page. fp32 that has to come from memory is better packed beside the multiply-adds.
+constexpr int64_t kInPlaceElements = int64_t{1} << 20;
+
 bool reads_in_place(const GemmArgs& args) {
     constexpr int32_t kFormat = kWordDepths == 1 ? FTC_WEIGHT_F32 : FTC_WEIGHT_BF16;
     const ColumnSource& b = args.b;
     if (b.transposed || b.weight.format != kFormat || !b.is_plain()) return false;
     if (kWordDepths == 2) return args.rows <= 2 * kTileRows && b.weight.row_stride < 2048;
+    if (b.weight.rows * b.weight.cols > kInPlaceElements) return false;
     const bool cheap = kLanes >= 16 && b.weight.row_stride % 1024 != 0;
     return args.rows <= (cheap ? 5 : 2) * kTileRows;
 }
 
 // Stores a tile that the kernel may not write in place: fewer columns than a vector, or C transposed.
-void store_edge(const Block& block, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols, bool add,
-                bool finish) {
+void store_edge(const PackedBlock& block, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols,
+                bool add, bool finish) {
     const GemmArgs& args = block.args;
     for (int64_t i = 0; i < rows; i++) {
         for (int64_t j = 0; j < cols; j++) {
@@ -138,16 +114,22 @@ void store_edge(const Block& block, const float* tile, int64_t row, int64_t colu
                 *c = sum;
                 continue;
             }
-            uint16_t* rounded = rounded_at(args, row + i, column + j);
+            uint16_t* rounded = block.rounded_at(row + i, column + j);
             *rounded = bf16_of(args.add_to_c ? value_of(*rounded) + sum : sum);
         }
     }
 }
 
 // finish: of a bf16 C, after the last block.
-void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, int rows, int64_t cols, bool finish) {
+void run_one_tile(const PackedBlock& block, Tile& tile, const NextPanel* next, int64_t row, int64_t column, int rows,
+                  int64_t cols, bool finish) {
     const GemmArgs& args = block.args;
-    const RunTile run = kTiles[rows - 1][cols > kLanes ? 1 : 0];
+    const auto run = [&](const Tile& t) {
+        if (next != nullptr)
+            choose_tile_packing(args.b, rows)(t, *next);
+        else
+            kTiles[rows - 1][cols > kLanes ? 1 : 0](t);
+    };
     const bool add = !block.first || (args.add_to_c && !block.rounds());
     const float* bias = block.first ? args.bias : nullptr;
     if (!args.c_transposed && (cols == kTileCols || cols == kLanes)) {
@@ -155,7 +137,7 @@ void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, i
         tile.c_stride = block.sums.stride;
         tile.bias = bias != nullptr ? bias + column : nullptr;
         tile.add_to_c = add;
-        tile.rounded = finish ? rounded_at(args, row, column) : nullptr;
+        tile.rounded = finish ? block.rounded_at(row, column) : nullptr;
         tile.rounded_stride = args.c_stride;
         tile.add_to_rounded = args.add_to_c;
         run(tile);
@@ -175,10 +157,10 @@ void run_one_tile(const Block& block, Tile& tile, int64_t row, int64_t column, i
 }
 
 // A tile of rows of a bf16 C from its sums.
-void round_rows(const Block& block, int64_t row, int rows) {
+void round_rows(const PackedBlock& block, int64_t row, int rows) {
     for (int64_t i = row; i < row + rows; i++) {
         float* sum = block.sums.at(i, block.column);
-        uint16_t* rounded = rounded_at(block.args, i, block.column);
+        uint16_t* rounded = block.rounded_at(i, block.column);
         if (block.args.add_to_c)
             for (int64_t j = 0; j < block.cols; j++) sum[j] = value_of(rounded[j]) + sum[j];
         round_row(rounded, sum, block.cols);
@@ -187,8 +169,8 @@ void round_rows(const Block& block, int64_t row, int rows) {
 
 // c += dropout(scaling s factor) for one tile of rows, for an adapter whose path drops features. Four tiles at a time
 // fill a register of counters.
-void add_dropped_adapter(const Block& block, const Scratch& scratch, const GemmAdapter& adapter, int64_t word_offset,
-                         int64_t row, int rows) {
+void add_dropped_adapter(const PackedBlock& block, const Scratch& scratch, const GemmAdapter& adapter,
+                         int64_t word_offset, int64_t row, int rows) {
     static_assert(4 * kTileCols == kDropoutFeatures);
     float part[kTileRows * kDropoutFeatures];
     Tile tile{};
@@ -231,7 +213,7 @@ const GemmAdapter* adapter_at(const GemmArgs& args, int64_t row, int64_t row_end
 }
 
 template <class T>
-void pack_tile_rows(const Block& block, const Scratch& scratch, const T* data, int64_t row, int rows) {
+void pack_tile_rows(const PackedBlock& block, const Scratch& scratch, const T* data, int64_t row, int rows) {
     const GemmArgs& args = block.args;
     if (args.a_depth_major) {
         pack_depth_major(scratch.rows, data + block.begin * args.a_stride + row, args.a_stride, rows, block.depth,
@@ -241,7 +223,7 @@ void pack_tile_rows(const Block& block, const Scratch& scratch, const T* data, i
     const int64_t pool = args.a_pool > 1 ? args.a_pool : 1;
     const T* a = data + row * args.a_stride + block.begin * pool;
     if (args.a_dropout == nullptr && pool == 1) {
-        pack_row_major(scratch.rows, a, args.a_stride, rows, block.depth);
+        pack_row_major(scratch.rows, rows, a, args.a_stride, rows, block.depth);
         return;
     }
     for (int i = 0; i < rows; i++) {
@@ -254,11 +236,11 @@ void pack_tile_rows(const Block& block, const Scratch& scratch, const T* data, i
         else
             apply_dropout<false>(staged, x, block.depth, *args.a_dropout, row + i, block.begin);
     }
-    pack_row_major(scratch.rows, scratch.stage, block.depth, rows, block.depth);
+    pack_row_major(scratch.rows, rows, scratch.stage, block.depth, rows, block.depth);
 }
 
 // One tile of rows against the columns of the block.
-void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t word_offset,
+void sweep_columns(const PackedBlock& block, const Scratch& scratch, const GemmAdapter* adapter, int64_t word_offset,
                    int64_t row, int rows) {
     const GemmArgs& args = block.args;
     const ftc_weight& b = args.b.weight;
@@ -268,8 +250,8 @@ void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter
         pack_tile_rows(block, scratch, static_cast<const uint16_t*>(args.a), row, rows);
     const bool rides = adapter != nullptr && block.last;
     if (rides)
-        pack_scaled(scratch.extra_rows, adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank, rows,
-                    adapter->rank, adapter->scaling);
+        pack_scaled(scratch.extra_rows, rows, adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank,
+                    rows, adapter->rank, adapter->scaling);
     Tile tile{};
     tile.a = scratch.rows;
     tile.extra_a = scratch.extra_rows;
@@ -296,7 +278,12 @@ void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter
             tile.extra_words = words_of_depth(adapter->rank);
             tile.extra_b = block.factor_panel(j, word_offset);
         }
-        run_one_tile(block, tile, row, block.column + j, rows, smaller(kTileCols, block.cols - j), finish);
+        const int64_t after = j + kTileCols;
+        const NextPanel next{b, block.begin, block.depth, block.column + after,
+                             block.columns + after * block.panel_words};
+        const bool packs = row == block.packing_row && after + kTileCols <= block.cols;
+        run_one_tile(block, tile, packs ? &next : nullptr, row, block.column + j, rows,
+                     smaller(kTileCols, block.cols - j), finish);
     }
     if (!rides || chained) return;
     add_dropped_adapter(block, scratch, *adapter, word_offset, row, rows);
@@ -304,7 +291,7 @@ void sweep_columns(const Block& block, const Scratch& scratch, const GemmAdapter
 }
 
 // All rows of the range against the columns of the block, in tiles of even height that do not cross adapters.
-void sweep_rows(const Block& block, const Scratch& scratch, const Range& range) {
+void sweep_rows(const PackedBlock& block, const Scratch& scratch, const Range& range) {
     const GemmArgs& args = block.args;
     int64_t next = 0;
     for (int64_t row = range.row_begin; row < range.row_end; row = next) {
@@ -312,41 +299,38 @@ void sweep_rows(const Block& block, const Scratch& scratch, const Range& range) 
         int64_t word_offset = 0;
         for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++)
             word_offset += words_of_depth(before->rank);
-        int64_t tiles = divide_up(next - row, kTileRows);
+        const int64_t packing = row == block.packing_row ? smaller(kBesideRows, next - row) : 0; // rows of that tile
+        int64_t tiles = divide_up(next - row - packing, kTileRows) + (packing > 0 ? 1 : 0);
         for (int64_t r = row; r < next; tiles--) {
-            const int rows = static_cast<int>(divide_up(next - r, tiles));
+            const int rows = static_cast<int>(r == row && packing > 0 ? packing : divide_up(next - r, tiles));
             sweep_columns(block, scratch, adapter, word_offset, r, rows);
             r += rows;
         }
     }
 }
 
-// Packs what the block reads. The factors of adapters follow the last block's depth in the same micropanels, so that
-// tiles read one stream.
-Block pack_block(const GemmArgs& args, const Scratch& scratch, int64_t column, int64_t cols, int64_t begin) {
-    Block block{args,
-                {},
-                column,
-                cols,
-                begin,
-                smaller(args.block_depth, args.depth - begin),
-                begin == 0,
-                false,
-                0,
-                scratch.columns,
-                0,
-                nullptr,
-                0};
-    block.last = begin + block.depth == args.depth;
+// Packs what the block reads, or lets the tiles of first_row do so. The factors of adapters follow the last block's
+// depth in the same micropanels, so that tiles read one stream.
+PackedBlock pack_block(const Block& of, const Scratch& scratch, int64_t first_row) {
+    PackedBlock block{of};
+    const GemmArgs& args = block.args;
+    const int64_t column = block.column, cols = block.cols, begin = block.begin;
+    block.columns = scratch.columns;
     block.in_place = reads_in_place(args) ? cols / kTileCols * kTileCols : 0;
     int64_t factor_words = 0;
     for (int32_t i = 0; i < args.adapter_count; i++) factor_words += words_of_depth(args.adapters[i].rank);
     const int64_t words = words_of_depth(block.depth);
     const bool follow = block.last && block.in_place == 0;
     block.panel_words = words + (follow ? factor_words : 0);
-    if (block.in_place < cols)
-        pack_columns(block.columns, args.b, column + block.in_place, cols - block.in_place, begin, block.depth,
-                     block.panel_words);
+    int64_t packed = block.in_place;
+    if (block.in_place == 0 && cols >= 2 * kTileCols && choose_tile_packing(args.b, 1) != nullptr) {
+        block.packing_row = first_row;
+        pack_columns(block.columns, args.b, column, kTileCols, begin, block.depth, block.panel_words);
+        packed = cols / kTileCols * kTileCols;
+    }
+    if (packed < cols)
+        pack_columns(block.columns + (packed - block.in_place) * block.panel_words, args.b, column + packed,
+                     cols - packed, begin, block.depth, block.panel_words);
     if (!block.last || args.adapter_count == 0) return block;
     block.factors = follow ? block.columns + words * kTileCols : scratch.extra;
     block.factor_words = follow ? block.panel_words : factor_words;
@@ -370,15 +354,20 @@ bool sums_wait(const GemmArgs& args) {
 // Columns [column, column + cols) of rows of the range, block of depth after block.
 void sweep_blocks(const GemmArgs& args, const Scratch& scratch, const Range& range, int64_t column, int64_t cols,
                   const Sums& sums) {
+    const bool broadcasts = broadcasts_rows(args, scratch.width);
     for (int64_t begin = 0; begin < args.depth; begin += args.block_depth) {
-        Block block = pack_block(args, scratch, column, cols, begin);
-        block.sums = sums;
-        sweep_rows(block, scratch, range);
+        const int64_t depth = smaller(args.block_depth, args.depth - begin);
+        const Block block{args, sums, column, cols, begin, depth, begin == 0, begin + depth == args.depth};
+        if (broadcasts)
+            broadcast_block(block, {scratch.columns, scratch.rows, scratch.extra}, range.row_begin, range.row_end);
+        else
+            sweep_rows(pack_block(block, scratch, range.row_begin), scratch, range);
     }
 }
 
 void compute_range(const GemmArgs& args, const Scratch& scratch, Range range) {
-    range.col_begin = gemm_few_rows(args, {scratch.extra, scratch.extra_rows, scratch.rows}, range.col_begin, range.col_end);
+    range.col_begin =
+        gemm_few_rows(args, {scratch.extra, scratch.extra_rows, scratch.rows}, range.col_begin, range.col_end);
     if (range.col_begin == range.col_end) return;
     const int64_t width = range.col_end - range.col_begin;
     const int64_t step = round_up(divide_up(width, divide_up(width, kMaxColumns)), kTileCols);

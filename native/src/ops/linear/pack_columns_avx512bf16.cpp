@@ -1,7 +1,7 @@
 // pack_columns into words of two bf16 depths (word.h): whatever the weight is, its values are rounded to bf16 once.
-#include "ops/linear/bf16_rows.h"
 #include "ops/linear/pack_columns.h"
 #include "ops/linear/stage_row.h"
+#include "ops/linear/weight_words.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 

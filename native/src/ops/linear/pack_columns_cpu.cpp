@@ -1,8 +1,7 @@
 #include "ops/linear/pack_columns.h"
 
 #include "ops/linear/stage_row.h"
-#include "ops/linear/vector.h"
-#include "ops/quant/decode_row.h"
+#include "ops/linear/weight_words.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -10,13 +9,6 @@ namespace {
 
 int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
-}
-
-const float* f32_row(const ftc_weight& w, int64_t row) {
-    return static_cast<const float*>(w.data) + row * w.row_stride;
-}
-const uint16_t* bf16_row(const ftc_weight& w, int64_t row) {
-    return static_cast<const uint16_t*>(w.data) + row * w.row_stride;
 }
 
 // ---- Transposed: a register holds one depth of kLanes rows of W -----------------------------------------------------

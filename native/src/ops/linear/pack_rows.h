@@ -25,9 +25,9 @@ struct TileRows {
 
 #if defined(FTC_ISA_avx512bf16)
 
-// dst[w * rows + i] = depths 2 w and 2 w + 1 of row i. Stores whole registers: what overlaps into the next word is
+// dst[w * width + i] = depths 2 w and 2 w + 1 of row i, rows <= kTileRows or kLanes, width >= rows. Stores whole registers: what overlaps into the next word is
 // overwritten by it.
-inline void pack_row_major(float* dst, const uint16_t* a, int64_t stride, int rows, int64_t depth) {
+inline void pack_row_major(float* dst, int64_t width, const uint16_t* a, int64_t stride, int rows, int64_t depth) {
     const TileRows<uint16_t> halves(a, stride, rows);
     const float* row[kLanes];
     for (int i = 0; i < kLanes; i++) row[i] = reinterpret_cast<const float*>(halves.row[i]);
@@ -35,20 +35,20 @@ inline void pack_row_major(float* dst, const uint16_t* a, int64_t stride, int ro
     for (; w + 4 <= depth / 2; w += 4) {
         Vec quads[4];
         transpose_quads(quads, row, w);
-        for (int d = 0; d < 4; d++) store(dst + (w + d) * rows, quads[d]);
+        for (int d = 0; d < 4; d++) store(dst + (w + d) * width, quads[d]);
     }
     for (int64_t k = 2 * w; k < depth; k += 2)
         for (int i = 0; i < rows; i++)
-            dst[k / 2 * rows + i] = word_of(halves.row[i][k], k + 1 < depth ? halves.row[i][k + 1] : uint16_t{0});
+            dst[k / 2 * width + i] = word_of(halves.row[i][k], k + 1 < depth ? halves.row[i][k + 1] : uint16_t{0});
 }
 
-inline void pack_row_major(float* dst, const float* a, int64_t stride, int rows, int64_t depth) {
+inline void pack_row_major(float* dst, int64_t width, const float* a, int64_t stride, int rows, int64_t depth) {
     constexpr int64_t kStage = 128;
-    uint16_t stage[kTileRows][kStage];
+    uint16_t stage[kLanes][kStage];
     for (int64_t k = 0; k < depth; k += kStage) {
         const int64_t count = depth - k < kStage ? depth - k : kStage;
         for (int i = 0; i < rows; i++) round_run(stage[i], a + i * stride + k, count);
-        pack_row_major(dst + k / 2 * rows, stage[0], kStage, rows, count);
+        pack_row_major(dst + k / 2 * width, width, stage[0], kStage, rows, count);
     }
 }
 
@@ -73,18 +73,18 @@ void pack_depth_major(float* dst, const T* a, int64_t stride, int rows, int64_t 
 }
 
 // The same of a[i * stride + k], for the few columns of an adapter.
-inline void pack_scaled(float* dst, const float* a, int64_t stride, int rows, int64_t depth, float scale) {
+inline void pack_scaled(float* dst, int64_t width, const float* a, int64_t stride, int rows, int64_t depth, float scale) {
     for (int64_t k = 0; k < depth; k += 2)
         for (int i = 0; i < rows; i++) {
             const float* x = a + i * stride + k;
-            dst[k / 2 * rows + i] = word_of(bf16_of(scale * x[0]), k + 1 < depth ? bf16_of(scale * x[1]) : uint16_t{0});
+            dst[k / 2 * width + i] = word_of(bf16_of(scale * x[0]), k + 1 < depth ? bf16_of(scale * x[1]) : uint16_t{0});
         }
 }
 
 #else
 
-// dst[k * rows + i] = a[i * stride + k]. Stores whole registers: what overlaps into the next k is overwritten by it.
-inline void pack_row_major(float* dst, const float* a, int64_t stride, int rows, int64_t depth) {
+// dst[k * width + i] = a[i * stride + k], rows <= kTileRows or kLanes, width >= rows. Stores whole registers: what overlaps into the next k is overwritten by it.
+inline void pack_row_major(float* dst, int64_t width, const float* a, int64_t stride, int rows, int64_t depth) {
     const TileRows<float> tile(a, stride, rows);
     const float* const* row = tile.row;
     const int groups = (rows + kLanes - 1) / kLanes;
@@ -93,14 +93,14 @@ inline void pack_row_major(float* dst, const float* a, int64_t stride, int rows,
         Vec quads[kRowGroups][4];
         for (int g = 0; g < groups; g++) transpose_quads(quads[g], row + g * kLanes, k);
         for (int d = 0; d < 4; d++)
-            for (int g = 0; g < groups; g++) store(dst + (k + d) * rows + g * kLanes, quads[g][d]);
+            for (int g = 0; g < groups; g++) store(dst + (k + d) * width + g * kLanes, quads[g][d]);
     }
     for (; k < depth; k++)
-        for (int i = 0; i < rows; i++) dst[k * rows + i] = row[i][k];
+        for (int i = 0; i < rows; i++) dst[k * width + i] = row[i][k];
 }
 
 // The same of bf16: pairs are transposed as 32-bit words and widened afterwards.
-inline void pack_row_major(float* dst, const uint16_t* a, int64_t stride, int rows, int64_t depth) {
+inline void pack_row_major(float* dst, int64_t width, const uint16_t* a, int64_t stride, int rows, int64_t depth) {
     const TileRows<uint16_t> tile(a, stride, rows);
     const float* pairs[kRowGroups * kLanes];
     for (int i = 0; i < kRowGroups * kLanes; i++) pairs[i] = reinterpret_cast<const float*>(tile.row[i]);
@@ -110,13 +110,13 @@ inline void pack_row_major(float* dst, const uint16_t* a, int64_t stride, int ro
         Vec words[kRowGroups][4];
         for (int g = 0; g < groups; g++) transpose_quads(words[g], pairs + g * kLanes, k / 2);
         for (int d = 0; d < 4; d++) {
-            float* to = dst + (k + 2 * d) * rows;
+            float* to = dst + (k + 2 * d) * width;
             for (int g = 0; g < groups; g++) store(to + g * kLanes, first_bf16(words[g][d]));
-            for (int g = 0; g < groups; g++) store(to + rows + g * kLanes, second_bf16(words[g][d]));
+            for (int g = 0; g < groups; g++) store(to + width + g * kLanes, second_bf16(words[g][d]));
         }
     }
     for (; k < depth; k++)
-        for (int i = 0; i < rows; i++) dst[k * rows + i] = value_of(tile.row[i][k]);
+        for (int i = 0; i < rows; i++) dst[k * width + i] = value_of(tile.row[i][k]);
 }
 
 // dst[k * rows + i] = scale * a[k * stride + i].
@@ -126,10 +126,10 @@ void pack_depth_major(float* dst, const T* a, int64_t stride, int rows, int64_t 
         for (int i = 0; i < rows; i++) dst[k * rows + i] = scale * value_of(a[k * stride + i]);
 }
 
-// dst[k * rows + i] = scale * a[i * stride + k], for the few columns of an adapter.
-inline void pack_scaled(float* dst, const float* a, int64_t stride, int rows, int64_t depth, float scale) {
+// dst[k * width + i] = scale * a[i * stride + k], for the few columns of an adapter.
+inline void pack_scaled(float* dst, int64_t width, const float* a, int64_t stride, int rows, int64_t depth, float scale) {
     for (int64_t k = 0; k < depth; k++)
-        for (int i = 0; i < rows; i++) dst[k * rows + i] = scale * a[i * stride + k];
+        for (int i = 0; i < rows; i++) dst[k * width + i] = scale * a[i * stride + k];
 }
 
 #endif

@@ -27,11 +27,13 @@ struct Tile {
     int64_t rounded_stride;
 };
 
-template <int Rows, int Vecs>
+// beside(k) is done along with the multiply-adds of word k.
+template <int Rows, int Vecs, class Beside>
 [[gnu::always_inline]] inline void multiply_add(Vec (&sum)[Rows][Vecs], int64_t words, const float* a, const float* b,
-                                                int64_t b_stride) {
+                                                int64_t b_stride, const Beside& beside) {
 #pragma GCC unroll 1
     for (int64_t k = 0; k < words; k++) {
+        beside(k);
         Vec column[Vecs];
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) column[v] = load(b + v * kLanes);
@@ -70,8 +72,9 @@ template <int Rows>
 }
 #endif
 
-template <int Rows, int Vecs>
-void run_tile(const Tile& t) {
+template <int Rows, int Vecs, class Beside>
+[[gnu::always_inline]] inline void run_tile_beside(const Tile& t, const Beside& beside) {
+    const auto nothing = [](int64_t) {};
     if (t.rounded == nullptr)
         for (int i = 0; i < Rows; i++) __builtin_prefetch(t.c + i * t.c_stride, 1);
     else
@@ -85,8 +88,8 @@ void run_tile(const Tile& t) {
     if constexpr (Vecs == kTileVecs)
         if (t.b_rows != nullptr) multiply_add_rows<Rows>(sum, t);
 #endif
-    multiply_add<Rows, Vecs>(sum, t.words, t.a, t.b, t.b_stride);
-    multiply_add<Rows, Vecs>(sum, t.extra_words, t.extra_a, t.extra_b, kTileCols);
+    multiply_add<Rows, Vecs>(sum, t.words, t.a, t.b, t.b_stride, beside);
+    multiply_add<Rows, Vecs>(sum, t.extra_words, t.extra_a, t.extra_b, kTileCols, nothing);
     if (t.bias != nullptr) {
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; i++)
@@ -115,6 +118,11 @@ void run_tile(const Tile& t) {
             store_bf16(rounded + v * kLanes, x);
         }
     }
+}
+
+template <int Rows, int Vecs>
+void run_tile(const Tile& t) {
+    run_tile_beside<Rows, Vecs>(t, [](int64_t) {});
 }
 
 using RunTile = void (*)(const Tile&);

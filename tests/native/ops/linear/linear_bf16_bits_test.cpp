@@ -37,7 +37,7 @@ struct Dequantized {
     }
 };
 
-constexpr int64_t kRows[] = {1, 2, 3, 4, 5, 14, 17, 33, 65, 130};
+constexpr int64_t kRows[] = {1, 2, 3, 4, 5, 8, 14, 16, 17, 24, 25, 33, 64, 65, 128, 130};
 
 TEST_P(LinearBf16Bits, PackedEqualsDequantizeThenMultiply) {
     Device device(GetParam(), 2);
@@ -64,11 +64,13 @@ TEST_P(LinearBf16Bits, PackedEqualsDequantizeThenMultiply) {
     }
 }
 
-// The depths are even and odd, of one block and of several.
+// The depths are even and odd, of one block and of several; rows lie a page apart, or an odd number of elements.
 TEST_P(LinearBf16Bits, ARowDoesNotDependOnTheOthers) {
     Device device(GetParam(), 2);
-    for (const auto& [n, k] : {std::pair<int64_t, int64_t>{96, 64}, {97, 51}, {130, 1217}, {1217, 70}}) {
-        const Case many{130, n, k, 5, 0, true, false, false};
+    for (const auto& [n, k, odd] : {std::tuple<int64_t, int64_t, bool>{96, 64, true}, {97, 51, false}, {130, 1217, false}, {130, 1217, true},
+                                    {1217, 70, true}, {71, 2048, false}}) {
+        Case many{130, n, k, 5, 0, true, false, false};
+        many.odd_strides = odd;
         const ReferenceLinear l = reference_of(many);
         const Outputs all = run(device, many, l, nullptr);
         for (const int64_t m : kRows) {

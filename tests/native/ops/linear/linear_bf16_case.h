@@ -15,6 +15,7 @@ struct Case {
     int64_t adapters = 1;      // in equal segments, the last one leaves a row out; several begin with an empty one
     int64_t pool = 1;          // > 1: QA-LoRA, but every second adapter
     PackedFormat format = {0, 0}; // packed: in place of NF4
+    bool odd_strides = false;     // of x, dy and the weight
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Case& c) {
@@ -28,8 +29,9 @@ inline void round_all(Vector<float>& values) {
 }
 
 // A matrix of the case in bf16, with room for a border behind every row.
-inline Bf16Matrix with_border(const Vector<float>& values, int64_t rows, int64_t cols, int64_t border, int64_t extra_rows = 0) {
-    Bf16Matrix m(rows + extra_rows, cols, (cols + border + 7) / 8 * 8 - cols);
+inline Bf16Matrix with_border(const Vector<float>& values, int64_t rows, int64_t cols, int64_t border, int64_t extra_rows = 0,
+                              bool odd_stride = false) {
+    Bf16Matrix m(rows + extra_rows, cols, (cols + border + 7) / 8 * 8 - cols + (odd_stride ? 1 : 0));
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
             m.data[static_cast<size_t>(i * m.stride + j)] = bf16_bits(values[static_cast<size_t>(i * cols + j)]);
@@ -71,8 +73,8 @@ inline Outputs run(Device& device, const Case& c, const ReferenceLinear& l, cons
     layout.struct_size = sizeof(layout);
     EXPECT_EQ(ftc_linear_get_layout(device.context(), c.k, c.n, rank, FTC_BF16, &layout), FTC_OK);
     const int32_t border = c.border ? layout.border : 0;
-    Bf16Matrix x = with_border(l.x, c.m, c.k, border), dy = with_border(l.dy, c.m, c.n, border);
-    Bf16Matrix w = with_border(l.w, c.n, c.k, border, border);
+    Bf16Matrix x = with_border(l.x, c.m, c.k, border, 0, c.odd_strides), dy = with_border(l.dy, c.m, c.n, border, 0, c.odd_strides);
+    Bf16Matrix w = with_border(l.w, c.n, c.k, border, border, c.odd_strides);
     Bf16Matrix y(c.m, c.n, 8), dx(c.m, c.k, 8);
     ftc_weight weight{};
     weight.struct_size = sizeof(weight);

@@ -1,0 +1,166 @@
+// Products of five to kBroadcastRows rows of A with a transposed weight that lies in words already (the forward of
+// short sequences): packing W would take a large part of the time, so its rows are broadcast as they lie
+// (broadcast_tile.h). Other formats have to be decoded anyway, which costs no less into rows than into micropanels
+// (measured on NF4).
+#pragma once
+
+#include "ops/linear/broadcast_tile.h"
+#include "ops/linear/few_rows.h"
+#include "ops/linear/gemm_block.h"
+#include "ops/linear/pack_rows.h"
+#include "ops/linear/weight_words.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+namespace {
+
+// Measured: 1.1 to 1.4 times as fast as packing at 64 rows, 1.02 to 1.14 times at 128, no faster from 256 on.
+constexpr int64_t kBroadcastRows = 128;
+
+// scratch_rows: of A and of the adapter's factor there is room for.
+inline bool broadcasts_rows(const GemmArgs& args, int64_t scratch_rows) {
+    constexpr int32_t kFormat = kWordDepths == 1 ? FTC_WEIGHT_F32 : FTC_WEIGHT_BF16;
+    const ftc_weight& w = args.b.weight;
+    return args.rows > kFewRows && args.rows <= kBroadcastRows && args.b.transposed && is_plain_product(args) &&
+           w.format == kFormat && args.depth % kWordDepths == 0 && w.row_stride % kWordDepths == 0 &&
+           round_up(args.rows, kUnit) + kBroadcastCols <= scratch_rows;
+}
+
+struct BroadcastScratch {
+    float* a; // words of the rows of A in a block of depth, panel after panel
+    float* b; // words of kBroadcastCols rows of W
+    float* s; // scaled rows of S, then words of kBroadcastCols rows of the adapter's factor
+};
+
+// Rows [row, row + rows) of A with the columns of the block.
+struct Panel {
+    int64_t row;
+    int64_t offset; // rows of the panels before
+    int64_t rows, units;
+
+    int64_t width() const { return units * kUnit; }
+};
+
+// `rows` rows of A from row_begin on in panels of even height.
+template <class Use>
+void for_each_panel(int64_t row_begin, int64_t rows, const Use& use) {
+    const int64_t units = divide_up(rows, kUnit);
+    int64_t panels = divide_up(units, kMostUnits);
+    for (int64_t unit = 0; unit < units; panels--) {
+        const int64_t count = divide_up(units - unit, panels), offset = unit * kUnit;
+        use(Panel{row_begin + offset, offset, smaller(count * kUnit, rows - offset), count});
+        unit += count;
+    }
+}
+
+template <class T>
+void pack_panel(float* dst, const T* a, const Block& block, const Panel& panel) {
+    const int64_t stride = block.args.a_stride;
+    // From the last register of rows to the first: what a whole register writes too far belongs to the next word.
+    for (int64_t i = (panel.rows - 1) / kLanes * kLanes; i >= 0; i -= kLanes)
+        pack_row_major(dst + i, panel.width(), a + (panel.row + i) * stride + block.begin, stride,
+                       static_cast<int>(smaller(kLanes, panel.rows - i)), block.depth);
+}
+
+// Words of kBroadcastCols rows of W from `row` on, the last one repeated where there are fewer.
+inline void stage_weight(float* dst, int64_t stride, const ftc_weight& w, int64_t row, int64_t rows, int64_t begin,
+                         int64_t depth) {
+    for (int64_t j = 0; j < kBroadcastCols; j++)
+        weight_words(dst + j * stride, w, row + smaller(j, rows - 1), begin, depth);
+}
+
+// `count` neighbouring elements of C, at most a unit, from the sums of the block.
+inline void finish_run(const Block& block, int64_t row, int64_t column, int64_t count, NarrowVec x) {
+    const GemmArgs& args = block.args;
+    const bool add_to_sum = !block.first || (args.add_to_c && !block.rounds());
+    const bool finish = block.rounds() && block.last;
+    float* sum = block.sums.data != nullptr ? block.sums.at(row, column) : nullptr;
+    uint16_t* c = finish ? block.rounded_at(row, column) : nullptr;
+    if (count == kUnit) {
+        if (add_to_sum) x = add(load<NarrowVec>(sum), x);
+        if (finish)
+            store_bf16(c, args.add_to_c ? add(widen_bf16<NarrowVec>(c), x) : x);
+        else
+            store(sum, x);
+        return;
+    }
+    float lanes[kUnit];
+    store(lanes, x);
+    for (int64_t j = 0; j < count; j++) {
+        const float value = add_to_sum ? sum[j] + lanes[j] : lanes[j];
+        if (finish)
+            c[j] = bf16_of(args.add_to_c ? value_of(c[j]) + value : value);
+        else
+            sum[j] = value;
+    }
+}
+
+// Columns [column, column + count) of the panel's rows from their sums [kBroadcastCols, width].
+inline void finish_tile(const Block& block, const Panel& panel, const float* tile, int64_t column, int64_t count) {
+    const bool with_bias = block.first && block.args.bias != nullptr;
+    for (int64_t part = 0; part < count; part += kUnit) {
+        const int64_t valid = smaller(kUnit, count - part), from = column + part;
+        float bias[kUnit] = {};
+        for (int64_t j = 0; with_bias && j < valid; j++) bias[j] = block.args.bias[from + j];
+        for (int64_t i = 0; i < panel.rows; i += 4) {
+            NarrowVec rows[4];
+            transpose_quads(rows, tile + part * panel.width() + i, panel.width());
+            for (int64_t d = 0; d < smaller(4, panel.rows - i); d++)
+                finish_run(block, panel.row + i + d, from, valid,
+                           with_bias ? add(rows[d], load<NarrowVec>(bias)) : rows[d]);
+        }
+    }
+}
+
+// Rows [row_begin, row_end) of A with the columns of the block.
+inline void broadcast_block(const Block& block, const BroadcastScratch& scratch, int64_t row_begin, int64_t row_end) {
+    const GemmArgs& args = block.args;
+    const ftc_weight& w = args.b.weight;
+    const GemmAdapter* adapter = block.last && args.adapter_count == 1 ? &args.adapters[0] : nullptr;
+    const int64_t words = words_of_depth(block.depth),
+                  extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;
+    const int64_t rows = row_end - row_begin;
+    for_each_panel(row_begin, rows, [&](const Panel& panel) {
+        float* a = scratch.a + panel.offset * words;
+        if (args.a_dtype == FTC_F32)
+            pack_panel(a, static_cast<const float*>(args.a), block, panel);
+        else
+            pack_panel(a, static_cast<const uint16_t*>(args.a), block, panel);
+    });
+    if (adapter != nullptr)
+        for_each_panel(row_begin, rows, [&](const Panel& panel) {
+            pack_scaled(scratch.s + panel.offset * extra_words, panel.width(),
+                        adapter->s + (panel.row - adapter->row_begin) * adapter->rank, adapter->rank,
+                        static_cast<int>(panel.rows), adapter->rank, adapter->scaling);
+        });
+    float* const factor = scratch.s + round_up(rows, kUnit) * extra_words;
+    for (int64_t j = 0; j < block.cols; j += kBroadcastCols) {
+        const int64_t column = block.column + j, count = smaller(kBroadcastCols, block.cols - j);
+        BroadcastTile tile{};
+        tile.words = words;
+        tile.prefetch = count == kBroadcastCols;
+        tile.b = static_cast<const float*>(w.data) + (column * w.row_stride + block.begin) / kWordDepths;
+        tile.b_stride = w.row_stride / kWordDepths;
+        if (count < kBroadcastCols) {
+            stage_weight(scratch.b, words, w, column, count, block.begin, block.depth);
+            tile.b = scratch.b;
+            tile.b_stride = words;
+        }
+        tile.extra_words = extra_words;
+        tile.extra_b = factor;
+        tile.extra_b_stride = extra_words;
+        if (adapter != nullptr)
+            stage_weight(factor, extra_words, adapter->factor.weight, column, count, 0, adapter->rank);
+        for_each_panel(row_begin, rows, [&](const Panel& panel) {
+            alignas(64) float sums[kBroadcastCols * kMostUnits * kUnit];
+            tile.a = scratch.a + panel.offset * words;
+            tile.extra_a = scratch.s + panel.offset * extra_words;
+            tile.c = sums;
+            kBroadcastTiles[panel.units - 1](tile);
+            tile.prefetch = false;
+            finish_tile(block, panel, sums, column, count);
+        });
+    }
+}
+
+} // namespace
+} // namespace ftc::FTC_ISA_NAMESPACE

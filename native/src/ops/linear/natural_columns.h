@@ -1,0 +1,178 @@
+// Columns of a weight that lie side by side in its rows, as words (word.h) in registers, for every format.
+//
+//   word(x, k, has_second)   the word that begins at depth k of Vecs registers of columns, even; has_second: of two
+//   depths
+//                            there is the second
+//
+//   prefetch(k, j)           the same j columns further on, to the L1 cache (Nearness 3) or the L2 cache (2)
+#pragma once
+
+#include "ops/linear/weight_words.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+namespace {
+
+#if defined(FTC_ISA_avx512bf16)
+
+template <int Vecs, int Nearness>
+struct NaturalBf16 {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalBf16(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool has_second) const {
+        const uint16_t* from = bf16_row(w, first_row + k) + column;
+#pragma GCC unroll 2
+        for (int half = 0; half < Vecs / 2; half++) {
+            const uint16_t* p = from + half * 2 * kLanes;
+            const __m512i first = _mm512_loadu_si512(p);
+            const __m512i second = has_second ? _mm512_loadu_si512(p + w.row_stride) : _mm512_setzero_si512();
+            x[2 * half] = _mm512_castsi512_ps(pair_low(first, second));
+            x[2 * half + 1] = _mm512_castsi512_ps(pair_high(first, second));
+        }
+    }
+    [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
+        for (int64_t row = 0; row < 2; row++) {
+            const uint16_t* from = bf16_row(w, first_row + k + row) + column + j;
+#pragma GCC unroll 2
+            for (int half = 0; half < Vecs / 2; half++) __builtin_prefetch(from + half * 2 * kLanes, 0, Nearness);
+        }
+    }
+};
+
+template <int Vecs, int Nearness>
+struct NaturalNf4 {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool has_second) const {
+        const Nf4Table table = nf4_table(w.quant_map);
+        const int64_t e = (first_row + k) * w.cols + column;
+        const int64_t next = has_second ? w.cols : 0;
+        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
+#pragma GCC unroll 2
+        for (int half = 0; half < Vecs / 2; half++) { // kTileCols columns lie in one block
+            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
+            const Vec absmax_of_next =
+                has_second ? broadcast(nf4_absmax(w, (e + next + half * kTileCols) / 64)) : zero();
+#pragma GCC unroll 2
+            for (int v = half * 2; v < half * 2 + 2; v++)
+                x[v] = round_to_words(
+                    mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax),
+                    mul(nf4_look_up(table, nf4_spread(from + next / 2 + v * kLanes / 2)), absmax_of_next));
+        }
+    }
+    [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
+        const uint8_t* from = static_cast<const uint8_t*>(w.data) + ((first_row + k) * w.cols + column + j) / 2;
+        __builtin_prefetch(from, 0, Nearness);
+        __builtin_prefetch(from + w.cols / 2, 0, Nearness);
+    }
+};
+
+// Any other format, a row of columns at a time.
+template <int Vecs, int Nearness>
+struct NaturalDecoded {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool has_second) const {
+        constexpr int64_t kCount = Vecs * kLanes;
+        uint16_t stage[2][kCount] = {};
+        read_bf16(stage[0], w, first_row + k, column, kCount);
+        if (has_second) read_bf16(stage[1], w, first_row + k + 1, column, kCount);
+        for (int half = 0; half < Vecs / 2; half++) {
+            const __m512i first = _mm512_loadu_si512(stage[0] + half * 2 * kLanes);
+            const __m512i second = _mm512_loadu_si512(stage[1] + half * 2 * kLanes);
+            x[2 * half] = _mm512_castsi512_ps(pair_low(first, second));
+            x[2 * half + 1] = _mm512_castsi512_ps(pair_high(first, second));
+        }
+    }
+    void prefetch(int64_t, int64_t) const {}
+};
+template <int Vecs, int Nearness>
+using NaturalF32 = NaturalDecoded<Vecs, Nearness>;
+
+#else
+
+template <int Vecs, int Nearness>
+struct NaturalF32 {
+    const float* base;
+    int64_t stride;
+    NaturalF32(const ftc_weight& w, int64_t row, int64_t column)
+        : base(static_cast<const float*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
+    [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
+        const float* from = base + k * stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; v++) {
+            x[v] = load(from + v * kLanes);
+        }
+    }
+    [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; v++) __builtin_prefetch(base + k * stride + j + v * kLanes, 0, Nearness);
+    }
+};
+
+template <int Vecs, int Nearness>
+struct NaturalBf16 {
+    const uint16_t* base;
+    int64_t stride;
+    NaturalBf16(const ftc_weight& w, int64_t row, int64_t column)
+        : base(static_cast<const uint16_t*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
+    [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
+        const uint16_t* from = base + k * stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; v++) x[v] = widen_bf16(from + v * kLanes);
+    }
+    [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
+        __builtin_prefetch(base + k * stride + j, 0, Nearness);
+        __builtin_prefetch(base + k * stride + j + Vecs * kLanes - 1, 0, Nearness);
+    }
+};
+
+#if FTC_NF4_VECTORS
+template <int Vecs, int Nearness>
+struct NaturalNf4 {
+    const ftc_weight& w;
+    int64_t first; // element, a multiple of kTileCols
+    Nf4Table table;
+    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
+        : w(weight), first(row * weight.cols + column), table(nf4_table(weight.quant_map)) {}
+    [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
+        const int64_t e = first + k * w.cols;
+        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
+#pragma GCC unroll 2
+        for (int half = 0; half < Vecs / 2; half++) { // kTileCols columns lie in one block
+            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
+#pragma GCC unroll 2
+            for (int v = half * 2; v < half * 2 + 2; v++)
+                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
+        }
+    }
+    [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
+        __builtin_prefetch(static_cast<const uint8_t*>(w.data) + (first + k * w.cols + j) / 2, 0, Nearness);
+    }
+};
+#endif
+
+// Any packed format, decoded a row of columns at a time.
+template <int Vecs, int Nearness>
+struct NaturalDecoded {
+    const ftc_weight& w;
+    int64_t first_row, column;
+    NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
+        : w(weight), first_row(row), column(first_column) {}
+    [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
+        float stage[Vecs * kLanes];
+        decode_row(stage, w, first_row + k, column, Vecs * kLanes);
+        for (int v = 0; v < Vecs; v++) x[v] = load(stage + v * kLanes);
+    }
+    void prefetch(int64_t, int64_t) const {}
+};
+
+#endif
+
+} // namespace
+} // namespace ftc::FTC_ISA_NAMESPACE

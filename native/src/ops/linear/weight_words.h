@@ -1,0 +1,66 @@
+// Rows of a weight of any format as words (word.h), as the product sees them.
+#pragma once
+
+#include "ops/linear/word.h"
+#include "ops/quant/decode_row.h"
+
+namespace ftc::FTC_ISA_NAMESPACE {
+namespace {
+
+inline const float* f32_row(const ftc_weight& w, int64_t row) {
+    return static_cast<const float*>(w.data) + row * w.row_stride;
+}
+inline const uint16_t* bf16_row(const ftc_weight& w, int64_t row) {
+    return static_cast<const uint16_t*>(w.data) + row * w.row_stride;
+}
+
+#if defined(FTC_ISA_avx512bf16)
+
+// Elements that are decoded at a time: whole blocks and groups of every format.
+constexpr int64_t kRun = 128;
+
+// y[i] = element (row, col + i) rounded to bf16, count <= kRun: the fp32 value rounded once more.
+inline void read_bf16(uint16_t* y, const ftc_weight& w, int64_t row, int64_t col, int64_t count) {
+    if (w.format == FTC_WEIGHT_BF16) {
+        __builtin_memcpy(y, bf16_row(w, row) + col, static_cast<size_t>(count) * sizeof(uint16_t));
+        return;
+    }
+    if (w.format == FTC_WEIGHT_F32) {
+        round_run(y, f32_row(w, row) + col, count);
+        return;
+    }
+    float stage[kRun];
+    decode_row(stage, w, row, col, count);
+    round_run(y, stage, count);
+}
+
+// Words of eight codes each of kLanes rows: the two depths whose codes begin at these bits, times absmax of the rows.
+template <int First, int Second>
+[[gnu::always_inline]] inline Vec nf4_words(const Nf4Table& table, Codes codes, Vec absmax) {
+    return round_to_words(mul(nf4_look_up(table, shift_right<First>(codes)), absmax),
+                          mul(nf4_look_up(table, shift_right<Second>(codes)), absmax));
+}
+
+// words_of_depth(count) words of the elements (row, col + i).
+inline void weight_words(float* words, const ftc_weight& w, int64_t row, int64_t col, int64_t count) {
+    uint16_t* halves = reinterpret_cast<uint16_t*>(words);
+    for (int64_t i = 0; i < count; i += kRun)
+        read_bf16(halves + i, w, row, col + i, count - i < kRun ? count - i : kRun);
+    if (count % 2 != 0) halves[count] = 0;
+}
+
+#else
+
+inline void weight_words(float* words, const ftc_weight& w, int64_t row, int64_t col, int64_t count) {
+    if (w.format == FTC_WEIGHT_F32)
+        __builtin_memcpy(words, f32_row(w, row) + col, static_cast<size_t>(count) * sizeof(float));
+    else if (w.format == FTC_WEIGHT_BF16)
+        widen_row(words, bf16_row(w, row) + col, count);
+    else
+        decode_row(words, w, row, col, count);
+}
+
+#endif
+
+} // namespace
+} // namespace ftc::FTC_ISA_NAMESPACE
