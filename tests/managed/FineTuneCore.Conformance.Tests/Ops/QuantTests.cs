@@ -3,6 +3,7 @@ using FineTuneCore.Conformance.Tests.Devices;
 using FineTuneCore.Conformance.Tests.References;
 using FineTuneCore.Models;
 using FineTuneCore.Tensors;
+using Nf4Tables = FineTuneCore.Kernels.Nf4Tables;
 using FluentAssertions;
 using Xunit;
 

@@ -2,6 +2,7 @@ using FineTuneCore.Backends;
 using FineTuneCore.Conformance.Tests.Devices;
 using FineTuneCore.Models;
 using FineTuneCore.Tensors;
+using Nf4Tables = FineTuneCore.Kernels.Nf4Tables;
 
 namespace FineTuneCore.Conformance.Tests.References;
 
