@@ -15,7 +15,13 @@ struct Error {
 };
 
 // Throws Error with a message in printf form.
-[[noreturn]] void fail(ftc_status status, const char* format, ...) __attribute__((format(gnu_printf, 2, 3)));
+#if defined(_WIN32)
+#define FTC_PRINTF gnu_printf // what mingw-w64 calls printf is not C99's
+#else
+#define FTC_PRINTF printf
+#endif
+[[noreturn]] void fail(ftc_status status, const char* format, ...) __attribute__((format(FTC_PRINTF, 2, 3)));
+#undef FTC_PRINTF
 
 // Keeps the message for ftc_last_error_message() and returns status.
 ftc_status record_error(ftc_status status, const char* message) noexcept;
