@@ -235,13 +235,10 @@ run_tests() {
     [ $failed -eq 0 ] && [ $broken -eq 0 ] && [ $passed -gt 0 ]
 }
 
-# publish_for RID FILE: ftc for another platform, everything inside, with the native library FILE.
+# publish_for RID: ftc for another platform, everything inside.
 publish_for() {
-    local folder=$root/artifacts/cross/$1
-    rm -rf "$folder"
-    dotnet publish managed/FineTuneCore.Cli -c "$configuration" -r "$1" --self-contained -o "$folder" -v quiet -nologo
-    mkdir -p "$folder/runtimes/$1/native"
-    cp "$2" "$folder/runtimes/$1/native/"
+    rm -rf "artifacts/cross/$1"
+    dotnet publish managed/FineTuneCore.Cli -c "$configuration" -r "$1" --self-contained -o "artifacts/cross/$1" -v quiet -nologo
 }
 
 # same_losses PLATFORM WHAT PROGRAM...: a training there, WHAT=quickstart or a few steps of it, must have the losses it has here.
@@ -284,8 +281,8 @@ cross() {
     for cpu in max cortex-a72; do
         google_tests "native tests on linux-arm64 (qemu, $cpu)" qemu-aarch64-static -cpu $cpu -L /usr/aarch64-linux-gnu native/build/linux-arm64/ftc_tests
     done
-    publish_for win-x64 native/build/win-x64/ftc.dll
-    publish_for linux-arm64 native/build/linux-arm64/libftc.so
+    publish_for win-x64
+    publish_for linux-arm64
     same_losses linux-x64 quickstart "${here[@]}"
     [ $what = quickstart ] || same_losses linux-x64 $what "${here[@]}"
     same_losses win-x64 quickstart $wine "$root/artifacts/cross/win-x64/ftc.exe"
