@@ -109,7 +109,7 @@ public sealed class RunTests
 
     [Theory]
     [InlineData(FineTuneMethod.Lora, 1e-2)]
-    [InlineData(FineTuneMethod.Full, 2e-3)]
+    [InlineData(FineTuneMethod.Full, 1e-3)] // at twice the rate the rows are known by heart, and any last bit decides about a tenth of the loss
     public void StatesOfEightBitsReachTheLossOfThirtyTwo(FineTuneMethod method, double rate)
     {
         TestDevice.CpuOnly("a hundred steps take minutes on the simulator; CUDA's update is held to the same reference as the CPU's");
