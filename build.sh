@@ -105,13 +105,13 @@ add() {
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
-# google_tests NAME PROGRAM [OPTION...]
+# google_tests NAME PROGRAM [ARGUMENT...]: PROGRAM may be what runs a test program of another platform.
 google_tests() {
     local name=$1 program=$2 log code=0
     shift 2
     say "$name"
     log=$(mktemp)
-    "$program" --gtest_brief=1 "$@" >"$log" 2>&1 || code=$?
+    "$program" "$@" --gtest_brief=1 >"$log" 2>&1 || code=$?
     cat "$log"
     add "$name" "$code" "$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log")" \
         "$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | head -1)" "$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$log" | head -1)"
