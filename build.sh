@@ -238,7 +238,7 @@ run_tests() {
 # publish_for RID: ftc for another platform, everything inside.
 publish_for() {
     rm -rf "artifacts/cross/$1"
-    dotnet publish managed/FineTuneCore.Cli -c "$configuration" -r "$1" --self-contained -o "artifacts/cross/$1" -v quiet -nologo
+    dotnet publish managed/FineTuneCore.Cli -c "$configuration" -p:FtcPlatform="$1" -o "artifacts/cross/$1" -v quiet -nologo
 }
 
 # same_losses PLATFORM WHAT PROGRAM...: a training there, WHAT=quickstart or a few steps of it, must have the losses it has here.
