@@ -12,7 +12,8 @@ function Build-Managed { Invoke-Step dotnet build ([IO.Path]::Combine($root, 'Fi
 function Invoke-Ftc { Invoke-Step dotnet ([IO.Path]::Combine($root, 'managed', 'FineTuneCore.Cli', 'bin', $configuration, 'net10.0', 'ftc.dll')) @args }
 function Invoke-Tests {
     Invoke-Step ([IO.Path]::Combine($native, 'build', 'release', 'ftc_tests'))
-    foreach ($name in 'bindings/FineTuneCore.Native.Tests', 'managed/FineTuneCore.Tests', 'managed/FineTuneCore.TinyBase.Tests', 'managed/FineTuneCore.Cli.Tests') {
+    foreach ($name in 'bindings/FineTuneCore.Native.Tests', 'managed/FineTuneCore.Tests', 'managed/FineTuneCore.TinyBase.Tests', 'managed/FineTuneCore.Cli.Tests',
+        'managed/FineTuneCore.Conformance.Tests', 'benchmarks/FineTuneCore.Benchmarks.Tests') {
         $leaf = [IO.Path]::GetFileName($name)
         Invoke-Step dotnet exec ([IO.Path]::Combine($root, 'tests', $name, 'bin', $configuration, 'net10.0', "$leaf.dll"))
     }
@@ -22,7 +23,7 @@ function Build-TinyBase {
         ([IO.Path]::Combine($root, 'artifacts', 'tiny-base')) ([IO.Path]::Combine($root, 'managed', 'FineTuneCore.Cli', 'Quickstart'))
 }
 function Invoke-Pack {
-    foreach ($project in 'bindings/FineTuneCore.Native', 'bindings/Runtime/Cpu', 'managed/FineTuneCore', 'managed/FineTuneCore.Cli') {
+    foreach ($project in 'bindings/FineTuneCore.Native', 'bindings/Runtime/Cpu', 'managed/FineTuneCore', 'managed/FineTuneCore.Ilgpu', 'managed/FineTuneCore.Cli') {
         Invoke-Step dotnet pack ([IO.Path]::Combine($root, $project)) -c $configuration -o ([IO.Path]::Combine($root, 'artifacts', 'packages'))
     }
 }

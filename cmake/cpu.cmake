@@ -14,8 +14,8 @@ if(FTC_ARCHITECTURE STREQUAL x86) # NEON needs no more than the compiler's own v
   endif()
 endif()
 
-# Kernel units (*_cpu.cpp) once per ISA; everything else once, but *_linux, *_windows, *_x86 and *_arm64 only there. AVX512-BF16 has units of its own and, of the others, those
-# that multiply bf16.
+# Kernel units (*_cpu.cpp) once per ISA; everything else once, but *_linux, *_windows, *_x86 and *_arm64 only there.
+# AVX512-BF16 has units of its own and, of the others, those that multiply bf16.
 file(GLOB kernel_sources CONFIGURE_DEPENDS src/core/*_cpu.cpp src/ops/*/*_cpu.cpp)
 file(GLOB bf16_sources CONFIGURE_DEPENDS src/ops/*/*_avx512bf16.cpp)
 list(APPEND bf16_sources src/ops/linear/linear_cpu.cpp src/ops/linear/gemm_cpu.cpp src/ops/linear/few_rows_cpu.cpp

@@ -1,4 +1,4 @@
-// Threads of one context. The caller is thread 0; the others wait in a bounded spin, then yield, then sleep on a futex:
+// Threads of one context. The caller is thread 0; the others wait in a bounded spin, then yield, then sleep (core/os.h):
 // a region costs about a microsecond while a step runs, and nothing between steps.
 #pragma once
 
