@@ -1,13 +1,12 @@
-// Products of five to kBroadcastRows rows of A with a transposed weight that lies in words already (the forward of
-// short sequences): packing W would take a large part of the time, so its rows are broadcast as they lie
-// (broadcast_tile.h). Other formats have to be decoded anyway, which costs no less into rows than into micropanels
-// (measured on NF4).
+// Products of five to kBroadcastRows rows of A with a transposed weight that lies in words already, or in NF4 (the
+// forward of short sequences): packing W would take a large part of the time, so its rows are broadcast as they lie or
+// as they are decoded (broadcast_tile.h).
 #pragma once
 
 #include "ops/linear/broadcast_tile.h"
 #include "ops/linear/few_rows.h"
 #include "ops/linear/gemm_block.h"
-#include "ops/linear/pack_rows.h"
+#include "ops/linear/pack_panel.h"
 #include "ops/linear/weight_words.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
@@ -20,9 +19,10 @@ constexpr int64_t kBroadcastRows = 128;
 inline bool broadcasts_rows(const GemmArgs& args, int64_t scratch_rows) {
     constexpr int32_t kFormat = kWordDepths == 1 ? FTC_WEIGHT_F32 : FTC_WEIGHT_BF16;
     const ftc_weight& w = args.b.weight;
+    const bool words = w.format == kFormat && args.depth % kWordDepths == 0 && w.row_stride % kWordDepths == 0;
+    const bool nf4 = kBroadcastsNf4 && w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w) && args.block_depth % 64 == 0;
     return args.rows > kFewRows && args.rows <= kBroadcastRows && args.b.transposed && is_plain_product(args) &&
-           w.format == kFormat && args.depth % kWordDepths == 0 && w.row_stride % kWordDepths == 0 &&
-           round_up(args.rows, kUnit) + kBroadcastCols <= scratch_rows;
+           (words || nf4) && round_up(args.rows, kUnit) + kBroadcastCols <= scratch_rows;
 }
 
 struct BroadcastScratch {
@@ -52,20 +52,27 @@ void for_each_panel(int64_t row_begin, int64_t rows, const Use& use) {
     }
 }
 
-template <class T>
-void pack_panel(float* dst, const T* a, const Block& block, const Panel& panel) {
-    const int64_t stride = block.args.a_stride;
-    // From the last register of rows to the first: what a whole register writes too far belongs to the next word.
-    for (int64_t i = (panel.rows - 1) / kLanes * kLanes; i >= 0; i -= kLanes)
-        pack_row_major(dst + i, panel.width(), a + (panel.row + i) * stride + block.begin, stride,
-                       static_cast<int>(smaller(kLanes, panel.rows - i)), block.depth);
-}
-
 // Words of kBroadcastCols rows of W from `row` on, the last one repeated where there are fewer.
 inline void stage_weight(float* dst, int64_t stride, const ftc_weight& w, int64_t row, int64_t rows, int64_t begin,
                          int64_t depth) {
     for (int64_t j = 0; j < kBroadcastCols; j++)
         weight_words(dst + j * stride, w, row + smaller(j, rows - 1), begin, depth);
+}
+
+// The block's part of kBroadcastCols rows of NF4 from `row` on, the last one repeated where there are fewer.
+inline void find_rows(Nf4Rows* of, float* values, const ftc_weight& w, int64_t row, int64_t rows, int64_t begin,
+                      int64_t depth) {
+    of->quant_map = w.quant_map;
+    of->next = row + 2 * kBroadcastCols <= w.rows ? kBroadcastCols * w.cols / 2 : 0;
+    of->values = values;
+    for (int64_t j = 0; j < kBroadcastCols; j++) {
+        const int64_t e = (row + smaller(j, rows - 1)) * w.cols + begin;
+        of->codes[j] = static_cast<const uint8_t*>(w.data) + e / 2;
+        of->absmax[j] = static_cast<const float*>(w.absmax) + e / 64;
+        if (w.nested_absmax == nullptr) continue;
+        of->absmax[j] = of->nested[j];
+        nf4_nested_run(of->nested[j], w, e / 64, depth / 64);
+    }
 }
 
 // `count` neighbouring elements of C, at most a unit, from the sums of the block.
@@ -116,15 +123,16 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
     const GemmArgs& args = block.args;
     const ftc_weight& w = args.b.weight;
     const GemmAdapter* adapter = block.last && args.adapter_count == 1 ? &args.adapters[0] : nullptr;
+    const bool nf4 = w.format == FTC_WEIGHT_NF4;
     const int64_t words = words_of_depth(block.depth),
                   extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;
     const int64_t rows = row_end - row_begin;
     for_each_panel(row_begin, rows, [&](const Panel& panel) {
         float* a = scratch.a + panel.offset * words;
         if (args.a_dtype == FTC_F32)
-            pack_panel(a, static_cast<const float*>(args.a), block, panel);
+            pack_panel(a, panel.width(), static_cast<const float*>(args.a), block, panel.row, panel.rows);
         else
-            pack_panel(a, static_cast<const uint16_t*>(args.a), block, panel);
+            pack_panel(a, panel.width(), static_cast<const uint16_t*>(args.a), block, panel.row, panel.rows);
     });
     if (adapter != nullptr)
         for_each_panel(row_begin, rows, [&](const Panel& panel) {
@@ -133,17 +141,22 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
                         static_cast<int>(panel.rows), adapter->rank, adapter->scaling);
         });
     float* const factor = scratch.s + round_up(rows, kUnit) * extra_words;
+    Nf4Rows rows_of_nf4;
     for (int64_t j = 0; j < block.cols; j += kBroadcastCols) {
         const int64_t column = block.column + j, count = smaller(kBroadcastCols, block.cols - j);
         BroadcastTile tile{};
         tile.words = words;
-        tile.prefetch = count == kBroadcastCols;
-        tile.b = static_cast<const float*>(w.data) + (column * w.row_stride + block.begin) / kWordDepths;
-        tile.b_stride = w.row_stride / kWordDepths;
-        if (count < kBroadcastCols) {
+        tile.prefetch = nf4 || count == kBroadcastCols;
+        if (nf4) {
+            find_rows(&rows_of_nf4, scratch.b, w, column, count, block.begin, block.depth);
+            tile.nf4 = &rows_of_nf4;
+        } else if (count < kBroadcastCols) {
             stage_weight(scratch.b, words, w, column, count, block.begin, block.depth);
             tile.b = scratch.b;
             tile.b_stride = words;
+        } else {
+            tile.b = static_cast<const float*>(w.data) + (column * w.row_stride + block.begin) / kWordDepths;
+            tile.b_stride = w.row_stride / kWordDepths;
         }
         tile.extra_words = extra_words;
         tile.extra_b = factor;
@@ -155,7 +168,7 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
             tile.a = scratch.a + panel.offset * words;
             tile.extra_a = scratch.s + panel.offset * extra_words;
             tile.c = sums;
-            kBroadcastTiles[panel.units - 1](tile);
+            (nf4 ? kBroadcastTilesNf4 : kBroadcastTiles)[panel.units - 1](tile);
             tile.prefetch = false;
             finish_tile(block, panel, sums, column, count);
         });

@@ -1,9 +1,11 @@
 // The innermost product of a few rows of A with rows of W as they lie: the rows of A are the lanes, W is broadcast word
-// by word, and a tile of C comes out transposed. W is read once and never packed; the chain of every element is that of
-// tile.h.
+// by word, and a tile of C comes out transposed. W is read once and never packed; rows of NF4 are decoded a block ahead
+// of the multiply-adds, which hide it. The chain of every element is that of tile.h.
 #pragma once
 
+#include "ops/linear/gemm.h"
 #include "ops/linear/word.h"
+#include "ops/quant/nf4_decode.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
@@ -21,12 +23,23 @@ constexpr int kMostUnits = 4;
 constexpr int kMostUnits = 3;
 #endif
 
+// kBroadcastCols rows of NF4 from the block of depth on, and where as many codes lie that are wanted soon.
+struct Nf4Rows {
+    const float* quant_map;
+    const uint8_t* codes[kBroadcastCols];
+    const float* absmax[kBroadcastCols];
+    int64_t next;  // bytes further on
+    float* values; // [blocks of 64, kBroadcastCols, 64], each block as nf4_decode_transposed leaves it
+    float nested[kBroadcastCols][kMostWords / 64]; // absmax, where it is quantised itself
+};
+
 struct BroadcastTile {
     int64_t words;
     const float* a; // [words, units * kUnit]
     const float* b; // kBroadcastCols rows of words
     int64_t b_stride;
     bool prefetch; // W is read for the first time: what is 1 KiB further on, or in the next tile, goes to the L2 cache
+    const Nf4Rows* nf4; // in place of b, or NULL; decoded where prefetch is set
     int64_t extra_words;
     const float* extra_a;
     const float* extra_b;
@@ -45,43 +58,96 @@ template <int Cols>
         for (int64_t line = 0; line < kChunk; line += kLine) __builtin_prefetch(rows + i * t.b_stride + line, 0, 2);
 }
 
-// Cols columns by Vecs registers of rows of A at a time.
+// Cols columns by Vecs registers of rows of A.
 template <class V, int Vecs, int Cols>
-void run_broadcast_tile(const BroadcastTile& t) {
-    constexpr int kWidth = lanes_of<V>(), kRows = Vecs * kWidth, kStep = 16;
-    for (int column = 0; column < kBroadcastCols; column += Cols) {
-        V sum[Cols][Vecs];
+struct BroadcastSums {
+    static constexpr int kWidth = lanes_of<V>(), kRows = Vecs * kWidth;
+    V sum[Cols][Vecs];
+
+    [[gnu::always_inline]] BroadcastSums() {
 #pragma GCC unroll 8
         for (int j = 0; j < Cols; j++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) sum[j][v] = zero<V>();
-        const auto add_word = [&](const float* a, const float* b, int64_t stride) __attribute__((always_inline)) {
-            V x[Vecs];
+    }
+    [[gnu::always_inline]] void add_word(const float* a, const float* b, int64_t stride) {
+        V x[Vecs];
 #pragma GCC unroll 4
-            for (int v = 0; v < Vecs; v++) x[v] = load<V>(a + v * kWidth);
+        for (int v = 0; v < Vecs; v++) x[v] = load<V>(a + v * kWidth);
 #pragma GCC unroll 8
-            for (int j = 0; j < Cols; j++) {
-                const V word = broadcast<V>(b[j * stride]);
+        for (int j = 0; j < Cols; j++) {
+            const V word = broadcast<V>(b[j * stride]);
 #pragma GCC unroll 4
-                for (int v = 0; v < Vecs; v++) sum[j][v] = multiply_words(word, x[v], sum[j][v]);
-            }
-        };
-        const float* b = t.b + column * t.b_stride;
-        int64_t w = 0;
-        for (; w + kStep <= t.words; w += kStep) {
-            if (t.prefetch) prefetch_rows<Cols>(t, b, w);
-#pragma GCC unroll 4
-            for (int i = 0; i < kStep; i++) add_word(t.a + (w + i) * kRows, b + w + i, t.b_stride);
+            for (int v = 0; v < Vecs; v++) sum[j][v] = multiply_words(word, x[v], sum[j][v]);
         }
-        for (; w < t.words; w++) add_word(t.a + w * kRows, b + w, t.b_stride);
+    }
+    // The adapter's depth, then the tile of C.
+    [[gnu::always_inline]] void finish(const BroadcastTile& t, int column) {
         const float* extra = t.extra_b + column * t.extra_b_stride;
-        for (w = 0; w < t.extra_words; w++) add_word(t.extra_a + w * kRows, extra + w, t.extra_b_stride);
+        for (int64_t w = 0; w < t.extra_words; w++) add_word(t.extra_a + w * kRows, extra + w, t.extra_b_stride);
 #pragma GCC unroll 8
         for (int j = 0; j < Cols; j++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) store(t.c + (column + j) * kRows + v * kWidth, sum[j][v]);
     }
+};
+
+template <class V, int Vecs, int Cols>
+void run_broadcast_tile(const BroadcastTile& t) {
+    constexpr int kRows = BroadcastSums<V, Vecs, Cols>::kRows, kStep = 16;
+    for (int column = 0; column < kBroadcastCols; column += Cols) {
+        BroadcastSums<V, Vecs, Cols> sums;
+        const float* b = t.b + column * t.b_stride;
+        int64_t w = 0;
+        for (; w + kStep <= t.words; w += kStep) {
+            if (t.prefetch) prefetch_rows<Cols>(t, b, w);
+#pragma GCC unroll 4
+            for (int i = 0; i < kStep; i++) sums.add_word(t.a + (w + i) * kRows, b + w + i, t.b_stride);
+        }
+        for (; w < t.words; w++) sums.add_word(t.a + w * kRows, b + w, t.b_stride);
+        sums.finish(t, column);
+    }
 }
+
+#if FTC_NF4_VECTORS
+
+constexpr int64_t kDecodedBlock = kBroadcastCols * 64;
+
+[[gnu::always_inline]] inline void decode_block(const Nf4Rows& rows, const Nf4Table& table, int64_t row,
+                                                int64_t block) {
+    const uint8_t* codes = rows.codes[row] + block * 32;
+    __builtin_prefetch(codes + rows.next, 0, 2);
+    nf4_decode_transposed(rows.values + block * kDecodedBlock + row * 64, codes,
+                          nf4_scaled(table, rows.absmax[row][block]));
+}
+
+// The same over a decoded block at a time.
+template <class V, int Vecs, int Cols>
+void run_broadcast_tile_nf4(const BroadcastTile& t) {
+    constexpr int kRows = BroadcastSums<V, Vecs, Cols>::kRows;
+    const Nf4Rows& rows = *t.nf4;
+    const Nf4Table table = nf4_table(rows.quant_map);
+    const int64_t blocks = t.words / 64;
+    for (int column = 0; column < kBroadcastCols; column += Cols) {
+        if (t.prefetch)
+            for (int j = 0; j < Cols; j++) decode_block(rows, table, column + j, 0);
+        BroadcastSums<V, Vecs, Cols> sums;
+        const float* b = rows.values + column * 64;
+        const float* a = t.a;
+        for (int64_t block = 0; block < blocks; block++, b += kDecodedBlock) {
+            const bool decodes = t.prefetch && block + 1 < blocks;
+            for (int i = 0; i < 8; i++) {
+                if (decodes && i % (8 / Cols) == 0) decode_block(rows, table, column + i / (8 / Cols), block + 1);
+#pragma GCC unroll 8
+                for (int j = 0; j < 8; j++) sums.add_word(a + j * kRows, b + 8 * j + i, 64);
+                a += 8 * kRows;
+            }
+        }
+        sums.finish(t, column);
+    }
+}
+
+#endif
 
 using RunBroadcastTile = void (*)(const BroadcastTile&);
 
@@ -94,6 +160,21 @@ constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {
 #else
 constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {run_broadcast_tile<Vec, 1, 8>, run_broadcast_tile<Vec, 2, 4>,
                                                           run_broadcast_tile<Vec, 3, 4>};
+#endif
+
+// Words of bf16 would have to be rounded as well.
+constexpr bool kBroadcastsNf4 = FTC_NF4_VECTORS && kWordDepths == 1;
+#if FTC_NF4_VECTORS
+#if defined(FTC_ISA_avx512)
+constexpr RunBroadcastTile kBroadcastTilesNf4[kMostUnits] = {
+    run_broadcast_tile_nf4<NarrowVec, 1, 8>, run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<NarrowVec, 3, 8>,
+    run_broadcast_tile_nf4<Vec, 2, 8>};
+#else
+constexpr RunBroadcastTile kBroadcastTilesNf4[kMostUnits] = {
+    run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<Vec, 2, 4>, run_broadcast_tile_nf4<Vec, 3, 4>};
+#endif
+#else
+constexpr const RunBroadcastTile* kBroadcastTilesNf4 = kBroadcastTiles; // never asked for
 #endif
 
 } // namespace

@@ -87,6 +87,10 @@ void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
         }
     }
     if (to == depth) {
+        if (shuffles_columns(f.args.b.weight, false)) {
+#pragma GCC unroll 4
+            for (int i = 0; i < Rows; i++) unshuffle_columns(sum[i]);
+        }
         finish<Rows, kNaturalVecs>(sum, f);
         return;
     }
@@ -112,9 +116,10 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
     int64_t w = 0;
     for (constexpr int64_t kWords = Columns::kSteps * Columns::kStep; (w + kWords) * kWordDepths <= depth;) {
         columns.prefetch(w);
-        const auto step = [&](int64_t at, int v) __attribute__((always_inline)) {
+        const auto step = [&](int64_t at, int first) __attribute__((always_inline)) {
             columns.step(
-                at, v, [&](int64_t d, V x) __attribute__((always_inline)) {
+                at, first, [&](int beside, int64_t d, V x) __attribute__((always_inline)) {
+                    const int v = first + beside;
 #pragma GCC unroll 4
                     for (int i = 0; i < Rows; i++)
                         sum[i][v] = multiply_words(broadcast<V>(a[i * stride + at + d]), x, sum[i][v]);
@@ -124,10 +129,10 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
 #pragma GCC unroll 2
         for (int64_t at = 0; at < kWords; at += Columns::kStep)
 #pragma GCC unroll 4
-            for (int v = 0; v < kVecs; v++) step(w + at, v);
+            for (int v = 0; v < kVecs; v += Columns::kTogether) step(w + at, v);
 #else
 #pragma GCC unroll 4
-        for (int v = 0; v < kVecs; v++)
+        for (int v = 0; v < kVecs; v += Columns::kTogether)
 #pragma GCC unroll 2
             for (int64_t at = 0; at < kWords; at += Columns::kStep) step(w + at, v);
 #endif
@@ -190,8 +195,12 @@ Kernel choose(const GemmArgs& args) {
         return transposed ? streams_kernel<TransposedBf16>(w, 2, args.rows) : natural_kernel<NaturalBf16>(args.rows);
     case FTC_WEIGHT_NF4:
 #if FTC_NF4_VECTORS
-        if (nf4_rows_aligned(w))
-            return transposed ? transposed_kernel<TransposedNf4>(args.rows) : natural_kernel<NaturalNf4>(args.rows);
+        if (nf4_rows_aligned(w)) {
+            if (!transposed) return natural_kernel<NaturalNf4>(args.rows);
+            if (args.rows == 1) return {transposed_block<1, TransposedNf4<4 * kLanes, 4>>, 4 * kLanes};
+            if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
+            return transposed_kernel<TransposedNf4<kTileCols, 1>>(args.rows);
+        }
 #endif
         [[fallthrough]];
     default:

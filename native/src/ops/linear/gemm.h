@@ -47,10 +47,12 @@ struct GemmArgs {
     int64_t total_rank;
 };
 
-// Depth of the blocks of a linear layer: an even split into blocks of at most 576 words, the same on every instruction
+constexpr int64_t kMostWords = 576; // in a block of depth
+
+// Depth of the blocks of a linear layer: an even split into blocks of at most kMostWords, the same on every instruction
 // set that packs the same words.
 constexpr int64_t block_depth(int64_t depth, int64_t depths_of_word) {
-    const int64_t most = 576 * depths_of_word;
+    const int64_t most = kMostWords * depths_of_word;
     if (depth <= 0) return 64;
     const int64_t blocks = (depth + most - 1) / most;
     return (depth + blocks * 64 - 1) / (blocks * 64) * 64;

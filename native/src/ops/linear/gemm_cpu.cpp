@@ -2,6 +2,7 @@
 
 #include "core/pool.h"
 #include "ops/linear/broadcast_rows.h"
+#include "ops/linear/decoded_rows.h"
 #include "ops/linear/dropout_simd.h"
 #include "ops/linear/pack_beside.h"
 #include "ops/linear/pool_features.h"
@@ -257,6 +258,7 @@ void sweep_columns(const PackedBlock& block, const Scratch& scratch, const GemmA
     tile.extra_a = scratch.extra_rows;
     tile.extra_b = block.columns;
     tile.depth = block.depth;
+    tile.shuffled = shuffles_columns(b, args.b.transposed);
     const bool chained = rides && adapter->dropout == nullptr;
     const bool finish = block.rounds() && block.last && (!rides || chained);
     for (int64_t j = 0; j < block.cols; j += kTileCols) {
@@ -354,12 +356,14 @@ bool sums_wait(const GemmArgs& args) {
 // Columns [column, column + cols) of rows of the range, block of depth after block.
 void sweep_blocks(const GemmArgs& args, const Scratch& scratch, const Range& range, int64_t column, int64_t cols,
                   const Sums& sums) {
-    const bool broadcasts = broadcasts_rows(args, scratch.width);
+    const bool broadcasts = broadcasts_rows(args, scratch.width), decodes = decodes_rows(args);
     for (int64_t begin = 0; begin < args.depth; begin += args.block_depth) {
         const int64_t depth = smaller(args.block_depth, args.depth - begin);
         const Block block{args, sums, column, cols, begin, depth, begin == 0, begin + depth == args.depth};
         if (broadcasts)
             broadcast_block(block, {scratch.columns, scratch.rows, scratch.extra}, range.row_begin, range.row_end);
+        else if (decodes)
+            decoded_block(block, {scratch.columns, scratch.extra}, range.row_begin, range.row_end - range.row_begin);
         else
             sweep_rows(pack_block(block, scratch, range.row_begin), scratch, range);
     }

@@ -1,9 +1,7 @@
 // Columns of a weight that lie side by side in its rows, as words (word.h) in registers, for every format.
 //
-//   word(x, k, has_second)   the word that begins at depth k of Vecs registers of columns, even; has_second: of two
-//   depths
-//                            there is the second
-//
+//   word(x, k, has_second)   the word that begins at depth k of Vecs registers of columns, shuffled where
+//                            shuffles_columns says so; even k; has_second: of two depths there is the second
 //   prefetch(k, j)           the same j columns further on, to the L1 cache (Nearness 3) or the L2 cache (2)
 #pragma once
 
@@ -145,10 +143,14 @@ struct NaturalNf4 {
         const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
 #pragma GCC unroll 2
         for (int half = 0; half < Vecs / 2; half++) { // kTileCols columns lie in one block
-            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
+            const float absmax = nf4_absmax(w, (e + half * kTileCols) / 64);
+#if defined(FTC_ISA_avx512)
+            nf4_decode_shuffled(x + half * 2, from + half * kTileCols / 2, nf4_scaled(table, absmax));
+#else
 #pragma GCC unroll 2
             for (int v = half * 2; v < half * 2 + 2; v++)
-                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
+                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), broadcast(absmax));
+#endif
         }
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {

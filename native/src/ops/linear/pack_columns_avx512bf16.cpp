@@ -1,5 +1,7 @@
 // pack_columns into words of two bf16 depths (word.h): whatever the weight is, its values are rounded to bf16 once.
 #include "ops/linear/pack_columns.h"
+
+#include "ops/linear/pack_nf4_rows.h"
 #include "ops/linear/stage_row.h"
 #include "ops/linear/weight_words.h"
 
@@ -66,41 +68,8 @@ void pack_group_rounded(float* dst, const ftc_weight& w, int64_t row, int64_t va
     for (int i = 0; i < kLanes; i++) rows[i] = stage[i];
     for (int64_t k = 0; k < depth; k += kRun) {
         const int64_t count = smaller(kRun, depth - k);
-        for (int64_t i = 0; i < kLanes; i++)
-            read_bf16(stage[i], w, row + smaller(i, valid - 1), begin + k, count);
+        for (int64_t i = 0; i < kLanes; i++) read_bf16(stage[i], w, row + smaller(i, valid - 1), begin + k, count);
         transpose_rows(dst + k / 2 * kTileCols, rows, count);
-    }
-}
-
-// The codes of kLanes rows transposed as 32-bit words, which hold eight depths: four words of bf16.
-void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
-    const Nf4Table table = nf4_table(w.quant_map);
-    const int64_t blocks_per_row = w.cols / 64;
-    const float* rows[kLanes]; // bytes, moved as words
-    for (int64_t i = 0; i < kLanes; i++) {
-        const int64_t first = (row + smaller(i, valid - 1)) * w.cols + begin;
-        rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) + first / 2);
-    }
-    for (int64_t k = 0; k < depth; k += 64) {
-        float absmax_of_rows[kLanes];
-        const int64_t block = row * blocks_per_row + (begin + k) / 64;
-        for (int64_t i = 0; i < kLanes; i++)
-            absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
-        const Vec absmax = load(absmax_of_rows);
-        for (int half = 0; half < 2; half++) { // four words of codes are 32 depths
-            if (half == 0 && k % 128 == 0)
-                for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
-            Vec words[4];
-            transpose_quads(words, rows, k / 8 + half * 4);
-            for (int d = 0; d < 4; d++) {
-                const Codes codes = as_codes(words[d]);
-                float* to = dst + (k / 2 + half * 16 + d * 4) * kTileCols;
-                store(to + 0 * kTileCols, nf4_words<4, 0>(table, codes, absmax));
-                store(to + 1 * kTileCols, nf4_words<12, 8>(table, codes, absmax));
-                store(to + 2 * kTileCols, nf4_words<20, 16>(table, codes, absmax));
-                store(to + 3 * kTileCols, nf4_words<28, 24>(table, codes, absmax));
-            }
-        }
     }
 }
 
@@ -114,7 +83,7 @@ void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t co
         else if (w.format == FTC_WEIGHT_F32)
             pack_group_f32(group, w, column + j, valid, begin, depth);
         else if (w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w))
-            pack_group_nf4(group, w, column + j, valid, begin, depth);
+            pack_nf4_rows(group, w, column + j, valid, begin, depth);
         else
             pack_group_rounded(group, w, column + j, valid, begin, depth);
     }
@@ -133,7 +102,8 @@ void spread_rows(float* dst, const uint16_t* first, const uint16_t* second, int6
     for (int64_t j = 0; j < count; j += kTileCols, dst += panel) {
         const int64_t left = smaller(kTileCols, count - j);
         const __mmask32 mask = static_cast<__mmask32>((uint64_t{1} << left) - 1);
-        const __m512i low = _mm512_maskz_loadu_epi16(mask, first + j), high = _mm512_maskz_loadu_epi16(mask, second + j);
+        const __m512i low = _mm512_maskz_loadu_epi16(mask, first + j),
+                      high = _mm512_maskz_loadu_epi16(mask, second + j);
         _mm512_storeu_si512(dst, pair_low(low, high));
         _mm512_storeu_si512(dst + kLanes, pair_high(low, high));
     }

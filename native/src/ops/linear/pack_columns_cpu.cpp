@@ -1,5 +1,6 @@
 #include "ops/linear/pack_columns.h"
 
+#include "ops/linear/pack_nf4_rows.h"
 #include "ops/linear/stage_row.h"
 #include "ops/linear/weight_words.h"
 
@@ -65,62 +66,15 @@ void pack_group_decoded(float* dst, const ftc_weight& w, int64_t row, int64_t va
     for (int i = 0; i < kLanes; i++) rows[i] = stage[i];
     for (int64_t k = 0; k < depth; k += kStage) {
         const int64_t count = smaller(kStage, depth - k);
-        for (int64_t i = 0; i < kLanes; i++)
-            decode_row(stage[i], w, row + smaller(i, valid - 1), begin + k, count);
+        for (int64_t i = 0; i < kLanes; i++) decode_row(stage[i], w, row + smaller(i, valid - 1), begin + k, count);
         transpose_f32(dst + k * kTileCols, rows, count);
     }
 }
 
-#if FTC_NF4_VECTORS
-
-template <int Shift>
-[[gnu::always_inline]] inline void decode_depth(float* dst, const Nf4Table& table, Codes codes, Vec absmax) {
-    store(dst, mul(nf4_look_up(table, shift_right<Shift>(codes)), absmax));
-}
-
-// The codes of kLanes rows transposed as 32-bit words: lane i of a word vector holds eight codes of row i, and each
-// depth is a shift, a table look-up and a multiplication. The high nibble of a byte comes first.
-void pack_group_nf4_aligned(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
-    const Nf4Table table = nf4_table(w.quant_map);
-    const int64_t blocks_per_row = w.cols / 64;
-    const float* rows[kLanes]; // bytes, moved as words
-    for (int64_t i = 0; i < kLanes; i++) {
-        const int64_t first = (row + smaller(i, valid - 1)) * w.cols + begin;
-        rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) + first / 2);
-    }
-    for (int64_t k = 0; k < depth; k += 64) {
-        float absmax_of_rows[kLanes];
-        const int64_t block = row * blocks_per_row + (begin + k) / 64;
-        for (int64_t i = 0; i < kLanes; i++)
-            absmax_of_rows[i] = nf4_absmax(w, block + smaller(i, valid - 1) * blocks_per_row);
-        const Vec absmax = load(absmax_of_rows);
-        for (int half = 0; half < 2; half++) { // four words are 32 codes
-            if (half == 0 && k % 128 == 0)
-                for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
-            Vec words[4];
-            transpose_quads(words, rows, k / 8 + half * 4);
-            for (int d = 0; d < 4; d++) {
-                const Codes codes = as_codes(words[d]);
-                float* to = dst + (k + half * 32 + d * 8) * kTileCols;
-                decode_depth<4>(to + 0 * kTileCols, table, codes, absmax);
-                decode_depth<0>(to + 1 * kTileCols, table, codes, absmax);
-                decode_depth<12>(to + 2 * kTileCols, table, codes, absmax);
-                decode_depth<8>(to + 3 * kTileCols, table, codes, absmax);
-                decode_depth<20>(to + 4 * kTileCols, table, codes, absmax);
-                decode_depth<16>(to + 5 * kTileCols, table, codes, absmax);
-                decode_depth<28>(to + 6 * kTileCols, table, codes, absmax);
-                decode_depth<24>(to + 7 * kTileCols, table, codes, absmax);
-            }
-        }
-    }
-}
-
-#endif
-
 void pack_group_nf4(float* dst, const ftc_weight& w, int64_t row, int64_t valid, int64_t begin, int64_t depth) {
 #if FTC_NF4_VECTORS
     if (nf4_rows_aligned(w)) {
-        pack_group_nf4_aligned(dst, w, row, valid, begin, depth);
+        pack_nf4_rows(dst, w, row, valid, begin, depth);
         return;
     }
 #endif
@@ -175,9 +129,16 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
     const int64_t first = row * w.cols + column;
     const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + first / 2;
     for (int64_t j = 0; j < count; j += kTileCols, dst += panel) { // cols % 64 == 0: whole micropanels
-        const Vec absmax = broadcast(nf4_absmax(w, (first + j) / 64));
+        const float absmax = nf4_absmax(w, (first + j) / 64);
+#if defined(FTC_ISA_avx512)
+        Vec shuffled[kTileVecs]; // shuffles_columns says so
+        nf4_decode_shuffled(shuffled, bytes + j / 2, nf4_scaled(table, absmax));
+        for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, shuffled[v]);
+#else
         for (int v = 0; v < kTileVecs; v++)
-            store(dst + v * kLanes, mul(nf4_look_up(table, nf4_spread(bytes + (j + v * kLanes) / 2)), absmax));
+            store(dst + v * kLanes,
+                  mul(nf4_look_up(table, nf4_spread(bytes + (j + v * kLanes) / 2)), broadcast(absmax)));
+#endif
     }
 }
 #endif

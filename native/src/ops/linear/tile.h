@@ -1,7 +1,7 @@
 // The innermost product: a tile of C in registers, one sequential chain of multiply-adds per element.
 #pragma once
 
-#include "ops/linear/word.h"
+#include "ops/linear/weight_words.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
@@ -15,6 +15,7 @@ struct Tile {
     int64_t b_stride;
     const uint16_t* b_rows; // AVX512-BF16, tiles of two vectors: where not NULL, B in place of b as it is,
     int64_t depth;          // bf16 [depth, kTileCols], b_stride
+    bool shuffled;          // the columns of b, as shuffles_columns says
     int64_t extra_words;
     const float* extra_a; // [extra_words, rows of the tile]
     const float* extra_b; // [extra_words, kTileCols]
@@ -37,7 +38,7 @@ template <int Rows, int Vecs, class Beside>
         Vec column[Vecs];
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) column[v] = load(b + v * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int i = 0; i < Rows; i++) {
             const Vec x = broadcast(a[i]);
 #pragma GCC unroll 4
@@ -72,44 +73,42 @@ template <int Rows>
 }
 #endif
 
-template <int Rows, int Vecs, class Beside>
-[[gnu::always_inline]] inline void run_tile_beside(const Tile& t, const Beside& beside) {
-    const auto nothing = [](int64_t) {};
+template <int Rows, int Vecs>
+[[gnu::always_inline]] inline void begin_tile(Vec (&sum)[Rows][Vecs], const Tile& t) {
     if (t.rounded == nullptr)
         for (int i = 0; i < Rows; i++) __builtin_prefetch(t.c + i * t.c_stride, 1);
     else
         for (int i = 0; i < Rows; i++) __builtin_prefetch(t.rounded + i * t.rounded_stride, 1);
-    Vec sum[Rows][Vecs];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) sum[i][v] = zero();
-#if defined(FTC_ISA_avx512bf16)
-    if constexpr (Vecs == kTileVecs)
-        if (t.b_rows != nullptr) multiply_add_rows<Rows>(sum, t);
-#endif
-    multiply_add<Rows, Vecs>(sum, t.words, t.a, t.b, t.b_stride, beside);
-    multiply_add<Rows, Vecs>(sum, t.extra_words, t.extra_a, t.extra_b, kTileCols, nothing);
+}
+
+// What follows the depth of B.
+template <int Rows, int Vecs>
+[[gnu::always_inline]] inline void finish_tile(Vec (&sum)[Rows][Vecs], const Tile& t) {
+    multiply_add<Rows, Vecs>(sum, t.extra_words, t.extra_a, t.extra_b, kTileCols, [](int64_t) {});
     if (t.bias != nullptr) {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) sum[i][v] = add(sum[i][v], load(t.bias + v * kLanes));
     }
     if (t.add_to_c) {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) sum[i][v] = add(load(t.c + i * t.c_stride + v * kLanes), sum[i][v]);
     }
     if (t.rounded == nullptr) {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int i = 0; i < Rows; i++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) store(t.c + i * t.c_stride + v * kLanes, sum[i][v]);
         return;
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < Rows; i++) {
         uint16_t* rounded = t.rounded + i * t.rounded_stride;
 #pragma GCC unroll 4
@@ -118,6 +117,22 @@ template <int Rows, int Vecs, class Beside>
             store_bf16(rounded + v * kLanes, x);
         }
     }
+}
+
+template <int Rows, int Vecs, class Beside>
+[[gnu::always_inline]] inline void run_tile_beside(const Tile& t, const Beside& beside) {
+    Vec sum[Rows][Vecs];
+    begin_tile(sum, t);
+#if defined(FTC_ISA_avx512bf16)
+    if constexpr (Vecs == kTileVecs)
+        if (t.b_rows != nullptr) multiply_add_rows<Rows>(sum, t);
+#endif
+    multiply_add<Rows, Vecs>(sum, t.words, t.a, t.b, t.b_stride, beside);
+    if (t.shuffled) {
+#pragma GCC unroll 16
+        for (int i = 0; i < Rows; i++) unshuffle_columns(sum[i]);
+    }
+    finish_tile(sum, t);
 }
 
 template <int Rows, int Vecs>

@@ -1,6 +1,8 @@
 // Columns of a transposed weight, which are its rows, as words (word.h) in registers, for every format.
 //
-//   step(w, v, use)   words w .. w + kStep - 1 of the columns in register v, handed to use(d, x) one by one
+//   step(w, v, use)   words w .. w + kStep - 1 of the columns in registers v .. v + kTogether - 1, handed to use(i, d,
+//   x)
+//                     one by one: the word of depth w + d in register v + i
 //   prefetch(w)       comes before kSteps of them
 #pragma once
 
@@ -56,6 +58,7 @@ template <int64_t Group>
 struct TransposedBf16 {
     using Register = NarrowVec;
     static constexpr int64_t kGroup = Group, kStep = 4, kSteps = 2;
+    static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedBf16(const ftc_weight& weight, int64_t column, int64_t begin) : rows(weight, column, begin, 2) {}
     [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(4 * w); }
@@ -64,7 +67,7 @@ struct TransposedBf16 {
         Register words[4];
         rows.transpose(words, v, 4 * w);
 #pragma GCC unroll 4
-        for (int d = 0; d < 4; d++) use(d, words[d]);
+        for (int d = 0; d < 4; d++) use(0, d, words[d]);
     }
 };
 
@@ -72,6 +75,7 @@ template <int64_t Group>
 struct TransposedF32 {
     using Register = NarrowVec;
     static constexpr int64_t kGroup = Group, kStep = 2, kSteps = 2;
+    static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedF32(const ftc_weight& weight, int64_t column, int64_t begin) : rows(weight, column, begin, 4) {}
     [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(8 * w); }
@@ -79,49 +83,8 @@ struct TransposedF32 {
     [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
         Register quads[4];
         rows.transpose(quads, v, 8 * w);
-        use(0, round_to_words(quads[0], quads[1]));
-        use(1, round_to_words(quads[2], quads[3]));
-    }
-};
-
-// Whole blocks of 64; a step is one block.
-struct TransposedNf4 {
-    using Register = Vec;
-    static constexpr int64_t kGroup = kTileCols, kStep = 32, kSteps = 1;
-    const ftc_weight& weight;
-    int64_t column, begin;
-    const float* rows[kTileCols]; // bytes, moved as words
-    Nf4Table table;
-    TransposedNf4(const ftc_weight& w, int64_t first_column, int64_t first_depth)
-        : weight(w), column(first_column), begin(first_depth), table(nf4_table(w.quant_map)) {
-        for (int i = 0; i < kTileCols; i++)
-            rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
-                                                     ((column + i) * w.cols + begin) / 2);
-    }
-    [[gnu::always_inline]] void prefetch(int64_t w) const {
-        if (w % 64 == 0)
-            for (int i = 0; i < kTileCols; i++) __builtin_prefetch(rows[i] + w / 4 + 64);
-    }
-    template <class Use>
-    [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
-        const int64_t blocks_per_row = weight.cols / 64;
-        float lanes[kLanes];
-        for (int i = 0; i < kLanes; i++)
-            lanes[i] = nf4_absmax(weight, (column + v * kLanes + i) * blocks_per_row + (begin + 2 * w) / 64);
-        const Vec absmax = load(lanes);
-        for (int half = 0; half < 2; half++) {
-            Vec words[4];
-            transpose_quads(words, rows + v * kLanes, w / 4 + half * 4);
-#pragma GCC unroll 4
-            for (int d = 0; d < 4; d++) {
-                const Codes codes = as_codes(words[d]);
-                const int64_t to = half * 16 + d * 4;
-                use(to + 0, nf4_words<4, 0>(table, codes, absmax));
-                use(to + 1, nf4_words<12, 8>(table, codes, absmax));
-                use(to + 2, nf4_words<20, 16>(table, codes, absmax));
-                use(to + 3, nf4_words<28, 24>(table, codes, absmax));
-            }
-        }
+        use(0, 0, round_to_words(quads[0], quads[1]));
+        use(0, 1, round_to_words(quads[2], quads[3]));
     }
 };
 
@@ -129,6 +92,7 @@ struct TransposedNf4 {
 struct TransposedDecoded {
     using Register = Vec;
     static constexpr int64_t kGroup = kTileCols, kStep = 16, kSteps = 1;
+    static constexpr int kTogether = 1;
     const ftc_weight& weight;
     int64_t column, begin;
     TransposedDecoded(const ftc_weight& w, int64_t first_column, int64_t first_depth)
@@ -142,7 +106,7 @@ struct TransposedDecoded {
             Vec words[4];
             transpose_quads(words, reinterpret_cast<const float*>(stage[0]) + d, kStep);
 #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) use(d + j, words[j]);
+            for (int j = 0; j < 4; j++) use(0, d + j, words[j]);
         }
     }
 };
@@ -153,6 +117,7 @@ template <int64_t Group>
 struct TransposedF32 {
     using Register = NarrowVec;
     static constexpr int64_t kGroup = Group, kStep = 4, kSteps = 2;
+    static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedF32(const ftc_weight& w, int64_t column, int64_t begin) : rows(w, column, begin, 4) {}
     [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(4 * w); }
@@ -161,7 +126,7 @@ struct TransposedF32 {
         Register quads[4];
         rows.transpose(quads, v, 4 * w);
 #pragma GCC unroll 4
-        for (int d = 0; d < 4; d++) use(d, quads[d]);
+        for (int d = 0; d < 4; d++) use(0, d, quads[d]);
     }
 };
 
@@ -169,6 +134,7 @@ template <int64_t Group>
 struct TransposedBf16 {
     using Register = NarrowVec;
     static constexpr int64_t kGroup = Group, kStep = 8, kSteps = 2;
+    static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedBf16(const ftc_weight& w, int64_t column, int64_t begin) : rows(w, column, begin, 2) {}
     [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(2 * w); }
@@ -178,63 +144,17 @@ struct TransposedBf16 {
         rows.transpose(pairs, v, 2 * w);
 #pragma GCC unroll 4
         for (int d = 0; d < 4; d++) {
-            use(2 * d, first_bf16(pairs[d]));
-            use(2 * d + 1, second_bf16(pairs[d]));
+            use(0, 2 * d, first_bf16(pairs[d]));
+            use(0, 2 * d + 1, second_bf16(pairs[d]));
         }
     }
 };
-
-#if FTC_NF4_VECTORS
-// Whole blocks of 64; a step is one block.
-struct TransposedNf4 {
-    using Register = Vec;
-    static constexpr int64_t kGroup = kTileCols, kStep = 64, kSteps = 1;
-    const ftc_weight& w;
-    int64_t column, begin;
-    const float* rows[kTileCols]; // bytes, moved as words
-    Nf4Table table;
-    TransposedNf4(const ftc_weight& weight, int64_t first_column, int64_t first_depth)
-        : w(weight), column(first_column), begin(first_depth), table(nf4_table(weight.quant_map)) {
-        for (int i = 0; i < kTileCols; i++)
-            rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
-                                                     ((column + i) * w.cols + begin) / 2);
-    }
-    [[gnu::always_inline]] void prefetch(int64_t k) const {
-        if (k % 128 == 0)
-            for (int i = 0; i < kTileCols; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
-    }
-    template <class Use>
-    [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
-        const int64_t blocks_per_row = w.cols / 64;
-        float lanes[kLanes];
-        for (int i = 0; i < kLanes; i++)
-            lanes[i] = nf4_absmax(w, (column + v * kLanes + i) * blocks_per_row + (begin + k) / 64);
-        const Vec absmax = load(lanes);
-        for (int half = 0; half < 2; half++) {
-            Vec words[4];
-            transpose_quads(words, rows + v * kLanes, k / 8 + half * 4);
-#pragma GCC unroll 4
-            for (int d = 0; d < 4; d++) {
-                const Codes codes = as_codes(words[d]);
-                const int64_t to = half * 32 + d * 8;
-                use(to + 0, mul(nf4_look_up(table, shift_right<4>(codes)), absmax));
-                use(to + 1, mul(nf4_look_up(table, shift_right<0>(codes)), absmax));
-                use(to + 2, mul(nf4_look_up(table, shift_right<12>(codes)), absmax));
-                use(to + 3, mul(nf4_look_up(table, shift_right<8>(codes)), absmax));
-                use(to + 4, mul(nf4_look_up(table, shift_right<20>(codes)), absmax));
-                use(to + 5, mul(nf4_look_up(table, shift_right<16>(codes)), absmax));
-                use(to + 6, mul(nf4_look_up(table, shift_right<28>(codes)), absmax));
-                use(to + 7, mul(nf4_look_up(table, shift_right<24>(codes)), absmax));
-            }
-        }
-    }
-};
-#endif
 
 // Any packed format: kStep depths of every row decoded, then transposed.
 struct TransposedDecoded {
     using Register = Vec;
     static constexpr int64_t kGroup = kTileCols, kStep = 32, kSteps = 1;
+    static constexpr int kTogether = 1;
     const ftc_weight& w;
     int64_t column, begin;
     TransposedDecoded(const ftc_weight& weight, int64_t first_column, int64_t first_depth)
@@ -248,11 +168,68 @@ struct TransposedDecoded {
             Vec quads[4];
             transpose_quads(quads, stage[0] + d, kStep);
 #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) use(d + j, quads[j]);
+            for (int j = 0; j < 4; j++) use(0, d + j, quads[j]);
         }
     }
 };
 
+#endif
+
+#if FTC_NF4_VECTORS
+// Whole blocks of 64; a step is one block. The chains of Together registers advance side by side: of one or two rows of
+// A, each would wait for itself with the next out of the CPU's sight.
+template <int64_t Group, int Together>
+struct TransposedNf4 {
+    using Register = Vec;
+    static constexpr int64_t kGroup = Group, kStep = 64 / kWordDepths, kSteps = 1;
+    static constexpr int kTogether = Together;
+    const ftc_weight& weight;
+    int64_t column, begin;
+    const float* rows[Group]; // bytes, moved as words
+    Nf4Table table;
+    TransposedNf4(const ftc_weight& w, int64_t first_column, int64_t first_depth)
+        : weight(w), column(first_column), begin(first_depth), table(nf4_table(w.quant_map)) {
+        for (int i = 0; i < Group; i++)
+            rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
+                                                     ((column + i) * w.cols + begin) / 2);
+    }
+    [[gnu::always_inline]] void prefetch(int64_t w) const {
+        const int64_t k = w * kWordDepths;
+        if (k % 128 == 0)
+            for (int i = 0; i < Group; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
+    }
+    template <class Use>
+    [[gnu::always_inline]] void step(int64_t w, int first, const Use& use) const {
+        const int64_t blocks_per_row = weight.cols / 64, k = w * kWordDepths;
+        const int64_t block = (column + first * kLanes) * blocks_per_row + (begin + k) / 64;
+        float absmax[kTogether * kLanes];
+        for (int i = 0; i < kTogether * kLanes; i++) absmax[i] = nf4_absmax(weight, block + i * blocks_per_row);
+        for (int half = 0; half < 2; half++) {
+            Vec eight_codes[4][kTogether];
+#pragma GCC unroll 4
+            for (int v = 0; v < kTogether; v++) {
+                Vec quads[4];
+                transpose_quads(quads, rows + (first + v) * kLanes, k / 8 + half * 4);
+                for (int d = 0; d < 4; d++) eight_codes[d][v] = quads[d];
+            }
+#pragma GCC unroll 4
+            for (int d = 0; d < 4; d++) use_codes(eight_codes[d], absmax, (half * 4 + d) * kWordsOfCodes, use);
+        }
+    }
+
+private:
+    static constexpr int kWordsOfCodes = static_cast<int>(8 / kWordDepths);
+
+    // Word after word of eight codes of every register.
+    template <int Word = 0, class Use>
+    [[gnu::always_inline]] void use_codes(const Vec (&codes)[kTogether], const float* absmax, int64_t w,
+                                          const Use& use) const {
+#pragma GCC unroll 4
+        for (int v = 0; v < kTogether; v++)
+            use(v, w + Word, nf4_word<Word>(table, as_codes(codes[v]), load(absmax + v * kLanes)));
+        if constexpr (Word + 1 < kWordsOfCodes) use_codes<Word + 1>(codes, absmax, w, use);
+    }
+};
 #endif
 
 } // namespace

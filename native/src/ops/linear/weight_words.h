@@ -7,6 +7,27 @@
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
+// Whether registers of a weight's columns hold them two by two shuffled, as NF4 is decoded fastest; sums of products
+// are put into order at the end.
+inline bool shuffles_columns(const ftc_weight& w, bool transposed) {
+#if defined(FTC_ISA_avx512) && !defined(FTC_ISA_avx512bf16)
+    return w.format == FTC_WEIGHT_NF4 && !transposed && nf4_rows_aligned(w);
+#else
+    (void)w;
+    (void)transposed;
+    return false;
+#endif
+}
+template <int Vecs>
+[[gnu::always_inline]] inline void unshuffle_columns(Vec (&sum)[Vecs]) {
+#if defined(FTC_ISA_avx512)
+#pragma GCC unroll 4
+    for (int v = 0; v + 1 < Vecs; v += 2) nf4_unshuffle(sum + v);
+#else
+    (void)sum;
+#endif
+}
+
 inline const float* f32_row(const ftc_weight& w, int64_t row) {
     return static_cast<const float*>(w.data) + row * w.row_stride;
 }
@@ -34,11 +55,11 @@ inline void read_bf16(uint16_t* y, const ftc_weight& w, int64_t row, int64_t col
     round_run(y, stage, count);
 }
 
-// Words of eight codes each of kLanes rows: the two depths whose codes begin at these bits, times absmax of the rows.
-template <int First, int Second>
-[[gnu::always_inline]] inline Vec nf4_words(const Nf4Table& table, Codes codes, Vec absmax) {
-    return round_to_words(mul(nf4_look_up(table, shift_right<First>(codes)), absmax),
-                          mul(nf4_look_up(table, shift_right<Second>(codes)), absmax));
+// Word `Word` of eight codes of kLanes rows, times absmax of the rows. The high half of a byte comes first.
+template <int Word>
+[[gnu::always_inline]] inline Vec nf4_word(const Nf4Table& table, Codes codes, Vec absmax) {
+    return round_to_words(mul(nf4_look_up(table, shift_right<8 * Word + 4>(codes)), absmax),
+                          mul(nf4_look_up(table, shift_right<8 * Word>(codes)), absmax));
 }
 
 // words_of_depth(count) words of the elements (row, col + i).
@@ -50,6 +71,13 @@ inline void weight_words(float* words, const ftc_weight& w, int64_t row, int64_t
 }
 
 #else
+
+#if FTC_NF4_VECTORS
+template <int Word>
+[[gnu::always_inline]] inline Vec nf4_word(const Nf4Table& table, Codes codes, Vec absmax) {
+    return mul(nf4_look_up(table, shift_right<Word / 2 * 8 + (Word % 2 == 0 ? 4 : 0)>(codes)), absmax);
+}
+#endif
 
 inline void weight_words(float* words, const ftc_weight& w, int64_t row, int64_t col, int64_t count) {
     if (w.format == FTC_WEIGHT_F32)

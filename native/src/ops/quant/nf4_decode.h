@@ -30,6 +30,9 @@ using Codes = __m512i;
 inline Nf4Table nf4_table(const float* quant_map) {
     return _mm512_loadu_ps(quant_map);
 }
+inline Nf4Table nf4_scaled(Nf4Table table, float absmax) {
+    return _mm512_mul_ps(table, _mm512_set1_ps(absmax));
+}
 inline Codes as_codes(Vec v) {
     return _mm512_castps_si512(v);
 }
@@ -49,6 +52,31 @@ inline Codes nf4_spread(const uint8_t* bytes) {
     return _mm512_srlv_epi32(_mm512_permutexvar_epi32(word, two_words), shift);
 }
 
+// Two registers of consecutive codes of a block, shuffled: element 8 i + j at place 4 j + i, where shifts alone bring
+// it.
+inline void nf4_decode_shuffled(Vec y[2], const uint8_t* bytes, Nf4Table scaled) {
+    const __m512i words = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+    const Codes codes = _mm512_srlv_epi32(words, _mm512_setr_epi32(4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8));
+    y[0] = nf4_look_up(scaled, codes);
+    y[1] = nf4_look_up(scaled, shift_right<16>(codes));
+}
+inline Vec nf4_decode_shuffled(const uint8_t* bytes,
+                               Nf4Table scaled) { // one register: element 8 i + j at place 2 j + i
+    int64_t words;
+    __builtin_memcpy(&words, bytes, sizeof(words));
+    const __m512i shift = _mm512_setr_epi32(4, 4, 0, 0, 12, 12, 8, 8, 20, 20, 16, 16, 28, 28, 24, 24);
+    return nf4_look_up(scaled, _mm512_srlv_epi32(_mm512_set1_epi64(words), shift));
+}
+inline Vec nf4_unshuffle(Vec y) {
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15), y);
+}
+inline void nf4_unshuffle(Vec y[2]) {
+    const __m512i low = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+    const Vec first = _mm512_permutex2var_ps(y[0], low, y[1]);
+    y[1] = _mm512_permutex2var_ps(y[0], _mm512_add_epi32(low, _mm512_set1_epi32(2)), y[1]);
+    y[0] = first;
+}
+
 #elif defined(FTC_ISA_avx2)
 
 #define FTC_NF4_VECTORS 1
@@ -59,6 +87,10 @@ using Codes = __m256i;
 
 inline Nf4Table nf4_table(const float* quant_map) {
     return {_mm256_loadu_ps(quant_map), _mm256_loadu_ps(quant_map + 8)};
+}
+inline Nf4Table nf4_scaled(const Nf4Table& table, float absmax) {
+    const __m256 factor = _mm256_set1_ps(absmax);
+    return {_mm256_mul_ps(table.low, factor), _mm256_mul_ps(table.high, factor)};
 }
 inline Codes as_codes(Vec v) {
     return _mm256_castps_si256(v);
@@ -89,6 +121,12 @@ using Codes = uint32x4_t;
 inline Nf4Table nf4_table(const float* quant_map) {
     return vld1q_u8_x4(reinterpret_cast<const uint8_t*>(quant_map));
 }
+inline Nf4Table nf4_scaled(const Nf4Table& table, float absmax) {
+    Nf4Table scaled;
+    for (int i = 0; i < 4; i++)
+        scaled.val[i] = vreinterpretq_u8_f32(vmulq_n_f32(vreinterpretq_f32_u8(table.val[i]), absmax));
+    return scaled;
+}
 inline Codes as_codes(Vec v) {
     return vreinterpretq_u32_f32(v);
 }
@@ -114,6 +152,35 @@ inline Codes nf4_spread(const uint8_t* bytes) {
 #else
 
 #define FTC_NF4_VECTORS 0
+
+#endif
+
+#if FTC_NF4_VECTORS
+
+// A block of 64 as a matrix of eight words by eight codes, transposed: element 8 i + j comes to y[8 j + i], so that a
+// shift makes the codes of a register. The table has been multiplied by absmax, once for all of the block.
+[[gnu::always_inline]] inline void nf4_decode_transposed(float* y, const uint8_t* bytes, const Nf4Table& scaled) {
+#if defined(FTC_ISA_avx512)
+    const __m512i words = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
+    const Codes codes = _mm512_srlv_epi32(words, _mm512_setr_epi32(4, 4, 4, 4, 4, 4, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0));
+    store(y, nf4_look_up(scaled, codes));
+    store(y + 16, nf4_look_up(scaled, shift_right<8>(codes)));
+    store(y + 32, nf4_look_up(scaled, shift_right<16>(codes)));
+    store(y + 48, nf4_look_up(scaled, shift_right<24>(codes)));
+#else
+    for (int i = 0; i < 8; i += kLanes) {
+        const Codes codes = as_codes(load(reinterpret_cast<const float*>(bytes) + i));
+        store(y + i, nf4_look_up(scaled, shift_right<4>(codes)));
+        store(y + 8 + i, nf4_look_up(scaled, codes));
+        store(y + 16 + i, nf4_look_up(scaled, shift_right<12>(codes)));
+        store(y + 24 + i, nf4_look_up(scaled, shift_right<8>(codes)));
+        store(y + 32 + i, nf4_look_up(scaled, shift_right<20>(codes)));
+        store(y + 40 + i, nf4_look_up(scaled, shift_right<16>(codes)));
+        store(y + 48 + i, nf4_look_up(scaled, shift_right<28>(codes)));
+        store(y + 56 + i, nf4_look_up(scaled, shift_right<24>(codes)));
+    }
+#endif
+}
 
 #endif
 

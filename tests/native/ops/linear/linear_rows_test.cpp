@@ -90,20 +90,26 @@ TEST_P(LinearRows, NeitherThreadsNorVectorWidthChangeARow) {
     }
 }
 
-// NF4 has the bits of its dequantised numbers; those of few rows are decoded on the way.
-TEST_P(LinearRows, Nf4OfFewRowsEqualsDequantizeThenMultiply) {
-    const Device device(GetParam(), 1);
-    for (const Features& f : {Features{75, 1024, 0}, {1088, 128, 3}, {70, 66, 0}}) {
-        const Nf4Weight weight(device, random_floats(f.n * f.k, 3), f.n, f.k, false);
-        ReferenceLinear l = random_layer(f);
-        l.w = weight.dequantize(device);
-        LinearOptions options;
-        options.pad = f.pad;
-        for (const int64_t rows : kRows) {
-            if (rows > 33) continue;
-            SCOPED_TRACE(::testing::Message() << rows << " x " << f.n << " x " << f.k);
-            const ReferenceLinear part = first_rows(l, rows);
-            EXPECT_EQ(run_linear(device, part, options, &weight), run_linear(device, part, options));
+// NF4 has the bits of its dequantised numbers; those of few rows are decoded on the way. Several blocks of depth in both
+// directions, columns that threads split in the middle of a block of 64.
+TEST_P(LinearRows, Nf4EqualsDequantizeThenMultiply) {
+    const Device one(GetParam(), 1), three(GetParam(), 3);
+    for (const Features& f : {Features{75, 1024, 0}, {1300, 320, 3}, {70, 66, 0}}) {
+        for (const bool nested : {false, true}) {
+            const Nf4Weight weight(one, random_floats(f.n * f.k, 3), f.n, f.k, nested);
+            ReferenceLinear l = random_layer(f);
+            l.w = weight.dequantize(one);
+            LinearOptions options;
+            options.pad = f.pad;
+            options.accumulate = nested;
+            options.start = nested ? 0.7f : 0.0f;
+            for (const int64_t rows : kRows) {
+                SCOPED_TRACE(::testing::Message() << rows << " x " << f.n << " x " << f.k << (nested ? " nested" : ""));
+                const ReferenceLinear part = first_rows(l, rows);
+                const LinearResult expected = run_linear(one, part, options);
+                EXPECT_EQ(run_linear(one, part, options, &weight), expected);
+                EXPECT_EQ(run_linear(three, part, options, &weight), expected);
+            }
         }
     }
 }
