@@ -1,5 +1,5 @@
 // Products of five to kDecodedRows rows of A with NF4 whose columns lie side by side (the backward of short sequences):
-// one register of columns is decoded and multiplied with all rows of A at once, so that nothing is packed. AVX-512
+// one register of columns is decoded and multiplied with many rows of A at once, so that nothing is packed. AVX-512
 // alone has the registers for it.
 #pragma once
 
@@ -15,15 +15,20 @@ namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
 #if defined(FTC_ISA_avx512) && !defined(FTC_ISA_avx512bf16)
-constexpr int kDecodedRows = 24;
+constexpr int64_t kNf4Block = 64;
 
-inline bool decodes_rows(const GemmArgs& args) {
+constexpr int kDecodedTileRows = 24;
+constexpr int64_t kDecodedRows = 3 * kDecodedTileRows;
+
+// scratch_rows: of A and of the adapter's factor there is room for.
+inline bool decodes_rows(const GemmArgs& args, int64_t scratch_rows) {
     const ftc_weight& w = args.b.weight;
     return args.rows > kFewRows && args.rows <= kDecodedRows && !args.b.transposed && w.format == FTC_WEIGHT_NF4 &&
-           nf4_rows_aligned(w) && is_plain_product(args);
+           nf4_rows_aligned(w) && is_plain_product(args) && args.rows + kNf4Block <= scratch_rows;
 }
 
-// kLanes columns of NF4: the codes of the first row, how far apart those of the next are, and absmax of every row.
+// kLanes columns of NF4: the codes of the first row, how far apart those of the next are, and every row's table, which
+// absmax has been multiplied into.
 struct Nf4Columns {
     const uint8_t* codes;
     int64_t row_bytes;
@@ -59,58 +64,74 @@ template <int... Rows>
 constexpr auto decoded_tiles(std::integer_sequence<int, Rows...>) {
     return std::array<RunDecodedTile, sizeof...(Rows)>{run_decoded_tile<Rows + 1>...};
 }
-constexpr auto kDecodedTiles = decoded_tiles(std::make_integer_sequence<int, kDecodedRows>());
+constexpr auto kDecodedTiles = decoded_tiles(std::make_integer_sequence<int, kDecodedTileRows>());
 
 struct DecodedScratch {
-    float* a;      // [depth, rows], then [rank, rows] of scaled s
-    float* factor; // a micropanel of the adapter's factor
+    float* a;      // tiles [depth, rows]
+    float* factor; // micropanels of the adapter's factor for a block of columns, then tiles [rank, rows] of scaled s
 };
 
-// Rows [row, row + rows) of A with the columns of the block.
-inline void decoded_block(const Block& block, const DecodedScratch& scratch, int64_t row, int64_t rows) {
+// Rows [row_begin, row_end) of A with the columns of the block.
+inline void decoded_block(const Block& block, const DecodedScratch& scratch, int64_t row_begin, int64_t row_end) {
     const GemmArgs& args = block.args;
     const ftc_weight& w = args.b.weight;
     const GemmAdapter* adapter = block.last && args.adapter_count == 1 ? &args.adapters[0] : nullptr;
-    if (args.a_dtype == FTC_F32)
-        pack_panel(scratch.a, rows, static_cast<const float*>(args.a), block, row, rows);
-    else
-        pack_panel(scratch.a, rows, static_cast<const uint16_t*>(args.a), block, row, rows);
+    const int64_t rank = adapter != nullptr ? adapter->rank : 0;
+    float* const s = scratch.factor + kNf4Block * rank;
+    const auto for_each_tile = [&](const auto& use) {
+        int64_t tiles = divide_up(row_end - row_begin, kDecodedTileRows);
+        for (int64_t row = row_begin; row < row_end; tiles--) {
+            const int64_t rows = divide_up(row_end - row, tiles);
+            use(row, rows);
+            row += rows;
+        }
+    };
+    for_each_tile([&](int64_t row, int64_t rows) {
+        float* a = scratch.a + (row - row_begin) * block.depth;
+        if (args.a_dtype == FTC_F32)
+            pack_panel(a, rows, static_cast<const float*>(args.a), block, row, rows);
+        else
+            pack_panel(a, rows, static_cast<const uint16_t*>(args.a), block, row, rows);
+        if (adapter != nullptr)
+            pack_scaled(s + (row - row_begin) * rank, rows, adapter->s + (row - adapter->row_begin) * rank, rank,
+                        static_cast<int>(rows), rank, adapter->scaling);
+    });
     Tile tile{};
     tile.words = block.depth;
-    tile.a = scratch.a;
-    if (adapter != nullptr) {
-        float* const extra = scratch.a + round_up(rows * block.depth + kPackSlack, 16);
-        pack_scaled(extra, rows, adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank,
-                    static_cast<int>(rows), adapter->rank, adapter->scaling);
-        tile.extra_words = adapter->rank;
-        tile.extra_a = extra;
-    }
+    tile.extra_words = rank;
     tile.c_stride = block.sums.stride;
     tile.rounded_stride = args.c_stride;
     tile.add_to_c = !block.first || (args.add_to_c && !block.rounds());
     tile.add_to_rounded = args.add_to_c;
-    alignas(64) float tables[kMostWords * 16]; // of the block of 64 columns
+    alignas(64) float tables[kMostWords * 16];
     const Nf4Table table = nf4_table(w.quant_map);
-    for (int64_t j = 0; j < block.cols; j += kLanes) {
-        const int64_t column = block.column + j, first = block.begin * w.cols + column;
-        if (j == 0 || column % 64 == 0)
-            for (int64_t k = 0; k < block.depth; k++)
-                store(tables + k * 16, nf4_scaled(table, nf4_absmax(w, first / 64 + k * (w.cols / 64))));
-        if (adapter != nullptr && j % kTileCols == 0)
-            pack_columns(scratch.factor, adapter->factor, column, kTileCols, 0, adapter->rank, adapter->rank);
-        tile.extra_b = scratch.factor + j % kTileCols;
-        tile.c = block.sums.data != nullptr ? block.sums.at(row, column) : nullptr;
-        tile.bias = block.first && args.bias != nullptr ? args.bias + column : nullptr;
-        tile.rounded = block.rounds() && block.last ? block.rounded_at(row, column) : nullptr;
-        const Nf4Columns columns{static_cast<const uint8_t*>(w.data) + first / 2, w.cols / 2, tables};
-        kDecodedTiles[rows - 1](tile, columns);
+    const int64_t end = block.column + block.cols;
+    for (int64_t begin = block.column, next; begin < end; begin = next) {
+        next = smaller(end, begin / kNf4Block * kNf4Block + kNf4Block);
+        const int64_t first = block.begin * w.cols + begin;
+        for (int64_t k = 0; k < block.depth; k++)
+            store(tables + k * 16, nf4_scaled(table, nf4_absmax(w, first / kNf4Block + k * (w.cols / kNf4Block))));
+        if (adapter != nullptr) pack_columns(scratch.factor, adapter->factor, begin, next - begin, 0, rank, rank);
+        for_each_tile([&](int64_t row, int64_t rows) {
+            tile.a = scratch.a + (row - row_begin) * block.depth;
+            tile.extra_a = s + (row - row_begin) * rank;
+            for (int64_t column = begin; column < next; column += kLanes) {
+                const int64_t j = column - begin;
+                tile.extra_b = scratch.factor + j / kTileCols * rank * kTileCols + j % kTileCols;
+                tile.c = block.sums.data != nullptr ? block.sums.at(row, column) : nullptr;
+                tile.bias = block.first && args.bias != nullptr ? args.bias + column : nullptr;
+                tile.rounded = block.rounds() && block.last ? block.rounded_at(row, column) : nullptr;
+                const Nf4Columns columns{static_cast<const uint8_t*>(w.data) + (first + j) / 2, w.cols / 2, tables};
+                kDecodedTiles[rows - 1](tile, columns);
+            }
+        });
     }
 }
 #else
 struct DecodedScratch {
     float *a, *factor;
 };
-inline bool decodes_rows(const GemmArgs&) {
+inline bool decodes_rows(const GemmArgs&, int64_t) {
     return false;
 }
 inline void decoded_block(const Block&, const DecodedScratch&, int64_t, int64_t) {}

@@ -2,6 +2,7 @@
 //
 //   word(x, k, has_second)   the word that begins at depth k of Vecs registers of columns, shuffled where
 //                            shuffles_columns says so; even k; has_second: of two depths there is the second
+//   kShort                   packed rows, of which a cache line holds many columns
 //   prefetch(k, j)           the same j columns further on, to the L1 cache (Nearness 3) or the L2 cache (2)
 #pragma once
 
@@ -14,6 +15,7 @@ namespace {
 
 template <int Vecs, int Nearness>
 struct NaturalBf16 {
+    static constexpr bool kShort = false;
     const ftc_weight& w;
     int64_t first_row, column;
     NaturalBf16(const ftc_weight& weight, int64_t row, int64_t first_column)
@@ -40,6 +42,7 @@ struct NaturalBf16 {
 
 template <int Vecs, int Nearness>
 struct NaturalNf4 {
+    static constexpr bool kShort = true;
     const ftc_weight& w;
     int64_t first_row, column;
     NaturalNf4(const ftc_weight& weight, int64_t row, int64_t first_column)
@@ -71,6 +74,7 @@ struct NaturalNf4 {
 // Any other format, a row of columns at a time.
 template <int Vecs, int Nearness>
 struct NaturalDecoded {
+    static constexpr bool kShort = true;
     const ftc_weight& w;
     int64_t first_row, column;
     NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
@@ -96,6 +100,7 @@ using NaturalF32 = NaturalDecoded<Vecs, Nearness>;
 
 template <int Vecs, int Nearness>
 struct NaturalF32 {
+    static constexpr bool kShort = false;
     const float* base;
     int64_t stride;
     NaturalF32(const ftc_weight& w, int64_t row, int64_t column)
@@ -115,6 +120,7 @@ struct NaturalF32 {
 
 template <int Vecs, int Nearness>
 struct NaturalBf16 {
+    static constexpr bool kShort = false;
     const uint16_t* base;
     int64_t stride;
     NaturalBf16(const ftc_weight& w, int64_t row, int64_t column)
@@ -133,6 +139,7 @@ struct NaturalBf16 {
 #if FTC_NF4_VECTORS
 template <int Vecs, int Nearness>
 struct NaturalNf4 {
+    static constexpr bool kShort = true;
     const ftc_weight& w;
     int64_t first; // element, a multiple of kTileCols
     Nf4Table table;
@@ -141,17 +148,22 @@ struct NaturalNf4 {
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
         const int64_t e = first + k * w.cols;
         const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
+#if defined(FTC_ISA_avx512)
+        Nf4Table scaled = nf4_scaled(table, nf4_absmax(w, e / 64));
 #pragma GCC unroll 2
         for (int half = 0; half < Vecs / 2; half++) { // kTileCols columns lie in one block
-            const float absmax = nf4_absmax(w, (e + half * kTileCols) / 64);
-#if defined(FTC_ISA_avx512)
-            nf4_decode_shuffled(x + half * 2, from + half * kTileCols / 2, nf4_scaled(table, absmax));
+            if (half > 0 && first % 64 != 0) scaled = nf4_scaled(table, nf4_absmax(w, e / 64 + 1));
+            nf4_decode_shuffled(x + half * 2, from + half * kTileCols / 2, scaled);
+        }
 #else
 #pragma GCC unroll 2
+        for (int half = 0; half < Vecs / 2; half++) {
+            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
+#pragma GCC unroll 2
             for (int v = half * 2; v < half * 2 + 2; v++)
-                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), broadcast(absmax));
-#endif
+                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
         }
+#endif
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
         __builtin_prefetch(static_cast<const uint8_t*>(w.data) + (first + k * w.cols + j) / 2, 0, Nearness);
@@ -162,6 +174,7 @@ struct NaturalNf4 {
 // Any packed format, decoded a row of columns at a time.
 template <int Vecs, int Nearness>
 struct NaturalDecoded {
+    static constexpr bool kShort = true;
     const ftc_weight& w;
     int64_t first_row, column;
     NaturalDecoded(const ftc_weight& weight, int64_t row, int64_t first_column)
