@@ -121,23 +121,23 @@ constexpr int64_t kDecodedBlock = kBroadcastCols * 64;
                           nf4_scaled(table, rows.absmax[row][block]));
 }
 
-// The same over a decoded block at a time.
-template <class V, int Vecs, int Cols>
-void run_broadcast_tile_nf4(const BroadcastTile& t) {
+// The same over a decoded block at a time; Decodes: each along with the multiply-adds of the one before.
+template <class V, int Vecs, int Cols, bool Decodes>
+[[gnu::always_inline]] inline void run_decoded_blocks(const BroadcastTile& t) {
     constexpr int kRows = BroadcastSums<V, Vecs, Cols>::kRows;
     const Nf4Rows& rows = *t.nf4;
     const Nf4Table table = nf4_table(rows.quant_map);
     const int64_t blocks = t.words / 64;
     for (int column = 0; column < kBroadcastCols; column += Cols) {
-        if (t.prefetch)
+        if (Decodes)
             for (int j = 0; j < Cols; j++) decode_block(rows, table, column + j, 0);
         BroadcastSums<V, Vecs, Cols> sums;
         const float* b = rows.values + column * 64;
         const float* a = t.a;
         for (int64_t block = 0; block < blocks; block++, b += kDecodedBlock) {
-            const bool decodes = t.prefetch && block + 1 < blocks;
             for (int i = 0; i < 8; i++) {
-                if (decodes && i % (8 / Cols) == 0) decode_block(rows, table, column + i / (8 / Cols), block + 1);
+                if (Decodes && block + 1 < blocks && i % (8 / Cols) == 0)
+                    decode_block(rows, table, column + i / (8 / Cols), block + 1);
 #pragma GCC unroll 8
                 for (int j = 0; j < 8; j++) sums.add_word(a + j * kRows, b + 8 * j + i, 64);
                 a += 8 * kRows;
@@ -145,6 +145,14 @@ void run_broadcast_tile_nf4(const BroadcastTile& t) {
         }
         sums.finish(t, column);
     }
+}
+
+template <class V, int Vecs, int Cols>
+void run_broadcast_tile_nf4(const BroadcastTile& t) {
+    if (t.prefetch)
+        run_decoded_blocks<V, Vecs, Cols, true>(t);
+    else
+        run_decoded_blocks<V, Vecs, Cols, false>(t);
 }
 
 #endif
