@@ -22,7 +22,7 @@ internal sealed class OpenClDevices : IDisposable
 {
     internal const string CpuVariable = "FTC_OPENCL_CPU";
     private const int GroupThreads = 256;
-    private const int SharedBytes = 27 * 1024; // of the largest kernel, attention
+    internal const int SharedBytes = 27 * 1024; // of the largest kernel, attention
 
     private readonly Context _context;
 
@@ -33,7 +33,7 @@ internal sealed class OpenClDevices : IDisposable
         var refused = new List<(string, string)>();
         _context = Context.Create(builder =>
         {
-            Arithmetic.Register(builder);
+            Intrinsics.Register(builder);
             builder.OpenCL(device =>
             {
                 string? reason = Refusal(FactsOf(device), cpuWanted);

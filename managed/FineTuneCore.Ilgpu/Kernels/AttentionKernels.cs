@@ -70,10 +70,10 @@ internal static class AttentionKernels
             float score = 0f;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
-                Group.Barrier();
+                Intrinsics.Barrier();
                 Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
                 Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Group.Barrier();
+                Intrinsics.Barrier();
                 score += Dot(queries, ty, keys, tx, IntrinsicMath.Min(Slice, p.HeadDim - d0));
             }
 
@@ -81,18 +81,18 @@ internal static class AttentionKernels
             bool inside = j >= myBegin && j < myEnd;
             score *= p.Scale;
             scores[ty * ScorePitch + tx] = inside ? score : float.NegativeInfinity;
-            Group.Barrier();
+            Intrinsics.Barrier();
             float larger = maximum;
             for (int c = 0; c < Side; c++) larger = IntrinsicMath.Max(larger, scores[ty * ScorePitch + c]);
             float shrink = maximum > float.NegativeInfinity ? MathF.Exp(maximum - larger) : 0f;
             maximum = larger;
-            Group.Barrier();
+            Intrinsics.Barrier();
             scores[ty * ScorePitch + tx] = inside ? MathF.Exp(score - larger) : 0f;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
-                Group.Barrier();
+                Intrinsics.Barrier();
                 Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Group.Barrier();
+                Intrinsics.Barrier();
                 for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += Side)
                 {
                     int at = ty * MaxHeadDim + d0 + c;
@@ -151,15 +151,15 @@ internal static class AttentionKernels
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
                 int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
-                Group.Barrier();
+                Intrinsics.Barrier();
                 Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
                 Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Group.Barrier();
+                Intrinsics.Barrier();
                 score += Dot(queries, ty, keys, tx, features);
-                Group.Barrier();
+                Intrinsics.Barrier();
                 Fill<T, TElement>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
                 Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Group.Barrier();
+                Intrinsics.Barrier();
                 dprobability += Dot(queries, ty, keys, tx, features);
             }
 
@@ -169,9 +169,9 @@ internal static class AttentionKernels
             scores[ty * ScorePitch + tx] = dscore;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
-                Group.Barrier();
+                Intrinsics.Barrier();
                 Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Group.Barrier();
+                Intrinsics.Barrier();
                 for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += Side)
                     gradient[ty * MaxHeadDim + d0 + c] += Weighted(scores, ty * ScorePitch, keys, c);
             }
@@ -221,15 +221,15 @@ internal static class AttentionKernels
                 for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
                 {
                     int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
-                    Group.Barrier();
+                    Intrinsics.Barrier();
                     Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
                     Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                    Group.Barrier();
+                    Intrinsics.Barrier();
                     score += Dot(keys, ty, queries, tx, features);
-                    Group.Barrier();
+                    Intrinsics.Barrier();
                     Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
                     Fill<T, TElement>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                    Group.Barrier();
+                    Intrinsics.Barrier();
                     dprobability += Dot(keys, ty, queries, tx, features);
                 }
 
@@ -250,10 +250,10 @@ internal static class AttentionKernels
                 scores[ty * ScorePitch + tx] = gradient;
                 for (int d0 = sliceBegin; d0 < sliceEnd; d0 += Slice)
                 {
-                    Group.Barrier();
+                    Intrinsics.Barrier();
                     Fill<T, TElement>(keys, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
                     Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                    Group.Barrier();
+                    Intrinsics.Barrier();
                     for (int c = tx; c < Slice && d0 + c < sliceEnd; c += Side)
                     {
                         int own = ty * KeySlice + d0 - sliceBegin + c;

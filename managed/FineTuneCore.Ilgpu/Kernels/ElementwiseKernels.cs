@@ -108,7 +108,7 @@ internal static class ElementwiseKernels
     {
         ArrayView<float> table = SharedMemory.Allocate<float>(MatmulKernels.TableSize);
         for (int i = Group.IdxX; i < MatmulKernels.TableSize; i += Threads) table[i] = weight.TableEntry(i);
-        Group.Barrier();
+        Intrinsics.Barrier();
         int column = Grid.GlobalIndex.X, row = Grid.IdxY;
         if (column < p.Columns) p.Y[row * p.YStride + column] = default(TElement).Store(weight.At(p.RowBegin + row, column, table));
     }

@@ -49,7 +49,7 @@ internal static class LossKernels
         }
 
         counts[thread] = count;
-        Group.Barrier();
+        Intrinsics.Barrier();
         int at = 0;
         for (int i = 0; i < thread; i++) at += counts[i];
         for (int row = begin; row < end; row++)
@@ -99,7 +99,7 @@ internal static class LossKernels
 
         shared[thread] = largest;
         places[thread] = place;
-        Group.Barrier();
+        Intrinsics.Barrier();
         for (int half = Reductions.Threads / 2; half > 0; half /= 2)
         {
             if (thread < half)
@@ -113,7 +113,7 @@ internal static class LossKernels
                 }
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         float maximum = shared[0];

@@ -61,7 +61,7 @@ internal static class MatmulKernels
         int tx = Group.IdxX, ty = Group.IdxY, thread = ty * Side + tx;
         int row0 = Grid.IdxY * Tile, column0 = Grid.IdxX * Tile;
         for (int i = thread; i < TableSize; i += Side * Side) table[i] = operandB.TableEntry(i);
-        Group.Barrier();
+        Intrinsics.Barrier();
         bool aAlong = p.ADepthContiguous != 0, bAlong = p.BDepthContiguous != 0;
         float c00 = 0f, c01 = 0f, c02 = 0f, c03 = 0f, c10 = 0f, c11 = 0f, c12 = 0f, c13 = 0f;
         float c20 = 0f, c21 = 0f, c22 = 0f, c23 = 0f, c30 = 0f, c31 = 0f, c32 = 0f, c33 = 0f;
@@ -81,7 +81,7 @@ internal static class MatmulKernels
                 b[depth * Pitch + line] = column0 + line < p.Columns && step + depth < p.Depth ? operandB.At(column0 + line, step + depth, table) : 0f;
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
             for (int d = 0; d < Depth; d++)
             {
                 int at = d * Pitch + ty * 4, bt = d * Pitch + tx * 4;
@@ -105,7 +105,7 @@ internal static class MatmulKernels
                 c33 = default(TMultiplyAdd).Of(a3, b3, c33);
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         // The adapter's rank goes on where the depth ended: its sums join last, as the smaller ones.
@@ -120,7 +120,7 @@ internal static class MatmulKernels
                     ? p.Adapter.B[t * p.Adapter.RankStride + (column0 + line) / p.Adapter.Pool * p.Adapter.ColumnStride] : 0f;
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
             int depth = IntrinsicMath.Min(Side, p.Adapter.Rank - step);
             for (int d = 0; d < depth; d++)
             {
@@ -145,7 +145,7 @@ internal static class MatmulKernels
                 c33 = default(TMultiplyAdd).Of((kept & 32768) != 0 ? a3 : 0f, b3, c33);
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         StoreRow<T, TElement>(p, row, column, c00, c01, c02, c03);

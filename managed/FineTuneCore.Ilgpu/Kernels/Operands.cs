@@ -143,6 +143,6 @@ internal struct AffineWeight : IOperand
         if (shift + Bits > 8) word |= Codes[at + 1] << 8;
         int code = (word >> shift) & ((1 << Bits) - 1);
         long group = row * Groups + (column >> GroupShift);
-        return Arithmetic.Fma(Scale[group], code, Minimum[group]);
+        return Intrinsics.Fma(Scale[group], code, Minimum[group]);
     }
 }

@@ -94,7 +94,7 @@ internal static class OptimizerKernels
             vMap[c] = p.V.Map[c];
         }
 
-        Group.Barrier();
+        Intrinsics.Barrier();
         // A thread has two elements of the block.
         long first = (long)block * StateBlock + thread, second = first + Reductions.Threads;
         float m0 = 0f, v0 = 0f, m1 = 0f, v1 = 0f;
@@ -193,7 +193,7 @@ internal static class OptimizerKernels
         int thread = Group.IdxX;
         high[thread] = value.High;
         low[thread] = value.Low;
-        Group.Barrier();
+        Intrinsics.Barrier();
         for (int half = Reductions.Threads / 2; half > 0; half /= 2)
         {
             if (thread < half)
@@ -204,7 +204,7 @@ internal static class OptimizerKernels
                 low[thread] = sum.Low;
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         return new DoubleFloat { High = high[0], Low = low[0] };

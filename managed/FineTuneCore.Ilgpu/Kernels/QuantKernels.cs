@@ -92,11 +92,11 @@ internal static class QuantKernels
         if (thread < 15) thresholds[thread] = p.Thresholds[thread];
         float low = first < p.Count ? p.X[first] : 0f, high = first + 1 < p.Count ? p.X[first + 1] : 0f;
         largest[thread] = IntrinsicMath.Max(Reductions.Magnitude(low), Reductions.Magnitude(high));
-        Group.Barrier();
+        Intrinsics.Barrier();
         for (int half = Block / 4; half > 0; half /= 2)
         {
             if (thread < half) largest[thread] = IntrinsicMath.Max(largest[thread], largest[thread + half]);
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         float absmax = Interop.IntAsFloat(largest[0]), scale = Codes.Reciprocal(absmax);
@@ -138,9 +138,9 @@ internal static class QuantKernels
         if (lane < 8)
             for (long v = p.Rows * 4; v < vectors; v++) level0 += p.Absmax[v * 8 + lane];
         sums[lane] = level0;
-        Group.Barrier();
+        Intrinsics.Barrier();
         if (lane < 8) sums[lane] = sums[lane] + sums[lane + 8] + sums[lane + 16] + sums[lane + 24];
-        Group.Barrier();
+        Intrinsics.Barrier();
         if (lane != 0) return;
         float total = 0f;
         for (long i = vectors * 8; i < p.Count; i++) total += p.Absmax[i];
@@ -273,7 +273,7 @@ internal static class QuantKernels
         float sum = 0f;
         for (int k = 0; k < p.GroupSize; k += 8)
         {
-            float error = Arithmetic.Fma(scale, CodeOf(p.X[x + k], scale, minimum, top), minimum) - p.X[x + k];
+            float error = Intrinsics.Fma(scale, CodeOf(p.X[x + k], scale, minimum, top), minimum) - p.X[x + k];
             sum += error * error;
         }
 

@@ -15,13 +15,13 @@ internal static class Reductions
     public static float Sum(float value, ArrayView<float> shared)
     {
         int thread = Group.IdxX;
-        Group.Barrier();
+        Intrinsics.Barrier();
         shared[thread] = value;
-        Group.Barrier();
+        Intrinsics.Barrier();
         for (int half = Threads / 2; half > 0; half /= 2)
         {
             if (thread < half) shared[thread] += shared[thread + half];
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         return shared[0];
@@ -31,13 +31,13 @@ internal static class Reductions
     public static uint Largest(uint value, ArrayView<uint> shared)
     {
         int thread = Group.IdxX;
-        Group.Barrier();
+        Intrinsics.Barrier();
         shared[thread] = value;
-        Group.Barrier();
+        Intrinsics.Barrier();
         for (int half = Threads / 2; half > 0; half /= 2)
         {
             if (thread < half && shared[thread + half] > shared[thread]) shared[thread] = shared[thread + half];
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         return shared[0];

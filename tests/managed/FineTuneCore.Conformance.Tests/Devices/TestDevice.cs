@@ -57,7 +57,7 @@ public abstract class TestDevice
         {
             Context context = Context.Create(builder =>
             {
-                Arithmetic.Register(builder);
+                Intrinsics.Register(builder);
                 builder.CPU(new CPUDevice(4, 64, 1));
             });
             return new IlgpuBackend(context.CreateCPUAccelerator(0), fused: true, 0, context);
