@@ -182,22 +182,22 @@ internal sealed unsafe partial class IlgpuBackend
         {
             long count = Math.Min(chunk, trained - first);
             ArrayView<int> numbers = p.Trained.SubView(first, count);
-            GatheredRows<T, TElement> Gathered(bool rowsAreLines) => new() { Data = View<T>(x), Numbers = numbers, RowStride = x.RowStride, RowsAreLines = rowsAreLines ? 1 : 0 };
-            WithWeight(weight, rowsAreLines: true, new ProductAction<GatheredRows<T, TElement>, float, F32Element>(
-                Gathered(rowsAreLines: true), Into<float>(p.Logits, vocab, count, vocab, hidden) with { ADepthContiguous = 1, BDepthContiguous = 1 }));
+            var gathered = new GatheredRows<T, TElement> { Data = View<T>(x), Numbers = numbers, RowStride = x.RowStride };
+            WithWeight(weight, new ProductAction<GatheredRows<T, TElement>, float, F32Element>(
+                gathered, Into<float>(p.Logits, vocab, count, vocab, hidden) with { ADepthContiguous = 1, BDepthContiguous = 1 }));
             _kernels.Run(LossKernels.Softmax, Groups(count, Reductions.Threads), p with { First = first });
             if (dx.IsNone && dweight.IsNone) continue;
             _kernels.Run(LossKernels.Gradient, Matrix(count, vocab), p with { First = first });
             if (!dx.IsNone)
             {
-                WithWeight(weight, rowsAreLines: false, new ProductAction<Dense<float, F32Element>, T, TElement>(
-                    Plain(p.Logits, vocab, 1),
+                WithWeight(weight, new ProductAction<Dense<float, F32Element>, T, TElement>(
+                    Plain(p.Logits, vocab),
                     Into<T>(p.Dx, dx.RowStride, count, hidden, vocab) with { ADepthContiguous = 1, CRows = numbers, HasCRows = 1 }));
             }
 
             if (dweight.IsNone) continue;
             Product<Dense<float, F32Element>, GatheredRows<T, TElement>, float, F32Element>(
-                Plain(p.Logits, 1, vocab), Gathered(rowsAreLines: false),
+                Plain(p.Logits, vocab), gathered,
                 Into<float>(View<float>(dweight with { Rows = vocab, Columns = hidden }), dweight.RowStride, vocab, hidden, count) with { Accumulate = 1 });
         }
     }
