@@ -1,11 +1,10 @@
 using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
+using FineTuneCore.Ilgpu;
 using FineTuneCore.Ilgpu.Kernels;
 using ILGPU;
-using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.OpenCL;
-using ILGPU.Runtime;
 using ILGPU.Runtime.OpenCL;
 
 namespace FineTuneCore.Conformance.Tests.Devices;
@@ -25,18 +24,35 @@ internal static partial class KernelSources
     private static readonly Type[] Storage = [typeof(float), typeof(ushort)];
     private static readonly Type[] Types = typeof(MatmulKernels).Assembly.GetTypes();
 
-    /// <summary>Every kernel with every combination of its type arguments; of a product's operands one at a time is other than a plain fp32 matrix.</summary>
+    /// <summary>
+    /// Every kernel with every combination of its type arguments; of a product's operands one at a time is other than a plain fp32 matrix, and fp16 is only
+    /// converted.
+    /// </summary>
     internal static IEnumerable<KernelSource> All()
     {
         using Context context = Context.Create(Intrinsics.Register);
-        using var backend = new CLBackend(context, new CLCapabilityContext(false, false, true, false, false), CLDeviceVendor.Other, new CLCVersion(2, 0));
-        if (!backend.Capabilities.GenericAddressSpace) throw new InvalidOperationException("ILGPU takes a device's capabilities in another order");
+        using CLBackend compiler = Compiler(context);
         foreach (MethodInfo kernel in Types.Where(t => t.Name.EndsWith("Kernels", StringComparison.Ordinal)).SelectMany(KernelsOf))
         {
-            var compiled = (CLCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(kernel), KernelSpecialization.Empty);
             string arguments = string.Join(", ", kernel.GetGenericArguments().Select(a => a.ToString().Replace(typeof(MatmulKernels).Namespace + ".", "", StringComparison.Ordinal)));
-            yield return new KernelSource($"{kernel.DeclaringType!.Name}.{kernel.Name}<{arguments}>", compiled.Source, SharedBytes(compiled.Source));
+            string source = KernelLauncher.Compile(kernel, compiler).Source;
+            yield return new KernelSource($"{kernel.DeclaringType!.Name}.{kernel.Name}<{arguments}>", source, SharedBytes(source));
         }
+    }
+
+    /// <summary>One kernel's, from a compiler of its own.</summary>
+    internal static string Of(Delegate kernel)
+    {
+        using Context context = Context.Create(Intrinsics.Register);
+        using CLBackend compiler = Compiler(context);
+        return KernelLauncher.Compile(kernel.Method, compiler).Source;
+    }
+
+    private static CLBackend Compiler(Context context)
+    {
+        var bare = new CLCapabilityContext(false, false, true, false, false);
+        if (!bare.GenericAddressSpace) throw new InvalidOperationException("ILGPU takes a device's capabilities in another order");
+        return new CLBackend(context, bare, CLDeviceVendor.Other, new CLCVersion(2, 0));
     }
 
     private static int SharedBytes(string source) =>
@@ -47,10 +63,12 @@ internal static partial class KernelSources
 
     private static IEnumerable<MethodInfo> KernelsOf(Type type) =>
         type.GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly).Where(m => m.ReturnType == typeof(void)).SelectMany(m =>
-            m.IsGenericMethodDefinition ? Closed(m.GetGenericArguments()).Where(a => a.Count(IsSpecial) <= 1).Select(a => m.MakeGenericMethod(a)) : [m]);
+            m.IsGenericMethodDefinition ? Closed(m.GetGenericArguments()).Where(a => a.Count(IsSpecial) <= 1 && (m.Name == nameof(ElementwiseKernels.Convert) || !a.Any(IsF16))).Select(a => m.MakeGenericMethod(a)) : [m]);
 
     /// <summary>Whether an operand is more than a plain fp32 matrix.</summary>
     private static bool IsSpecial(Type argument) => typeof(IOperand).IsAssignableFrom(argument) && argument != typeof(Dense<float, F32Element>);
+
+    private static bool IsF16(Type argument) => argument == typeof(F16Element) || argument.GetGenericArguments().Contains(typeof(F16Element));
 
     /// <summary>All type arguments that parameters may have, a storage type before the elements that lie in it.</summary>
     private static IEnumerable<Type[]> Closed(Type[] parameters)
