@@ -253,15 +253,21 @@ internal sealed unsafe partial class IlgpuBackend
         where T : unmanaged
         where TElement : struct, IElement<T>
     {
-        if (_fused) _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Fused, Wide>, Tiles<Wide>(p.Rows, p.Columns), a, b, p);
-        else _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Separate, Wide>, Tiles<Wide>(p.Rows, p.Columns), a, b, p);
+        if (_narrow) Product<TA, TB, T, TElement, Narrow>(a, b, p);
+        else Product<TA, TB, T, TElement, Wide>(a, b, p);
     }
 
-    private static KernelConfig Tiles<TSide>(int rows, int columns)
+    private void Product<TA, TB, T, TElement, TSide>(TA a, TB b, ProductArguments<T> p)
+        where TA : struct, IOperand
+        where TB : struct, IOperand
+        where T : unmanaged
+        where TElement : struct, IElement<T>
         where TSide : struct, ISide
     {
         int side = default(TSide).Threads, tile = side * MatmulKernels.PerThread;
-        return new KernelConfig(new Index2D((columns + tile - 1) / tile, (rows + tile - 1) / tile), new Index2D(side, side));
+        var config = new KernelConfig(new Index2D((p.Columns + tile - 1) / tile, (p.Rows + tile - 1) / tile), new Index2D(side, side));
+        if (_fused) _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Fused, TSide>, config, a, b, p);
+        else _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Separate, TSide>, config, a, b, p);
     }
 
     /// <summary>Hands a weight to an action as the operand that its format makes it.</summary>

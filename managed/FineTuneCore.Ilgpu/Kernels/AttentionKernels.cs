@@ -37,42 +37,43 @@ internal struct AttentionArguments<T>
 }
 
 /// <summary>
-/// Attention over a key interval by tiles of 16 queries × 16 keys, never the whole matrix of scores. Dao 2023, arXiv:2307.08691. A thread owns the
-/// score of one query and one key; features come through shared memory 64 at a time, so that any head dim up to 256 takes the same memory.
+/// Attention over a key interval by tiles of as many queries and keys as a group's side has threads, never the whole matrix of scores. Dao 2023,
+/// arXiv:2307.08691. A thread owns the score of one query and one key; features come through shared memory 64 at a time, so that any head dim up to 256
+/// takes the same memory.
 /// </summary>
 internal static class AttentionKernels
 {
-    internal const int Side = 16; // a group has Side × Side threads
     internal const int KeySlice = 128; // features of dK and dV that a group sums up
     internal const int MaxHeadDim = 256;
     private const int Slice = 64;
     private const int Pitch = Slice + 1;
-    private const int ScorePitch = Side + 1;
 
     /// <summary>Grid: query tiles × heads.</summary>
-    public static void Forward<T, TElement>(AttentionArguments<T> p)
+    public static void Forward<T, TElement, TSide>(AttentionArguments<T> p)
         where T : unmanaged
         where TElement : struct, IElement<T>
+        where TSide : struct, ISide
     {
-        ArrayView<float> queries = SharedMemory.Allocate<float>(Side * Pitch);
-        ArrayView<float> keys = SharedMemory.Allocate<float>(Side * Pitch);
-        ArrayView<float> scores = SharedMemory.Allocate<float>(Side * ScorePitch);
-        ArrayView<float> output = SharedMemory.Allocate<float>(Side * MaxHeadDim); // every element is one thread's own
+        int side = default(TSide).Threads, scorePitch = side + 1;
+        ArrayView<float> queries = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
+        ArrayView<float> keys = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
+        ArrayView<float> scores = SharedMemory.Allocate<float>(default(TSide).Threads * (default(TSide).Threads + 1));
+        ArrayView<float> output = SharedMemory.Allocate<float>(default(TSide).Threads * MaxHeadDim); // every element is one thread's own
         int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, keyHead = head / p.HeadsPerKey;
-        int first = Grid.IdxX * Side, i = first + ty;
-        int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + Side, p.QueryRows);
+        int first = Grid.IdxX * side, i = first + ty;
+        int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + side, p.QueryRows);
         int myBegin = i < p.QueryRows && p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0, myEnd = i < p.QueryRows ? p.FirstQuery + i + 1 : 0;
         float maximum = float.NegativeInfinity, sum = 0f;
-        for (int d = tx; d < p.HeadDim; d += Side) output[ty * MaxHeadDim + d] = 0f;
+        for (int d = tx; d < p.HeadDim; d += side) output[ty * MaxHeadDim + d] = 0f;
 
-        for (int j0 = begin; j0 < end; j0 += Side)
+        for (int j0 = begin; j0 < end; j0 += side)
         {
             float score = 0f;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
                 Intrinsics.Barrier();
-                Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
                 Intrinsics.Barrier();
                 score += Dot(queries, ty, keys, tx, IntrinsicMath.Min(Slice, p.HeadDim - d0));
             }
@@ -80,34 +81,34 @@ internal static class AttentionKernels
             int j = j0 + tx;
             bool inside = j >= myBegin && j < myEnd;
             score *= p.Scale;
-            scores[ty * ScorePitch + tx] = inside ? score : float.NegativeInfinity;
+            scores[ty * scorePitch + tx] = inside ? score : float.NegativeInfinity;
             Intrinsics.Barrier();
             float larger = maximum;
-            for (int c = 0; c < Side; c++) larger = IntrinsicMath.Max(larger, scores[ty * ScorePitch + c]);
+            for (int c = 0; c < side; c++) larger = IntrinsicMath.Max(larger, scores[ty * scorePitch + c]);
             float shrink = maximum > float.NegativeInfinity ? MathF.Exp(maximum - larger) : 0f;
             maximum = larger;
             Intrinsics.Barrier();
-            scores[ty * ScorePitch + tx] = inside ? MathF.Exp(score - larger) : 0f;
+            scores[ty * scorePitch + tx] = inside ? MathF.Exp(score - larger) : 0f;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
                 Intrinsics.Barrier();
-                Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
                 Intrinsics.Barrier();
-                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += Side)
+                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += side)
                 {
                     int at = ty * MaxHeadDim + d0 + c;
-                    output[at] = output[at] * shrink + Weighted(scores, ty * ScorePitch, keys, c);
+                    output[at] = output[at] * shrink + Weighted<TSide>(scores, ty * scorePitch, keys, c);
                 }
             }
 
             float tileSum = 0f;
-            for (int c = 0; c < Side; c++) tileSum += scores[ty * ScorePitch + c];
+            for (int c = 0; c < side; c++) tileSum += scores[ty * scorePitch + c];
             sum = sum * shrink + tileSum;
         }
 
         if (i >= p.QueryRows) return;
         float share = sum > 0f ? 1f / sum : 0f;
-        for (int d = tx; d < p.HeadDim; d += Side) p.O[i * p.OStride + head * p.HeadDim + d] = default(TElement).Store(output[ty * MaxHeadDim + d] * share);
+        for (int d = tx; d < p.HeadDim; d += side) p.O[i * p.OStride + head * p.HeadDim + d] = default(TElement).Store(output[ty * MaxHeadDim + d] * share);
         if (tx == 0 && p.HasLse != 0) p.Lse[(long)i * p.Heads + head] = sum > 0f ? maximum + MathF.Log(sum) : float.NegativeInfinity;
     }
 
@@ -130,35 +131,37 @@ internal static class AttentionKernels
     }
 
     /// <summary>dq. Grid: query tiles × heads.</summary>
-    public static void QueryGradient<T, TElement>(AttentionArguments<T> p)
+    public static void QueryGradient<T, TElement, TSide>(AttentionArguments<T> p)
         where T : unmanaged
         where TElement : struct, IElement<T>
+        where TSide : struct, ISide
     {
-        ArrayView<float> queries = SharedMemory.Allocate<float>(Side * Pitch);
-        ArrayView<float> keys = SharedMemory.Allocate<float>(Side * Pitch);
-        ArrayView<float> scores = SharedMemory.Allocate<float>(Side * ScorePitch);
-        ArrayView<float> gradient = SharedMemory.Allocate<float>(Side * MaxHeadDim);
+        int side = default(TSide).Threads, scorePitch = side + 1;
+        ArrayView<float> queries = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
+        ArrayView<float> keys = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
+        ArrayView<float> scores = SharedMemory.Allocate<float>(default(TSide).Threads * (default(TSide).Threads + 1));
+        ArrayView<float> gradient = SharedMemory.Allocate<float>(default(TSide).Threads * MaxHeadDim);
         int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, keyHead = head / p.HeadsPerKey;
-        int first = Grid.IdxX * Side, i = first + ty;
-        int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + Side, p.QueryRows);
+        int first = Grid.IdxX * side, i = first + ty;
+        int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + side, p.QueryRows);
         int myBegin = i < p.QueryRows && p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0, myEnd = i < p.QueryRows ? p.FirstQuery + i + 1 : 0;
         long at = (long)i * p.Heads + head;
-        for (int d = tx; d < p.HeadDim; d += Side) gradient[ty * MaxHeadDim + d] = 0f;
+        for (int d = tx; d < p.HeadDim; d += side) gradient[ty * MaxHeadDim + d] = 0f;
 
-        for (int j0 = begin; j0 < end; j0 += Side)
+        for (int j0 = begin; j0 < end; j0 += side)
         {
             float score = 0f, dprobability = 0f;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
                 int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
                 Intrinsics.Barrier();
-                Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
                 Intrinsics.Barrier();
                 score += Dot(queries, ty, keys, tx, features);
                 Intrinsics.Barrier();
-                Fill<T, TElement>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
                 Intrinsics.Barrier();
                 dprobability += Dot(queries, ty, keys, tx, features);
             }
@@ -166,33 +169,35 @@ internal static class AttentionKernels
             int j = j0 + tx;
             float dscore = 0f;
             if (j >= myBegin && j < myEnd) dscore = MathF.Exp(score * p.Scale - p.Lse[at]) * (dprobability - p.Delta[at]) * p.Scale;
-            scores[ty * ScorePitch + tx] = dscore;
+            scores[ty * scorePitch + tx] = dscore;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
                 Intrinsics.Barrier();
-                Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
                 Intrinsics.Barrier();
-                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += Side)
-                    gradient[ty * MaxHeadDim + d0 + c] += Weighted(scores, ty * ScorePitch, keys, c);
+                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += side)
+                    gradient[ty * MaxHeadDim + d0 + c] += Weighted<TSide>(scores, ty * scorePitch, keys, c);
             }
         }
 
         if (i >= p.QueryRows) return;
-        for (int d = tx; d < p.HeadDim; d += Side) p.Dq[i * p.DqStride + head * p.HeadDim + d] = default(TElement).Store(gradient[ty * MaxHeadDim + d]);
+        for (int d = tx; d < p.HeadDim; d += side) p.Dq[i * p.DqStride + head * p.HeadDim + d] = default(TElement).Store(gradient[ty * MaxHeadDim + d]);
     }
 
-    /// <summary>dk and dv of 16 keys, summed over the query heads that read them. Grid: key tiles × key-value heads × slices of the head dim.</summary>
-    public static void KeyGradient<T, TElement>(AttentionArguments<T> p)
+    /// <summary>dk and dv of a tile of keys, summed over the query heads that read them. Grid: key tiles × key-value heads × slices of the head dim.</summary>
+    public static void KeyGradient<T, TElement, TSide>(AttentionArguments<T> p)
         where T : unmanaged
         where TElement : struct, IElement<T>
+        where TSide : struct, ISide
     {
-        ArrayView<float> keys = SharedMemory.Allocate<float>(Side * Pitch);
-        ArrayView<float> queries = SharedMemory.Allocate<float>(Side * Pitch);
-        ArrayView<float> probabilities = SharedMemory.Allocate<float>(Side * ScorePitch);
-        ArrayView<float> scores = SharedMemory.Allocate<float>(Side * ScorePitch);
-        ArrayView<float> dk = SharedMemory.Allocate<float>(Side * KeySlice);
-        ArrayView<float> dv = SharedMemory.Allocate<float>(Side * KeySlice);
-        int tx = Group.IdxX, ty = Group.IdxY, keyHead = Grid.IdxY, j0 = Grid.IdxX * Side, j = j0 + ty;
+        int side = default(TSide).Threads, scorePitch = side + 1;
+        ArrayView<float> keys = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
+        ArrayView<float> queries = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
+        ArrayView<float> probabilities = SharedMemory.Allocate<float>(default(TSide).Threads * (default(TSide).Threads + 1));
+        ArrayView<float> scores = SharedMemory.Allocate<float>(default(TSide).Threads * (default(TSide).Threads + 1));
+        ArrayView<float> dk = SharedMemory.Allocate<float>(default(TSide).Threads * KeySlice);
+        ArrayView<float> dv = SharedMemory.Allocate<float>(default(TSide).Threads * KeySlice);
+        int tx = Group.IdxX, ty = Group.IdxY, keyHead = Grid.IdxY, j0 = Grid.IdxX * side, j = j0 + ty;
         int sliceBegin = Grid.IdxZ * KeySlice, sliceEnd = IntrinsicMath.Min(sliceBegin + KeySlice, p.HeadDim);
         int from = IntrinsicMath.Max(0, j0 - p.FirstQuery), to = p.QueryRows;
         if (p.HasKeyBegin != 0)
@@ -202,12 +207,12 @@ internal static class AttentionKernels
             while (low < to)
             {
                 int middle = (low + to) / 2;
-                if (p.KeyBegin[middle] < j0 + Side) low = middle + 1;
+                if (p.KeyBegin[middle] < j0 + side) low = middle + 1;
                 else to = middle;
             }
         }
 
-        for (int d = tx; d < KeySlice; d += Side)
+        for (int d = tx; d < KeySlice; d += side)
         {
             dk[ty * KeySlice + d] = 0f;
             dv[ty * KeySlice + d] = 0f;
@@ -215,20 +220,20 @@ internal static class AttentionKernels
 
         for (int head = keyHead * p.HeadsPerKey; head < (keyHead + 1) * p.HeadsPerKey; head++)
         {
-            for (int first = from; first < to; first += Side)
+            for (int first = from; first < to; first += side)
             {
                 float score = 0f, dprobability = 0f;
                 for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
                 {
                     int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
                     Intrinsics.Barrier();
-                    Fill<T, TElement>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                    Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
                     Intrinsics.Barrier();
                     score += Dot(keys, ty, queries, tx, features);
                     Intrinsics.Barrier();
-                    Fill<T, TElement>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                    Fill<T, TElement>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement, TSide>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement, TSide>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
                     Intrinsics.Barrier();
                     dprobability += Dot(keys, ty, queries, tx, features);
                 }
@@ -246,26 +251,26 @@ internal static class AttentionKernels
                     }
                 }
 
-                probabilities[ty * ScorePitch + tx] = probability;
-                scores[ty * ScorePitch + tx] = gradient;
+                probabilities[ty * scorePitch + tx] = probability;
+                scores[ty * scorePitch + tx] = gradient;
                 for (int d0 = sliceBegin; d0 < sliceEnd; d0 += Slice)
                 {
                     Intrinsics.Barrier();
-                    Fill<T, TElement>(keys, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                    Fill<T, TElement>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement, TSide>(keys, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
                     Intrinsics.Barrier();
-                    for (int c = tx; c < Slice && d0 + c < sliceEnd; c += Side)
+                    for (int c = tx; c < Slice && d0 + c < sliceEnd; c += side)
                     {
                         int own = ty * KeySlice + d0 - sliceBegin + c;
-                        dv[own] += Weighted(probabilities, ty * ScorePitch, keys, c);
-                        dk[own] += Weighted(scores, ty * ScorePitch, queries, c);
+                        dv[own] += Weighted<TSide>(probabilities, ty * scorePitch, keys, c);
+                        dk[own] += Weighted<TSide>(scores, ty * scorePitch, queries, c);
                     }
                 }
             }
         }
 
         if (j >= p.KeyRows) return;
-        for (int d = sliceBegin + tx; d < sliceEnd; d += Side)
+        for (int d = sliceBegin + tx; d < sliceEnd; d += side)
         {
             int column = keyHead * p.HeadDim + d, own = ty * KeySlice + d - sliceBegin;
             p.Dk[j * p.DkStride + column] = default(TElement).Store(dk[own]);
@@ -273,13 +278,14 @@ internal static class AttentionKernels
         }
     }
 
-    /// <summary>Features [d0, d0 + 64) of 16 rows from <paramref name="first"/> on; zero past the last row and past the head.</summary>
-    private static void Fill<T, TElement>(ArrayView<float> tile, ArrayView<T> rows, long stride, int first, int count, int column, int d0, int headDim)
+    /// <summary>Features [d0, d0 + 64) of a tile of rows from <paramref name="first"/> on; zero past the last row and past the head.</summary>
+    private static void Fill<T, TElement, TSide>(ArrayView<float> tile, ArrayView<T> rows, long stride, int first, int count, int column, int d0, int headDim)
         where T : unmanaged
         where TElement : struct, IElement<T>
+        where TSide : struct, ISide
     {
         int row = first + Group.IdxY;
-        for (int c = Group.IdxX; c < Slice; c += Side)
+        for (int c = Group.IdxX; c < Slice; c += default(TSide).Threads)
             tile[Group.IdxY * Pitch + c] = row < count && d0 + c < headDim ? default(TElement).Load(rows[row * stride + column + d0 + c]) : 0f;
     }
 
@@ -290,11 +296,12 @@ internal static class AttentionKernels
         return sum;
     }
 
-    /// <summary>Σ over the 16 rows of a tile of weights[at + row] · tile[row, column].</summary>
-    private static float Weighted(ArrayView<float> weights, int at, ArrayView<float> tile, int column)
+    /// <summary>Σ over the rows of a tile of weights[at + row] · tile[row, column].</summary>
+    private static float Weighted<TSide>(ArrayView<float> weights, int at, ArrayView<float> tile, int column)
+        where TSide : struct, ISide
     {
         float sum = 0f;
-        for (int r = 0; r < Side; r++) sum += weights[at + r] * tile[r * Pitch + column];
+        for (int r = 0; r < default(TSide).Threads; r++) sum += weights[at + r] * tile[r * Pitch + column];
         return sum;
     }
 }

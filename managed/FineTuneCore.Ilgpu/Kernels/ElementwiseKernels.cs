@@ -89,8 +89,6 @@ internal static class Fault
 /// <summary>Ops of one element, or one row, at a time. Grids are [column groups, rows].</summary>
 internal static class ElementwiseKernels
 {
-    internal const int Threads = 128;
-
     public static void Convert<TFrom, TFromElement, TTo, TToElement>(ConvertArguments<TFrom, TTo> p)
         where TFrom : unmanaged
         where TFromElement : struct, IElement<TFrom>
@@ -108,7 +106,7 @@ internal static class ElementwiseKernels
         where TElement : struct, IElement<T>
     {
         ArrayView<float> table = SharedMemory.Allocate<float>(MatmulKernels.TableSize);
-        for (int i = Group.IdxX; i < MatmulKernels.TableSize; i += Threads) table[i] = weight.TableEntry(i);
+        for (int i = Group.IdxX; i < MatmulKernels.TableSize; i += Group.DimX) table[i] = weight.TableEntry(i);
         Intrinsics.Barrier();
         int column = Grid.GlobalIndex.X * 4, row = Grid.IdxY;
         if (column >= p.Columns) return;

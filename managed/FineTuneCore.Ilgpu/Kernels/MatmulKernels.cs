@@ -38,17 +38,6 @@ internal struct AdapterArguments
     public Dropout Dropout; // mask of the product, in backward
 }
 
-/// <summary>The threads of a group: a square of so many. A tile has four rows and four columns for each.</summary>
-internal interface ISide
-{
-    int Threads { get; }
-}
-
-internal struct Wide : ISide
-{
-    public readonly int Threads => 16;
-}
-
 /// <summary>
 /// Matrix products C(i, j) = Σ over depth of A(i, depth) · B(j, depth) by tiles in shared memory, 64 × 64 where a group's side has 16 threads, 4 × 4 elements a
 /// thread in sixteen scalars.

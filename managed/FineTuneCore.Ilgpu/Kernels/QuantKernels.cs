@@ -153,16 +153,15 @@ internal static class QuantKernels
     {
         ArrayView<uint> shared = SharedMemory.Allocate<uint>(Reductions.Threads);
         ArrayView<float> map = SharedMemory.Allocate<float>(256);
-        int thread = Group.IdxX;
-        long first = (long)Grid.IdxX * NestedBlock + thread, second = first + Reductions.Threads;
-        for (int c = thread; c < 256; c += Reductions.Threads) map[c] = p.NestedMap[c];
+        long first = (long)Grid.IdxX * NestedBlock;
+        int count = (int)IntrinsicMath.Min(NestedBlock, p.Count - first);
         float offset = p.NestedOffset[0];
-        float x0 = first < p.Count ? p.Absmax[first] - offset : 0f, x1 = second < p.Count ? p.Absmax[second] - offset : 0f;
-        float absmax = Interop.IntAsFloat(Reductions.Largest(IntrinsicMath.Max(Reductions.Magnitude(x0), Reductions.Magnitude(x1)), shared));
-        if (thread == 0) p.NestedAbsmax[Grid.IdxX] = absmax;
-        float scale = Codes.Reciprocal(absmax);
-        if (first < p.Count) p.Codes[first] = (byte)Codes.Nearest(map, x0 * scale);
-        if (second < p.Count) p.Codes[second] = (byte)Codes.Nearest(map, x1 * scale);
+        uint largest = 0;
+        for (int c = Group.IdxX; c < 256; c += Group.DimX) map[c] = p.NestedMap[c];
+        for (int c = Group.IdxX; c < count; c += Group.DimX) largest = IntrinsicMath.Max(largest, Reductions.Magnitude(p.Absmax[first + c] - offset));
+        float absmax = Interop.IntAsFloat(Reductions.Largest(largest, shared)), scale = Codes.Reciprocal(absmax);
+        if (Group.IdxX == 0) p.NestedAbsmax[Grid.IdxX] = absmax;
+        for (int c = Group.IdxX; c < count; c += Group.DimX) p.Codes[first + c] = (byte)Codes.Nearest(map, (p.Absmax[first + c] - offset) * scale);
     }
 
     /// <summary>A group takes a row.</summary>
@@ -171,10 +170,10 @@ internal static class QuantKernels
         ArrayView<uint> shared = SharedMemory.Allocate<uint>(Reductions.Threads);
         uint largest = 0;
         int row = Grid.IdxX;
-        for (int c = Group.IdxX; c < p.Columns; c += Reductions.Threads) largest = IntrinsicMath.Max(largest, Reductions.Magnitude(p.X[row * p.XStride + c]));
+        for (int c = Group.IdxX; c < p.Columns; c += Group.DimX) largest = IntrinsicMath.Max(largest, Reductions.Magnitude(p.X[row * p.XStride + c]));
         float scale = Interop.IntAsFloat(Reductions.Largest(largest, shared)) / 127f;
         if (Group.IdxX == 0) p.Scale[row] = scale;
-        for (int c = Group.IdxX; c < p.Columns; c += Reductions.Threads)
+        for (int c = Group.IdxX; c < p.Columns; c += Group.DimX)
         {
             float steps = scale > 0f ? p.X[row * p.XStride + c] / scale : 0f;
             float low = steps > -127f ? steps : -127f, clamped = low < 127f ? low : 127f;

@@ -136,3 +136,5 @@ public abstract class LinearTests<TDevice> : OpTests<TDevice>
 public sealed class LinearOnCpu : LinearTests<TestDevice.Cpu>;
 
 public sealed class LinearOnOpenCl : LinearTests<TestDevice.OpenCl>;
+
+public sealed class LinearOnASmallGpu : LinearTests<TestDevice.SmallGpu>;
