@@ -253,7 +253,8 @@ internal sealed unsafe partial class IlgpuBackend
         where T : unmanaged
         where TElement : struct, IElement<T>
     {
-        if (_narrow) Product<TA, TB, T, TElement, Narrow>(a, b, p);
+        if (p.Rows <= FewRowsKernels.MostRows && p.ADepthContiguous != 0 && p.BDepthContiguous != 0 && p.Adapter.Dropout.Threshold == 0) FewRows<TA, TB, T, TElement>(a, b, p);
+        else if (_narrow) Product<TA, TB, T, TElement, Narrow>(a, b, p);
         else Product<TA, TB, T, TElement, Wide>(a, b, p);
     }
 
@@ -268,6 +269,18 @@ internal sealed unsafe partial class IlgpuBackend
         var config = new KernelConfig(new Index2D((p.Columns + tile - 1) / tile, (p.Rows + tile - 1) / tile), new Index2D(side, side));
         if (_fused) _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Fused, TSide>, config, a, b, p);
         else _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Separate, TSide>, config, a, b, p);
+    }
+
+    private void FewRows<TA, TB, T, TElement>(TA a, TB b, ProductArguments<T> p)
+        where TA : struct, IOperand
+        where TB : struct, IOperand
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        const int Rows = FewRowsKernels.Rows, Columns = FewRowsKernels.Columns;
+        var config = new KernelConfig(new Index2D((p.Columns + Columns - 1) / Columns, (p.Rows + Rows - 1) / Rows), new Index2D(FewRowsKernels.Lanes, Columns));
+        if (_fused) _kernels.Run(FewRowsKernels.Product<TA, TB, T, TElement, Fused>, config, a, b, p);
+        else _kernels.Run(FewRowsKernels.Product<TA, TB, T, TElement, Separate>, config, a, b, p);
     }
 
     /// <summary>Hands a weight to an action as the operand that its format makes it.</summary>

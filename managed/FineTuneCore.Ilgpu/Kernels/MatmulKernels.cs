@@ -188,28 +188,28 @@ internal static class MatmulKernels
         return kept;
     }
 
+    /// <summary>An element of the product, to where it belongs; nothing past the matrix or for a row that goes nowhere.</summary>
+    internal static void Store<T, TElement>(ProductArguments<T> p, int row, int column, float value)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        if (row >= p.Rows || column >= p.Columns) return;
+        int target = p.HasCRows != 0 ? p.CRows[row] : row;
+        if (target < 0) return;
+        long at = target * p.CStride + column;
+        float c = p.Alpha * value;
+        if (p.HasBias != 0) c += p.Bias[column];
+        if (p.Accumulate != 0) c += default(TElement).Load(p.C[at]);
+        p.C[at] = default(TElement).Store(c);
+    }
+
     private static void StoreRow<T, TElement>(ProductArguments<T> p, int row, int column, float c0, float c1, float c2, float c3)
         where T : unmanaged
         where TElement : struct, IElement<T>
     {
-        if (row >= p.Rows) return;
-        int target = p.HasCRows != 0 ? p.CRows[row] : row;
-        if (target < 0) return;
-        long at = target * p.CStride;
-        Store<T, TElement>(p, at, column, c0);
-        Store<T, TElement>(p, at, column + 1, c1);
-        Store<T, TElement>(p, at, column + 2, c2);
-        Store<T, TElement>(p, at, column + 3, c3);
-    }
-
-    private static void Store<T, TElement>(ProductArguments<T> p, long row, int column, float value)
-        where T : unmanaged
-        where TElement : struct, IElement<T>
-    {
-        if (column >= p.Columns) return;
-        float c = p.Alpha * value;
-        if (p.HasBias != 0) c += p.Bias[column];
-        if (p.Accumulate != 0) c += default(TElement).Load(p.C[row + column]);
-        p.C[row + column] = default(TElement).Store(c);
+        Store<T, TElement>(p, row, column, c0);
+        Store<T, TElement>(p, row, column + 1, c1);
+        Store<T, TElement>(p, row, column + 2, c2);
+        Store<T, TElement>(p, row, column + 3, c3);
     }
 }

@@ -22,6 +22,7 @@ public sealed class SpeedTests(ITestOutputHelper output)
     [InlineData(512, 512)]
     [InlineData(1024, 1024)]
     [InlineData(1, 1024)]
+    [InlineData(4, 1024)]
     [InlineData(16, 1024)]
     public void Products(int rows, int size)
     {
