@@ -58,8 +58,9 @@ internal static class AttentionKernels
         ArrayView<float> queries = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
         ArrayView<float> keys = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
         ArrayView<float> scores = SharedMemory.Allocate<float>(default(TSide).Threads * (default(TSide).Threads + 1));
+        ArrayView<float> statistics = SharedMemory.Allocate<float>(3 * default(TSide).Threads); // of a row: its largest score, what that shrinks, the sum
         ArrayView<float> output = SharedMemory.Allocate<float>(default(TSide).Threads * MaxHeadDim); // every element is one thread's own
-        int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, keyHead = head / p.HeadsPerKey;
+        int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, column = head * p.HeadDim, keyColumn = head / p.HeadsPerKey * p.HeadDim;
         int first = Grid.IdxX * side, i = first + ty;
         int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + side, p.QueryRows);
         int myBegin = i < p.QueryRows && p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0, myEnd = i < p.QueryRows ? p.FirstQuery + i + 1 : 0;
@@ -71,11 +72,8 @@ internal static class AttentionKernels
             float score = 0f;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
-                Intrinsics.Barrier();
-                Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Intrinsics.Barrier();
-                score += Dot(queries, ty, keys, tx, IntrinsicMath.Min(Slice, p.HeadDim - d0));
+                int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
+                score += Meet<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, column + d0, keys, p.K, p.KStride, j0, p.KeyRows, keyColumn + d0, features);
             }
 
             int j = j0 + tx;
@@ -83,32 +81,42 @@ internal static class AttentionKernels
             score *= p.Scale;
             scores[ty * scorePitch + tx] = inside ? score : float.NegativeInfinity;
             Intrinsics.Barrier();
-            float larger = maximum;
-            for (int c = 0; c < side; c++) larger = IntrinsicMath.Max(larger, scores[ty * scorePitch + c]);
-            float shrink = maximum > float.NegativeInfinity ? MathF.Exp(maximum - larger) : 0f;
-            maximum = larger;
+            if (tx == 0)
+            {
+                float larger = maximum;
+                for (int c = 0; c < side; c++) larger = IntrinsicMath.Max(larger, scores[ty * scorePitch + c]);
+                statistics[side + ty] = maximum > float.NegativeInfinity ? MathF.Exp(maximum - larger) : 0f;
+                statistics[ty] = maximum = larger;
+            }
+
             Intrinsics.Barrier();
-            scores[ty * scorePitch + tx] = inside ? MathF.Exp(score - larger) : 0f;
+            float shrink = statistics[side + ty];
+            scores[ty * scorePitch + tx] = inside ? MathF.Exp(score - statistics[ty]) : 0f;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
+                int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
                 Intrinsics.Barrier();
-                Fill<T, TElement, TSide>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(keys, p.V, p.VStride, j0, p.KeyRows, keyColumn + d0, features);
                 Intrinsics.Barrier();
-                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += side)
+                for (int c = tx; c < features; c += side)
                 {
                     int at = ty * MaxHeadDim + d0 + c;
                     output[at] = output[at] * shrink + Weighted<TSide>(scores, ty * scorePitch, keys, c);
                 }
             }
 
+            if (tx != 0) continue;
             float tileSum = 0f;
             for (int c = 0; c < side; c++) tileSum += scores[ty * scorePitch + c];
             sum = sum * shrink + tileSum;
         }
 
+        if (tx == 0) statistics[2 * side + ty] = sum;
+        Intrinsics.Barrier();
         if (i >= p.QueryRows) return;
+        sum = statistics[2 * side + ty];
         float share = sum > 0f ? 1f / sum : 0f;
-        for (int d = tx; d < p.HeadDim; d += side) p.O[i * p.OStride + head * p.HeadDim + d] = default(TElement).Store(output[ty * MaxHeadDim + d] * share);
+        for (int d = tx; d < p.HeadDim; d += side) p.O[i * p.OStride + column + d] = default(TElement).Store(output[ty * MaxHeadDim + d] * share);
         if (tx == 0 && p.HasLse != 0) p.Lse[(long)i * p.Heads + head] = sum > 0f ? maximum + MathF.Log(sum) : float.NegativeInfinity;
     }
 
@@ -141,7 +149,7 @@ internal static class AttentionKernels
         ArrayView<float> keys = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch);
         ArrayView<float> scores = SharedMemory.Allocate<float>(default(TSide).Threads * (default(TSide).Threads + 1));
         ArrayView<float> gradient = SharedMemory.Allocate<float>(default(TSide).Threads * MaxHeadDim);
-        int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, keyHead = head / p.HeadsPerKey;
+        int tx = Group.IdxX, ty = Group.IdxY, head = Grid.IdxY, column = head * p.HeadDim, keyColumn = head / p.HeadsPerKey * p.HeadDim;
         int first = Grid.IdxX * side, i = first + ty;
         int begin = p.HasKeyBegin != 0 ? p.KeyBegin[first] : 0, end = p.FirstQuery + IntrinsicMath.Min(first + side, p.QueryRows);
         int myBegin = i < p.QueryRows && p.HasKeyBegin != 0 ? p.KeyBegin[i] : 0, myEnd = i < p.QueryRows ? p.FirstQuery + i + 1 : 0;
@@ -154,16 +162,9 @@ internal static class AttentionKernels
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
                 int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
-                Intrinsics.Barrier();
-                Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Intrinsics.Barrier();
-                score += Dot(queries, ty, keys, tx, features);
-                Intrinsics.Barrier();
-                Fill<T, TElement, TSide>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                Fill<T, TElement, TSide>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                Intrinsics.Barrier();
-                dprobability += Dot(queries, ty, keys, tx, features);
+                score += Meet<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, column + d0, keys, p.K, p.KStride, j0, p.KeyRows, keyColumn + d0, features);
+                dprobability += Meet<T, TElement, TSide>(
+                    queries, p.Dout, p.DoutStride, first, p.QueryRows, column + d0, keys, p.V, p.VStride, j0, p.KeyRows, keyColumn + d0, features);
             }
 
             int j = j0 + tx;
@@ -172,16 +173,17 @@ internal static class AttentionKernels
             scores[ty * scorePitch + tx] = dscore;
             for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
             {
+                int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
                 Intrinsics.Barrier();
-                Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
+                Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyColumn + d0, features);
                 Intrinsics.Barrier();
-                for (int c = tx; c < Slice && d0 + c < p.HeadDim; c += side)
+                for (int c = tx; c < features; c += side)
                     gradient[ty * MaxHeadDim + d0 + c] += Weighted<TSide>(scores, ty * scorePitch, keys, c);
             }
         }
 
         if (i >= p.QueryRows) return;
-        for (int d = tx; d < p.HeadDim; d += side) p.Dq[i * p.DqStride + head * p.HeadDim + d] = default(TElement).Store(gradient[ty * MaxHeadDim + d]);
+        for (int d = tx; d < p.HeadDim; d += side) p.Dq[i * p.DqStride + column + d] = default(TElement).Store(gradient[ty * MaxHeadDim + d]);
     }
 
     /// <summary>dk and dv of a tile of keys, summed over the query heads that read them. Grid: key tiles × key-value heads × slices of the head dim.</summary>
@@ -197,7 +199,7 @@ internal static class AttentionKernels
         ArrayView<float> scores = SharedMemory.Allocate<float>(default(TSide).Threads * (default(TSide).Threads + 1));
         ArrayView<float> dk = SharedMemory.Allocate<float>(default(TSide).Threads * KeySlice);
         ArrayView<float> dv = SharedMemory.Allocate<float>(default(TSide).Threads * KeySlice);
-        int tx = Group.IdxX, ty = Group.IdxY, keyHead = Grid.IdxY, j0 = Grid.IdxX * side, j = j0 + ty;
+        int tx = Group.IdxX, ty = Group.IdxY, keyHead = Grid.IdxY, keyColumn = keyHead * p.HeadDim, j0 = Grid.IdxX * side, j = j0 + ty;
         int sliceBegin = Grid.IdxZ * KeySlice, sliceEnd = IntrinsicMath.Min(sliceBegin + KeySlice, p.HeadDim);
         int from = IntrinsicMath.Max(0, j0 - p.FirstQuery), to = p.QueryRows;
         if (p.HasKeyBegin != 0)
@@ -220,22 +222,16 @@ internal static class AttentionKernels
 
         for (int head = keyHead * p.HeadsPerKey; head < (keyHead + 1) * p.HeadsPerKey; head++)
         {
+            int column = head * p.HeadDim;
             for (int first = from; first < to; first += side)
             {
                 float score = 0f, dprobability = 0f;
                 for (int d0 = 0; d0 < p.HeadDim; d0 += Slice)
                 {
                     int features = IntrinsicMath.Min(Slice, p.HeadDim - d0);
-                    Intrinsics.Barrier();
-                    Fill<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                    Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                    Intrinsics.Barrier();
-                    score += Dot(keys, ty, queries, tx, features);
-                    Intrinsics.Barrier();
-                    Fill<T, TElement, TSide>(keys, p.V, p.VStride, j0, p.KeyRows, keyHead * p.HeadDim, d0, p.HeadDim);
-                    Fill<T, TElement, TSide>(queries, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                    Intrinsics.Barrier();
-                    dprobability += Dot(keys, ty, queries, tx, features);
+                    score += Meet<T, TElement, TSide>(keys, p.K, p.KStride, j0, p.KeyRows, keyColumn + d0, queries, p.Q, p.QStride, first, p.QueryRows, column + d0, features);
+                    dprobability += Meet<T, TElement, TSide>(
+                        keys, p.V, p.VStride, j0, p.KeyRows, keyColumn + d0, queries, p.Dout, p.DoutStride, first, p.QueryRows, column + d0, features);
                 }
 
                 int i = first + tx;
@@ -255,11 +251,12 @@ internal static class AttentionKernels
                 scores[ty * scorePitch + tx] = gradient;
                 for (int d0 = sliceBegin; d0 < sliceEnd; d0 += Slice)
                 {
+                    int features = IntrinsicMath.Min(Slice, sliceEnd - d0);
                     Intrinsics.Barrier();
-                    Fill<T, TElement, TSide>(keys, p.Dout, p.DoutStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
-                    Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, head * p.HeadDim, d0, p.HeadDim);
+                    Fill<T, TElement, TSide>(keys, p.Dout, p.DoutStride, first, p.QueryRows, column + d0, features);
+                    Fill<T, TElement, TSide>(queries, p.Q, p.QStride, first, p.QueryRows, column + d0, features);
                     Intrinsics.Barrier();
-                    for (int c = tx; c < Slice && d0 + c < sliceEnd; c += side)
+                    for (int c = tx; c < features; c += side)
                     {
                         int own = ty * KeySlice + d0 - sliceBegin + c;
                         dv[own] += Weighted<TSide>(probabilities, ty * scorePitch, keys, c);
@@ -272,28 +269,41 @@ internal static class AttentionKernels
         if (j >= p.KeyRows) return;
         for (int d = sliceBegin + tx; d < sliceEnd; d += side)
         {
-            int column = keyHead * p.HeadDim + d, own = ty * KeySlice + d - sliceBegin;
-            p.Dk[j * p.DkStride + column] = default(TElement).Store(dk[own]);
-            p.Dv[j * p.DvStride + column] = default(TElement).Store(dv[own]);
+            int own = ty * KeySlice + d - sliceBegin;
+            p.Dk[j * p.DkStride + keyColumn + d] = default(TElement).Store(dk[own]);
+            p.Dv[j * p.DvStride + keyColumn + d] = default(TElement).Store(dv[own]);
         }
     }
 
-    /// <summary>Features [d0, d0 + 64) of a tile of rows from <paramref name="first"/> on; zero past the last row and past the head.</summary>
-    private static void Fill<T, TElement, TSide>(ArrayView<float> tile, ArrayView<T> rows, long stride, int first, int count, int column, int d0, int headDim)
+    /// <summary>
+    /// Fills two tiles with so many features of rows of a and of b: what row IdxY of the one and row IdxX of the other give multiplied. The group waits before
+    /// and behind the filling.
+    /// </summary>
+    private static float Meet<T, TElement, TSide>(
+        ArrayView<float> tileOfA, ArrayView<T> a, long strideOfA, int firstOfA, int countOfA, int columnOfA,
+        ArrayView<float> tileOfB, ArrayView<T> b, long strideOfB, int firstOfB, int countOfB, int columnOfB, int features)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+        where TSide : struct, ISide
+    {
+        Intrinsics.Barrier();
+        Fill<T, TElement, TSide>(tileOfA, a, strideOfA, firstOfA, countOfA, columnOfA, features);
+        Fill<T, TElement, TSide>(tileOfB, b, strideOfB, firstOfB, countOfB, columnOfB, features);
+        Intrinsics.Barrier();
+        float sum = 0f;
+        for (int c = 0; c < features; c++) sum += tileOfA[Group.IdxY * Pitch + c] * tileOfB[Group.IdxX * Pitch + c];
+        return sum;
+    }
+
+    /// <summary>So many features from a column on of a tile of rows from <paramref name="first"/> on; zero past the last row.</summary>
+    private static void Fill<T, TElement, TSide>(ArrayView<float> tile, ArrayView<T> rows, long stride, int first, int count, int column, int features)
         where T : unmanaged
         where TElement : struct, IElement<T>
         where TSide : struct, ISide
     {
         int row = first + Group.IdxY;
-        for (int c = Group.IdxX; c < Slice; c += default(TSide).Threads)
-            tile[Group.IdxY * Pitch + c] = row < count && d0 + c < headDim ? default(TElement).Load(rows[row * stride + column + d0 + c]) : 0f;
-    }
-
-    private static float Dot(ArrayView<float> a, int rowOfA, ArrayView<float> b, int rowOfB, int count)
-    {
-        float sum = 0f;
-        for (int c = 0; c < count; c++) sum += a[rowOfA * Pitch + c] * b[rowOfB * Pitch + c];
-        return sum;
+        for (int c = Group.IdxX; c < features; c += default(TSide).Threads)
+            tile[Group.IdxY * Pitch + c] = row < count ? default(TElement).Load(rows[row * stride + column + c]) : 0f;
     }
 
     /// <summary>Σ over the rows of a tile of weights[at + row] · tile[row, column].</summary>
