@@ -59,7 +59,7 @@ internal sealed unsafe partial class IlgpuBackend
         {
             Y = View<T>(y with { Rows = rowCount, Columns = weight.Columns }), YStride = y.RowStride, RowBegin = checked((int)rowBegin), Columns = checked((int)weight.Columns),
         };
-        WithWeight(weight, rowsAreLines: true, new DequantizeAction<T, TElement>(arguments, Matrix(rowCount, weight.Columns)));
+        WithWeight(weight, new DequantizeAction<T, TElement>(arguments, Matrix(rowCount, (weight.Columns + 3) / 4)));
     }
 
     private void Forward<T, TElement>(
@@ -71,10 +71,10 @@ internal sealed unsafe partial class IlgpuBackend
         foreach (ref readonly LoraSegmentArguments s in segments)
         {
             if (s.RowBegin == s.RowEnd) continue;
-            AdapterInput<T, TElement> input = Input<T, TElement>(x, in s, in dropout, rowsAreLines: true);
+            AdapterInput<T, TElement> input = Input<T, TElement>(x, in s, in dropout);
             long groups = weight.Columns / input.Pool;
             Product<AdapterInput<T, TElement>, Dense<float, F32Element>, float, F32Element>(
-                input, Plain(View<float>(s.A, s.Rank * groups), groups, 1),
+                input, Plain(View<float>(s.A, s.Rank * groups), groups),
                 Into<float>(View<float>(s.S, (s.RowEnd - s.RowBegin) * s.Rank), s.Rank, s.RowEnd - s.RowBegin, s.Rank, groups) with { ADepthContiguous = 1, BDepthContiguous = 1 });
         }
 
@@ -94,7 +94,7 @@ internal sealed unsafe partial class IlgpuBackend
                 (p.Adapter.RankStride, p.Adapter.ColumnStride, p.Adapter.Rank, p.Adapter.Scale) = (1, s.Rank, s.Rank, s.Scaling);
             }
 
-            WithWeight(weight, rowsAreLines: true, new ProductAction<Dense<T, TElement>, T, TElement>(Rows<T, TElement>(part, weight.Columns), p));
+            WithWeight(weight, new ProductAction<Dense<T, TElement>, T, TElement>(Matrix<T, TElement>(part, weight.Columns), p));
             row = end;
         }
     }
@@ -120,19 +120,19 @@ internal sealed unsafe partial class IlgpuBackend
             ArrayView<float> ds = DownGradient(in workspace, offsets[i], floats);
             // dS = dY B, its scaling left to those who use it.
             Product<Dense<T, TElement>, Dense<float, F32Element>, float, F32Element>(
-                Rows<T, TElement>(part, n), Plain(View<float>(s.B, n * s.Rank), 1, s.Rank), Into<float>(ds, s.Rank, rows, s.Rank, n) with { ADepthContiguous = 1 });
+                Matrix<T, TElement>(part, n), Plain(View<float>(s.B, n * s.Rank), s.Rank), Into<float>(ds, s.Rank, rows, s.Rank, n) with { ADepthContiguous = 1 });
             if (!s.Da.IsNone)
             {
-                AdapterInput<T, TElement> input = Input<T, TElement>(x, in s, in dropout, rowsAreLines: false);
+                AdapterInput<T, TElement> input = Input<T, TElement>(x, in s, in dropout);
                 long groups = k / input.Pool;
                 Product<Dense<float, F32Element>, AdapterInput<T, TElement>, float, F32Element>(
-                    Plain(ds, 1, s.Rank), input,
+                    Plain(ds, s.Rank), input,
                     Into<float>(View<float>(s.Da, s.Rank * groups), groups, s.Rank, groups, rows) with { Accumulate = 1, Alpha = s.Scaling });
             }
 
             if (s.Db.IsNone) continue;
             Product<Dense<T, TElement>, Dense<float, F32Element>, float, F32Element>(
-                Columns<T, TElement>(part, n), Plain(View<float>(s.S, floats), 1, s.Rank),
+                Matrix<T, TElement>(part, n), Plain(View<float>(s.S, floats), s.Rank),
                 Into<float>(View<float>(s.Db, n * s.Rank), s.Rank, n, s.Rank, rows) with { Accumulate = 1, Alpha = s.Scaling });
         }
 
@@ -154,14 +154,14 @@ internal sealed unsafe partial class IlgpuBackend
                 (p.Adapter.RankStride, p.Adapter.ColumnStride, p.Adapter.Rank, p.Adapter.Scale, p.Adapter.Pool) = (k / pool, 1, s.Rank, s.Scaling / pool / p.Adapter.Dropout.Keep, pool);
             }
 
-            WithWeight(weight, rowsAreLines: false, new ProductAction<Dense<T, TElement>, T, TElement>(Rows<T, TElement>(part, n), p));
+            WithWeight(weight, new ProductAction<Dense<T, TElement>, T, TElement>(Matrix<T, TElement>(part, n), p));
             row = end;
         }
 
         if (!dweight.IsNone)
         {
             Product<Dense<T, TElement>, Dense<T, TElement>, float, F32Element>(
-                Columns<T, TElement>(dy, n), Columns<T, TElement>(x, k),
+                Matrix<T, TElement>(dy, n), Matrix<T, TElement>(x, k),
                 Into<float>(View<float>(dweight with { Rows = n, Columns = k }), dweight.RowStride, n, k, dy.Rows) with { Accumulate = 1 });
         }
 
@@ -204,11 +204,11 @@ internal sealed unsafe partial class IlgpuBackend
         }
     }
 
-    private AdapterInput<T, TElement> Input<T, TElement>(Tensor x, in LoraSegmentArguments s, in DropoutRows dropout, bool rowsAreLines)
+    private AdapterInput<T, TElement> Input<T, TElement>(Tensor x, in LoraSegmentArguments s, in DropoutRows dropout)
         where T : unmanaged
         where TElement : struct, IElement<T> => new()
     {
-        Data = View<T>(x.RowBlock(s.RowBegin, s.RowEnd - s.RowBegin)), RowStride = x.RowStride, RowsAreLines = rowsAreLines ? 1 : 0, Pool = Math.Max(1, s.Pool),
+        Data = View<T>(x.RowBlock(s.RowBegin, s.RowEnd - s.RowBegin)), RowStride = x.RowStride, Pool = Math.Max(1, s.Pool),
         Dropout = DropoutOf(in s, in dropout),
     };
 
@@ -228,18 +228,11 @@ internal sealed unsafe partial class IlgpuBackend
         };
     }
 
-    /// <summary>A matrix whose rows are lines.</summary>
-    private Dense<T, TElement> Rows<T, TElement>(Tensor matrix, long columns)
+    private Dense<T, TElement> Matrix<T, TElement>(Tensor matrix, long columns)
         where T : unmanaged
-        where TElement : struct, IElement<T> => new() { Data = View<T>(matrix with { Columns = columns }), LineStride = matrix.RowStride, DepthStride = 1 };
+        where TElement : struct, IElement<T> => new() { Data = View<T>(matrix with { Columns = columns }), RowStride = matrix.RowStride };
 
-    /// <summary>A matrix whose columns are lines.</summary>
-    private Dense<T, TElement> Columns<T, TElement>(Tensor matrix, long columns)
-        where T : unmanaged
-        where TElement : struct, IElement<T> => new() { Data = View<T>(matrix with { Columns = columns }), LineStride = 1, DepthStride = matrix.RowStride };
-
-    private static Dense<float, F32Element> Plain(ArrayView<float> data, long lineStride, long depthStride) =>
-        new() { Data = data, LineStride = lineStride, DepthStride = depthStride };
+    private static Dense<float, F32Element> Plain(ArrayView<float> data, long rowStride) => new() { Data = data, RowStride = rowStride };
 
     /// <summary>A product [rows, columns] that is written to c.</summary>
     private ProductArguments<T> Into<T>(ArrayView<T> c, long stride, long rows, long columns, long depth)
@@ -260,25 +253,48 @@ internal sealed unsafe partial class IlgpuBackend
         where T : unmanaged
         where TElement : struct, IElement<T>
     {
-        const int Tile = MatmulKernels.Tile, Side = MatmulKernels.Side;
-        var config = new KernelConfig(new Index2D((p.Columns + Tile - 1) / Tile, (p.Rows + Tile - 1) / Tile), new Index2D(Side, Side));
-        if (_fused) _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Fused>, config, a, b, p);
-        else _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Separate>, config, a, b, p);
+        if (p.Rows <= FewRowsKernels.MostRows && p.ADepthContiguous != 0 && p.BDepthContiguous != 0 && p.Adapter.Dropout.Threshold == 0) FewRows<TA, TB, T, TElement>(a, b, p);
+        else if (_narrow) Product<TA, TB, T, TElement, Narrow>(a, b, p);
+        else Product<TA, TB, T, TElement, Wide>(a, b, p);
+    }
+
+    private void Product<TA, TB, T, TElement, TSide>(TA a, TB b, ProductArguments<T> p)
+        where TA : struct, IOperand
+        where TB : struct, IOperand
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+        where TSide : struct, ISide
+    {
+        int side = default(TSide).Threads, tile = side * MatmulKernels.PerThread;
+        var config = new KernelConfig(new Index2D((p.Columns + tile - 1) / tile, (p.Rows + tile - 1) / tile), new Index2D(side, side));
+        if (_fused) _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Fused, TSide>, config, a, b, p);
+        else _kernels.Run(MatmulKernels.Product<TA, TB, T, TElement, Separate, TSide>, config, a, b, p);
+    }
+
+    private void FewRows<TA, TB, T, TElement>(TA a, TB b, ProductArguments<T> p)
+        where TA : struct, IOperand
+        where TB : struct, IOperand
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        const int Rows = FewRowsKernels.Rows, Columns = FewRowsKernels.Columns;
+        var config = new KernelConfig(new Index2D((p.Columns + Columns - 1) / Columns, (p.Rows + Rows - 1) / Rows), new Index2D(FewRowsKernels.Lanes, Columns));
+        if (_fused) _kernels.Run(FewRowsKernels.Product<TA, TB, T, TElement, Fused>, config, a, b, p);
+        else _kernels.Run(FewRowsKernels.Product<TA, TB, T, TElement, Separate>, config, a, b, p);
     }
 
     /// <summary>Hands a weight to an action as the operand that its format makes it.</summary>
-    private void WithWeight<TAction>(WeightMatrix w, bool rowsAreLines, TAction action)
+    private void WithWeight<TAction>(WeightMatrix w, TAction action)
         where TAction : struct, IWeightAction
     {
-        int lines = rowsAreLines ? 1 : 0;
         long count = w.Rows * w.Columns;
         switch (w.Format)
         {
             case WeightFormat.F32:
-                action.Run(this, rowsAreLines ? Rows<float, F32Element>(w.Data, w.Columns) : Columns<float, F32Element>(w.Data, w.Columns));
+                action.Run(this, Matrix<float, F32Element>(w.Data, w.Columns));
                 break;
             case WeightFormat.BF16:
-                action.Run(this, rowsAreLines ? Rows<ushort, Bf16Element>(w.Data, w.Columns) : Columns<ushort, Bf16Element>(w.Data, w.Columns));
+                action.Run(this, Matrix<ushort, Bf16Element>(w.Data, w.Columns));
                 break;
             case WeightFormat.Nf4:
                 bool nested = !w.NestedAbsmax.IsNone;
@@ -289,18 +305,18 @@ internal sealed unsafe partial class IlgpuBackend
                     AbsmaxCodes = View<byte>(nested ? w.Absmax : default, blocks), QuantMap = View<float>(w.QuantMap, Nf4Weight.Values),
                     NestedAbsmax = View<float>(w.NestedAbsmax, nested ? (blocks + w.NestedBlockSize - 1) / w.NestedBlockSize : 0),
                     NestedMap = View<float>(w.NestedMap, 256), NestedOffset = w.NestedOffset, IsNested = nested ? 1 : 0, BlockShift = Shift(w.BlockSize),
-                    NestedShift = nested ? Shift(w.NestedBlockSize) : 0, Columns = w.Columns, RowsAreLines = lines,
+                    NestedShift = nested ? Shift(w.NestedBlockSize) : 0, Columns = w.Columns,
                 });
                 break;
             case WeightFormat.Int8:
-                action.Run(this, new Int8Weight { Codes = View<byte>(w.Data, count), Scale = View<float>(w.Scale, w.Rows), Columns = w.Columns, RowsAreLines = lines });
+                action.Run(this, new Int8Weight { Codes = View<byte>(w.Data, count), Scale = View<float>(w.Scale, w.Rows), Columns = w.Columns });
                 break;
             case WeightFormat.Affine:
                 long groups = w.Columns / w.GroupSize;
                 action.Run(this, new AffineWeight
                 {
                     Codes = View<byte>(w.Data, count / 8 * w.Bits), Scale = View<float>(w.Scale, w.Rows * groups), Minimum = View<float>(w.Minimum, w.Rows * groups),
-                    RowBytes = w.Columns / 8 * w.Bits, Groups = groups, Bits = w.Bits, GroupShift = Shift(w.GroupSize), RowsAreLines = lines,
+                    RowBytes = w.Columns / 8 * w.Bits, Groups = groups, Bits = w.Bits, GroupShift = Shift(w.GroupSize),
                 });
                 break;
             default:
@@ -315,7 +331,6 @@ internal sealed unsafe partial class IlgpuBackend
         where T : unmanaged
         where TElement : struct, IElement<T>
     {
-        /// <summary>A weight whose rows are lines lies with its depth contiguous.</summary>
         public void Run<TWeight>(IlgpuBackend backend, TWeight weight)
             where TWeight : struct, IOperand => backend.Product<TA, TWeight, T, TElement>(a, weight, p);
     }

@@ -148,7 +148,7 @@ internal sealed unsafe partial class IlgpuBackend
     private void NormForward<T, TElement>(Tensor y, Tensor sum, Tensor rstd, Tensor x, Tensor residual, Tensor weight, long heads, float eps)
         where T : unmanaged
         where TElement : struct, IElement<T> =>
-        _kernels.Run(NormKernels.Forward<T, TElement>, Groups(x.Rows * heads, Reductions.Threads), Norm<T>(x, heads, rstd, weight, eps) with
+        _kernels.Run(NormKernels.Forward<T, TElement>, Groups(x.Rows * heads, GroupThreads), Norm<T>(x, heads, rstd, weight, eps) with
         {
             Y = View<T>(y), YStride = y.RowStride, Residual = View<T>(residual), ResidualStride = residual.RowStride, HasResidual = Flag(residual),
             Sum = View<T>(sum), Dx = View<T>(default), Dweight = View<float>(default),
@@ -165,7 +165,7 @@ internal sealed unsafe partial class IlgpuBackend
         };
         // dx may lie over dy, which the weight's gradient still reads.
         if (!dweight.IsNone) _kernels.Run(NormKernels.WeightGradient<T, TElement>, Elements(p.Width), p);
-        _kernels.Run(NormKernels.Backward<T, TElement>, Groups(x.Rows * heads, Reductions.Threads), p);
+        _kernels.Run(NormKernels.Backward<T, TElement>, Groups(x.Rows * heads, GroupThreads), p);
     }
 
     private NormArguments<T> Norm<T>(Tensor x, long heads, Tensor rstd, Tensor weight, float eps)
@@ -210,7 +210,8 @@ internal sealed unsafe partial class IlgpuBackend
         where TElement : struct, IElement<T>
     {
         AttentionArguments<T> p = Attention<T>(o, lse, q, k, v, keyBegin, in shape);
-        _kernels.Run(AttentionKernels.Forward<T, TElement>, AttentionTiles(q.Rows, shape.Heads, 1), p);
+        if (_narrow) _kernels.Run(AttentionKernels.Forward<T, TElement, Narrow>, AttentionTiles<Narrow>(q.Rows, shape.Heads, 1), p);
+        else _kernels.Run(AttentionKernels.Forward<T, TElement, Wide>, AttentionTiles<Wide>(q.Rows, shape.Heads, 1), p);
     }
 
     private void AttentionGradients<T, TElement>(
@@ -227,9 +228,18 @@ internal sealed unsafe partial class IlgpuBackend
             Dv = View<T>(dv), DvStride = dv.RowStride, Delta = View<float>(workspace.Memory, deltas),
         };
         _kernels.Run(AttentionKernels.Deltas<T, TElement>, Elements(deltas), p);
-        _kernels.Run(AttentionKernels.QueryGradient<T, TElement>, AttentionTiles(q.Rows, shape.Heads, 1), p);
-        int slices = (shape.HeadDim + AttentionKernels.KeySlice - 1) / AttentionKernels.KeySlice;
-        _kernels.Run(AttentionKernels.KeyGradient<T, TElement>, AttentionTiles(k.Rows, shape.KeyValueHeads, slices), p);
+        if (_narrow) AttentionGradients<T, TElement, Narrow>(p, shape.KeyValueHeads);
+        else AttentionGradients<T, TElement, Wide>(p, shape.KeyValueHeads);
+    }
+
+    private void AttentionGradients<T, TElement, TSide>(AttentionArguments<T> p, int keyValueHeads)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+        where TSide : struct, ISide
+    {
+        int slices = (p.HeadDim + AttentionKernels.KeySlice - 1) / AttentionKernels.KeySlice;
+        _kernels.Run(AttentionKernels.QueryGradient<T, TElement, TSide>, AttentionTiles<TSide>(p.QueryRows, p.Heads, 1), p);
+        _kernels.Run(AttentionKernels.KeyGradient<T, TElement, TSide>, AttentionTiles<TSide>(p.KeyRows, keyValueHeads, slices), p);
     }
 
     private AttentionArguments<T> Attention<T>(Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v, Tensor keyBegin, in AttentionShape shape)
@@ -250,8 +260,12 @@ internal sealed unsafe partial class IlgpuBackend
         };
     }
 
-    private static KernelConfig AttentionTiles(long rows, int heads, int slices) => new(
-        new Index3D((int)((rows + AttentionKernels.Side - 1) / AttentionKernels.Side), heads, slices), new Index3D(AttentionKernels.Side, AttentionKernels.Side, 1));
+    private static KernelConfig AttentionTiles<TSide>(long rows, int heads, int slices)
+        where TSide : struct, ISide
+    {
+        int side = default(TSide).Threads;
+        return new KernelConfig(new Index3D((int)((rows + side - 1) / side), heads, slices), new Index3D(side, side, 1));
+    }
 
     /// <summary>Two matrices for which the contract has one stride.</summary>
     private static void SameStride(Tensor a, Tensor b)

@@ -58,7 +58,7 @@ internal sealed unsafe partial class IlgpuBackend
     {
         long count = parameter.Columns, blocks = (count + OptimizerKernels.StateBlock - 1) / OptimizerKernels.StateBlock;
         if (count == 0) return;
-        _kernels.Run(OptimizerKernels.AdamW8Bit, Groups(blocks, Reductions.Threads), new CodedUpdateArguments
+        _kernels.Run(OptimizerKernels.AdamW8Bit, Groups(blocks, GroupThreads), new CodedUpdateArguments
         {
             Update = AdamW(parameter, gradient, in a),
             M = new CodedState { Codes = View<byte>(mCodes, count), Absmax = View<float>(mAbsmax, blocks), Map = View<float>(mMap, 256) },
@@ -78,7 +78,7 @@ internal sealed unsafe partial class IlgpuBackend
     }
 
     public void ClipGradients(Tensor stepNumbers, Tensor sum, Tensor nll, float clipNorm) =>
-        _kernels.Run(OptimizerKernels.Clip, Groups(1, Reductions.Threads), new ClipArguments
+        _kernels.Run(OptimizerKernels.Clip, Groups(1, GroupThreads), new ClipArguments
         {
             StepNumbers = View<int>(stepNumbers, 4), Sum = View<float>(sum, 1), Nll = View<float>(nll, nll.Columns), Count = checked((int)nll.Columns), ClipNorm = clipNorm,
         });
@@ -91,8 +91,8 @@ internal sealed unsafe partial class IlgpuBackend
         {
             X = View<float>(x, count), Partial = _partials.View.AsContiguous(), Sum = View<float>(sum, 1), Count = count, PerGroup = perGroup, Groups = groups,
         };
-        _kernels.Run(OptimizerKernels.PartialSquares, Groups(groups, Reductions.Threads), p);
-        _kernels.Run(OptimizerKernels.FinalSquares, Groups(1, Reductions.Threads), p);
+        _kernels.Run(OptimizerKernels.PartialSquares, Groups(groups, GroupThreads), p);
+        _kernels.Run(OptimizerKernels.FinalSquares, Groups(1, GroupThreads), p);
     }
 
     public void Nf4Quantize(Tensor codes, Tensor absmax, Tensor x, long count)
@@ -117,13 +117,13 @@ internal sealed unsafe partial class IlgpuBackend
             Absmax = View<float>(absmax, count), NestedMap = View<float>(nestedMap, 256), Count = count, Rows = rows, Power = power,
         };
         _kernels.Run(QuantKernels.NestedOffset, Groups(1, QuantKernels.SumLanes), p);
-        _kernels.Run(QuantKernels.NestedAbsmax, Groups(blocks, Reductions.Threads), p);
+        _kernels.Run(QuantKernels.NestedAbsmax, Groups(blocks, GroupThreads), p);
     }
 
     public void Int8Quantize(WeightMatrix destination, Tensor x)
     {
         if (x.Rows == 0) return;
-        _kernels.Run(QuantKernels.Int8, Groups(x.Rows, Reductions.Threads), new RowQuantizeArguments
+        _kernels.Run(QuantKernels.Int8, Groups(x.Rows, GroupThreads), new RowQuantizeArguments
         {
             Codes = View<byte>(destination.Data, x.Rows * x.Columns), Scale = View<float>(destination.Scale, x.Rows), Minimum = View<float>(default),
             X = View<float>(x), XStride = x.RowStride, Rows = checked((int)x.Rows), Columns = checked((int)x.Columns),
@@ -176,28 +176,28 @@ internal sealed unsafe partial class IlgpuBackend
             TrainedRows = trained, HiddenSize = checked((int)hidden), VocabSize = checked((int)vocab),
             GradientScale = gradientScale,
         };
-        _kernels.Run(LossKernels.ListTrained, Groups(1, Reductions.Threads), p);
-        _kernels.Run(LossKernels.ClearIgnored<T, TElement>, Groups(rows, Reductions.Threads), p);
+        _kernels.Run(LossKernels.ListTrained, Groups(1, GroupThreads), p);
+        _kernels.Run(LossKernels.ClearIgnored<T, TElement>, Groups(rows, GroupThreads), p);
         for (int first = 0; first < trained; first += (int)chunk)
         {
             long count = Math.Min(chunk, trained - first);
             ArrayView<int> numbers = p.Trained.SubView(first, count);
-            GatheredRows<T, TElement> Gathered(bool rowsAreLines) => new() { Data = View<T>(x), Numbers = numbers, RowStride = x.RowStride, RowsAreLines = rowsAreLines ? 1 : 0 };
-            WithWeight(weight, rowsAreLines: true, new ProductAction<GatheredRows<T, TElement>, float, F32Element>(
-                Gathered(rowsAreLines: true), Into<float>(p.Logits, vocab, count, vocab, hidden) with { ADepthContiguous = 1, BDepthContiguous = 1 }));
-            _kernels.Run(LossKernels.Softmax, Groups(count, Reductions.Threads), p with { First = first });
+            var gathered = new GatheredRows<T, TElement> { Data = View<T>(x), Numbers = numbers, RowStride = x.RowStride };
+            WithWeight(weight, new ProductAction<GatheredRows<T, TElement>, float, F32Element>(
+                gathered, Into<float>(p.Logits, vocab, count, vocab, hidden) with { ADepthContiguous = 1, BDepthContiguous = 1 }));
+            _kernels.Run(LossKernels.Softmax, Groups(count, GroupThreads), p with { First = first });
             if (dx.IsNone && dweight.IsNone) continue;
             _kernels.Run(LossKernels.Gradient, Matrix(count, vocab), p with { First = first });
             if (!dx.IsNone)
             {
-                WithWeight(weight, rowsAreLines: false, new ProductAction<Dense<float, F32Element>, T, TElement>(
-                    Plain(p.Logits, vocab, 1),
+                WithWeight(weight, new ProductAction<Dense<float, F32Element>, T, TElement>(
+                    Plain(p.Logits, vocab),
                     Into<T>(p.Dx, dx.RowStride, count, hidden, vocab) with { ADepthContiguous = 1, CRows = numbers, HasCRows = 1 }));
             }
 
             if (dweight.IsNone) continue;
             Product<Dense<float, F32Element>, GatheredRows<T, TElement>, float, F32Element>(
-                Plain(p.Logits, 1, vocab), Gathered(rowsAreLines: false),
+                Plain(p.Logits, vocab), gathered,
                 Into<float>(View<float>(dweight with { Rows = vocab, Columns = hidden }), dweight.RowStride, vocab, hidden, count) with { Accumulate = 1 });
         }
     }

@@ -32,14 +32,20 @@ internal sealed unsafe partial class IlgpuBackend : IBackend
     private readonly MemoryBuffer1D<float, Stride1D.Dense> _nf4Thresholds;
     private readonly IDisposable? _owner;
     private readonly bool _fused;
+    private readonly bool _narrow;
     private readonly int[] _found = new int[Fault.Count];
     private long _limit;
     private bool _mayHaveFaults;
 
     /// <summary>Takes over the accelerator, and <paramref name="owner"/> to be disposed behind it.</summary>
-    internal IlgpuBackend(Accelerator accelerator, bool fused, long memoryLimitBytes = 0, IDisposable? owner = null)
+    /// <param name="accelerator">The device.</param>
+    /// <param name="fused">Whether products multiply and add in one operation.</param>
+    /// <param name="narrow">Whether groups have at most 64 threads and little local memory.</param>
+    /// <param name="memoryLimitBytes">Of all buffers; 0 is the device's own.</param>
+    /// <param name="owner">What else belongs to the device.</param>
+    internal IlgpuBackend(Accelerator accelerator, bool fused, bool narrow, long memoryLimitBytes = 0, IDisposable? owner = null)
     {
-        (_accelerator, _fused, _owner) = (accelerator, fused, owner);
+        (_accelerator, _fused, _narrow, _owner) = (accelerator, fused, narrow, owner);
         _limit = memoryLimitBytes > 0 ? Math.Min(memoryLimitBytes, accelerator.MemorySize) : accelerator.MemorySize;
         _kernels = new KernelLauncher(accelerator);
         _nothing = accelerator.Allocate1D<byte>(Alignment);
@@ -199,13 +205,15 @@ internal sealed unsafe partial class IlgpuBackend : IBackend
         _ => throw Unsupported($"{op} of {dtype}"),
     };
 
+    /// <summary>Threads of a group that works on one row or on neighbouring elements.</summary>
+    private int GroupThreads => _narrow ? OpenClDevices.FewestThreads : Reductions.Threads;
+
     private static KernelConfig Groups(long groups, int threads) => new(new Index1D(checked((int)groups)), new Index1D(threads));
 
     /// <summary>A thread for each of so many elements.</summary>
-    private static KernelConfig Elements(long count, int threads = ElementwiseKernels.Threads) => Groups((count + threads - 1) / threads, threads);
+    private KernelConfig Elements(long count) => Groups((count + GroupThreads - 1) / GroupThreads, GroupThreads);
 
     /// <summary>Threads along the columns, groups along the rows.</summary>
-    private static KernelConfig Matrix(long rows, long columns) => new(
-        new Index2D(checked((int)((columns + ElementwiseKernels.Threads - 1) / ElementwiseKernels.Threads)), checked((int)rows)),
-        new Index2D(ElementwiseKernels.Threads, 1));
+    private KernelConfig Matrix(long rows, long columns) => new(
+        new Index2D(checked((int)((columns + GroupThreads - 1) / GroupThreads)), checked((int)rows)), new Index2D(GroupThreads, 1));
 }

@@ -21,15 +21,18 @@ internal sealed class IlgpuProvider : IDeviceProvider
         ];
     }
 
-    public IBackend Open(int index, long memoryLimitBytes)
+    public IBackend Open(int index, long memoryLimitBytes) => Open(index, memoryLimitBytes, null);
+
+    /// <inheritdoc cref="OpenClDevices(Func{DeviceFacts, DeviceFacts})"/>
+    internal static IlgpuBackend Open(int index, long memoryLimitBytes, Func<DeviceFacts, DeviceFacts>? seen)
     {
-        var devices = new OpenClDevices();
+        var devices = new OpenClDevices(seen);
         try
         {
             if (index >= devices.Usable.Count) throw NoSuchDevice(index, devices);
-            CLAccelerator accelerator = devices.Open(index);
+            DeviceFacts facts = devices.FactsOf(devices.Usable[index]);
             // A GPU has fused multiply-adds; OpenCL on a CPU is faster without asking for them.
-            return new IlgpuBackend(accelerator, fused: OpenClDevices.IsGpu(devices.Usable[index]), memoryLimitBytes, devices);
+            return new IlgpuBackend(devices.Open(index), facts.IsGpu, OpenClDevices.IsNarrow(facts), memoryLimitBytes, devices);
         }
         catch
         {

@@ -21,19 +21,24 @@ internal sealed record DeviceFacts(
 internal sealed class OpenClDevices : IDisposable
 {
     internal const string CpuVariable = "FTC_OPENCL_CPU";
-    private const int GroupThreads = 256;
-    private const int SharedBytes = 27 * 1024; // of the largest kernel, attention
+    internal const int FewestThreads = 64; // of narrow kernels
+    internal const int LeastSharedBytes = 14 * 1024; // of the largest of them, attention
+    internal const int WideThreads = 256;
+    internal const int WideSharedBytes = 27 * 1024;
 
     private readonly Context _context;
+    private readonly Func<DeviceFacts, DeviceFacts> _seen;
 
-    internal OpenClDevices()
+    /// <param name="seen">Changes what a device says of itself; tests let a large one pass for a small one.</param>
+    internal OpenClDevices(Func<DeviceFacts, DeviceFacts>? seen = null)
     {
+        _seen = seen ?? (facts => facts);
         Library.Resolve();
         bool cpuWanted = Environment.GetEnvironmentVariable(CpuVariable) == "1";
         var refused = new List<(string, string)>();
         _context = Context.Create(builder =>
         {
-            Arithmetic.Register(builder);
+            Intrinsics.Register(builder);
             builder.OpenCL(device =>
             {
                 string? reason = Refusal(FactsOf(device), cpuWanted);
@@ -44,7 +49,7 @@ internal sealed class OpenClDevices : IDisposable
         Refused = refused;
         var usable = new List<CLDevice>();
         foreach (CLDevice device in _context.GetCLDevices()) usable.Add(device);
-        Usable = [.. Enumerable.OrderBy(usable, d => IsGpu(d) ? 0 : 1)];
+        Usable = [.. Enumerable.OrderBy(usable, d => FactsOf(d).IsGpu ? 0 : 1)];
     }
 
     internal IReadOnlyList<CLDevice> Usable { get; }
@@ -53,7 +58,12 @@ internal sealed class OpenClDevices : IDisposable
 
     internal CLAccelerator Open(int index) => Usable[index].CreateCLAccelerator(_context);
 
-    internal static bool IsGpu(CLDevice device) => (device.DeviceType & CLDeviceType.CL_DEVICE_TYPE_GPU) != 0;
+    internal DeviceFacts FactsOf(CLDevice device) => _seen(new DeviceFacts(
+        device.Name.Trim('\0', ' '), (device.DeviceType & CLDeviceType.CL_DEVICE_TYPE_GPU) != 0, device.Vendor == CLDeviceVendor.Nvidia,
+        device.DeviceVersion.Major, device.Capabilities.GenericAddressSpace, device.MaxNumThreadsPerGroup, device.MaxSharedMemoryPerGroup));
+
+    /// <summary>Whether a device that can be used takes the kernels of small groups.</summary>
+    internal static bool IsNarrow(DeviceFacts facts) => facts.GroupThreads < WideThreads || facts.SharedBytes < WideSharedBytes;
 
     /// <summary>Why a device cannot be used; null when it can.</summary>
     internal static string? Refusal(DeviceFacts facts, bool cpuWanted)
@@ -62,17 +72,13 @@ internal sealed class OpenClDevices : IDisposable
         if (!facts.IsGpu && !cpuWanted) return $"it is no GPU, and --device cpu is faster; {CpuVariable}=1 allows it for tests";
         if (facts.MajorVersion < 2) return $"its driver has OpenCL {facts.MajorVersion}, expected 2.0 or newer; update the driver";
         if (!facts.GenericAddressSpace) return "its driver has no generic address space, which the kernels need; update the driver";
-        if (facts.GroupThreads < GroupThreads) return $"its groups have at most {facts.GroupThreads} threads, expected {GroupThreads}";
-        if (facts.SharedBytes < SharedBytes)
-            return string.Create(CultureInfo.InvariantCulture, $"its groups have {facts.SharedBytes} bytes of local memory, expected {SharedBytes}");
+        if (facts.GroupThreads < FewestThreads) return $"its groups have at most {facts.GroupThreads} threads, expected {FewestThreads} or more";
+        if (facts.SharedBytes < LeastSharedBytes)
+            return string.Create(CultureInfo.InvariantCulture, $"its groups have {facts.SharedBytes} bytes of local memory, expected {LeastSharedBytes} or more");
         return null;
     }
 
     public void Dispose() => _context.Dispose();
-
-    private static DeviceFacts FactsOf(CLDevice device) => new(
-        device.Name.Trim('\0', ' '), IsGpu(device), device.Vendor == CLDeviceVendor.Nvidia, device.DeviceVersion.Major,
-        device.Capabilities.GenericAddressSpace, device.MaxNumThreadsPerGroup, device.MaxSharedMemoryPerGroup);
 
     /// <summary>ILGPU asks for libOpenCL.so, which on Linux only the development package has; users have libOpenCL.so.1.</summary>
     private static class Library

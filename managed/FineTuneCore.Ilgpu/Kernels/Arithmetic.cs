@@ -1,34 +1,4 @@
-using ILGPU;
-using ILGPU.Backends.OpenCL;
-using ILGPU.IR;
-using ILGPU.IR.Intrinsics;
-
 namespace FineTuneCore.Ilgpu.Kernels;
-
-/// <summary>What ILGPU lacks on OpenCL.</summary>
-internal static class Arithmetic
-{
-    /// <summary>a · b + c, rounded once.</summary>
-    [IntrinsicImplementation]
-    public static float Fma(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
-
-    /// <summary>Makes <see cref="Fma"/> OpenCL's own; the managed body serves the CPU accelerator.</summary>
-    internal static void Register(Context.Builder builder) => builder.GetIntrinsicManager().RegisterMethod(
-        typeof(Arithmetic).GetMethod(nameof(Fma))!,
-        new CLIntrinsic(typeof(Arithmetic), nameof(WriteFma), IntrinsicImplementationMode.GenerateCode));
-
-    /// <summary>Called by ILGPU's OpenCL code generator.</summary>
-    public static void WriteFma(CLBackend backend, CLCodeGenerator generator, Value value)
-    {
-        _ = backend;
-        var target = generator.Allocate(value);
-        using CLCodeGenerator.StatementEmitter statement = generator.BeginStatement(target);
-        statement.AppendCommand("fma");
-        statement.BeginArguments();
-        for (int i = 0; i < value.Count; i++) statement.AppendArgument(generator.Load(value[i]));
-        statement.EndArguments();
-    }
-}
 
 /// <summary>a · b + c of a product's inner loop: GPUs are fastest fused, a CPU's OpenCL in two operations.</summary>
 internal interface IMultiplyAdd
@@ -38,7 +8,7 @@ internal interface IMultiplyAdd
 
 internal struct Fused : IMultiplyAdd
 {
-    public readonly float Of(float a, float b, float c) => Arithmetic.Fma(a, b, c);
+    public readonly float Of(float a, float b, float c) => Intrinsics.Fma(a, b, c);
 }
 
 internal struct Separate : IMultiplyAdd
@@ -67,7 +37,7 @@ internal struct DoubleFloat
     public static DoubleFloat Product(float a, float b)
     {
         float product = a * b;
-        return new DoubleFloat { High = product, Low = Arithmetic.Fma(a, b, -product) };
+        return new DoubleFloat { High = product, Low = Intrinsics.Fma(a, b, -product) };
     }
 
     /// <summary>a · b.</summary>

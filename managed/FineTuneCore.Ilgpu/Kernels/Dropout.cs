@@ -16,9 +16,14 @@ internal struct Dropout
     public float Keep; // 1 - Threshold / 65536
 
     /// <summary>Whether feature of row is kept.</summary>
-    public readonly bool Keeps(int row, int feature)
+    public readonly bool Keeps(int row, int feature) => Threshold == 0 || ((Eight(row, feature) >> (feature & 7)) & 1) != 0;
+
+    /// <summary>Which of four features from this one on, a multiple of 4, are kept: a bit each, the lowest first.</summary>
+    public readonly int KeptOfFour(int row, int feature) => Threshold == 0 ? 15 : (Eight(row, feature) >> (feature & 4)) & 15;
+
+    /// <summary>Which of the eight features that share a counter with this one are kept.</summary>
+    private readonly int Eight(int row, int feature)
     {
-        if (Threshold == 0) return true;
         uint step = HasStepValue != 0 ? (uint)StepValue[0] : Step;
         uint c0 = (uint)feature >> 3, c1 = (uint)Positions[row], c2 = (uint)Samples[row], c3 = step;
         uint k0 = KeyLow, k1 = KeyHigh;
@@ -33,9 +38,9 @@ internal struct Dropout
             k1 += 0xBB67AE85u;
         }
 
-        int place = feature & 7;
-        uint word = place < 4 ? (place < 2 ? c0 : c1) : (place < 6 ? c2 : c3);
-        uint number = (place & 1) == 0 ? word & 0xffffu : word >> 16;
-        return number >= Threshold;
+        return Pair(c0) | (Pair(c1) << 2) | (Pair(c2) << 4) | (Pair(c3) << 6);
     }
+
+    /// <summary>Which of the two numbers of a word keep.</summary>
+    private readonly int Pair(uint word) => ((word & 0xffffu) >= Threshold ? 1 : 0) | (word >> 16 >= Threshold ? 2 : 0);
 }

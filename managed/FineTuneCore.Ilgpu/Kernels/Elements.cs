@@ -37,7 +37,7 @@ internal struct F16Element : IElement<ushort>
     public readonly float Load(ushort value)
     {
         uint sign = ((uint)value & 0x8000u) << 16, exponent = ((uint)value >> 10) & 31u, mantissa = (uint)value & 0x3ffu;
-        if (exponent == 0) return Interop.IntAsFloat(Interop.FloatAsInt(mantissa * SmallestSubnormal) | sign);
+        if (exponent == 0) return Interop.IntAsFloat(Interop.FloatAsInt((int)mantissa * SmallestSubnormal) | sign);
         uint wide = exponent == 31 ? 255u : exponent + 112u; // the biases differ by 112
         return Interop.IntAsFloat(sign | (wide << 23) | (mantissa << 13));
     }

@@ -89,8 +89,6 @@ internal static class Fault
 /// <summary>Ops of one element, or one row, at a time. Grids are [column groups, rows].</summary>
 internal static class ElementwiseKernels
 {
-    internal const int Threads = 128;
-
     public static void Convert<TFrom, TFromElement, TTo, TToElement>(ConvertArguments<TFrom, TTo> p)
         where TFrom : unmanaged
         where TFromElement : struct, IElement<TFrom>
@@ -101,16 +99,23 @@ internal static class ElementwiseKernels
         if (i < p.Count) p.Y[i] = default(TToElement).Store(default(TFromElement).Load(p.X[i]));
     }
 
+    /// <summary>A thread takes four elements of a row.</summary>
     public static void Dequantize<TWeight, T, TElement>(TWeight weight, DequantizeArguments<T> p)
         where TWeight : struct, IOperand
         where T : unmanaged
         where TElement : struct, IElement<T>
     {
         ArrayView<float> table = SharedMemory.Allocate<float>(MatmulKernels.TableSize);
-        for (int i = Group.IdxX; i < MatmulKernels.TableSize; i += Threads) table[i] = weight.TableEntry(i);
-        Group.Barrier();
-        int column = Grid.GlobalIndex.X, row = Grid.IdxY;
-        if (column < p.Columns) p.Y[row * p.YStride + column] = default(TElement).Store(weight.At(p.RowBegin + row, column, table));
+        for (int i = Group.IdxX; i < MatmulKernels.TableSize; i += Group.DimX) table[i] = weight.TableEntry(i);
+        Intrinsics.Barrier();
+        int column = Grid.GlobalIndex.X * 4, row = Grid.IdxY;
+        if (column >= p.Columns) return;
+        Four four = weight.At(p.RowBegin + row, column, IntrinsicMath.Min(4, p.Columns - column), table);
+        long at = row * p.YStride + column;
+        p.Y[at] = default(TElement).Store(four.A);
+        if (column + 1 < p.Columns) p.Y[at + 1] = default(TElement).Store(four.B);
+        if (column + 2 < p.Columns) p.Y[at + 2] = default(TElement).Store(four.C);
+        if (column + 3 < p.Columns) p.Y[at + 3] = default(TElement).Store(four.D);
     }
 
     public static void SwigluForward<T, TElement>(SwigluArguments<T> p)

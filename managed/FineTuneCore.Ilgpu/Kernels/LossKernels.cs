@@ -38,7 +38,7 @@ internal static class LossKernels
         where T : unmanaged
     {
         ArrayView<int> counts = SharedMemory.Allocate<int>(Reductions.Threads);
-        int thread = Group.IdxX, stretch = (p.Rows + Reductions.Threads - 1) / Reductions.Threads;
+        int thread = Group.IdxX, stretch = (p.Rows + Group.DimX - 1) / Group.DimX;
         int begin = IntrinsicMath.Min(p.Rows, thread * stretch), end = IntrinsicMath.Min(p.Rows, begin + stretch), count = 0;
         for (int row = begin; row < end; row++)
         {
@@ -49,7 +49,7 @@ internal static class LossKernels
         }
 
         counts[thread] = count;
-        Group.Barrier();
+        Intrinsics.Barrier();
         int at = 0;
         for (int i = 0; i < thread; i++) at += counts[i];
         for (int row = begin; row < end; row++)
@@ -61,7 +61,7 @@ internal static class LossKernels
             at++;
         }
 
-        if (thread != Reductions.Threads - 1) return;
+        if (thread != Group.DimX - 1) return;
         for (int i = at; i < p.TrainedRows; i++) p.Trained[i] = -1;
     }
 
@@ -75,7 +75,7 @@ internal static class LossKernels
         if (Group.IdxX == 0) p.Nll[row] = 0f;
         if (Group.IdxX == 0 && p.HasPredictions != 0) p.Predictions[row] = -1;
         if (p.HasDx == 0) return;
-        for (int c = Group.IdxX; c < p.HiddenSize; c += Reductions.Threads) p.Dx[row * p.DxStride + c] = default(TElement).Store(0f);
+        for (int c = Group.IdxX; c < p.HiddenSize; c += Group.DimX) p.Dx[row * p.DxStride + c] = default(TElement).Store(0f);
     }
 
     /// <summary>Loss, prediction and statistics. A group takes a row of the chunk.</summary>
@@ -89,7 +89,7 @@ internal static class LossKernels
         long logits = (long)Grid.IdxX * p.VocabSize;
         float largest = float.NegativeInfinity;
         int place = 0;
-        for (int c = thread; c < p.VocabSize; c += Reductions.Threads)
+        for (int c = thread; c < p.VocabSize; c += Group.DimX)
         {
             float logit = p.Logits[logits + c];
             if (!(logit > largest)) continue;
@@ -99,8 +99,8 @@ internal static class LossKernels
 
         shared[thread] = largest;
         places[thread] = place;
-        Group.Barrier();
-        for (int half = Reductions.Threads / 2; half > 0; half /= 2)
+        Intrinsics.Barrier();
+        for (int half = Group.DimX / 2; half > 0; half /= 2)
         {
             if (thread < half)
             {
@@ -113,14 +113,14 @@ internal static class LossKernels
                 }
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         float maximum = shared[0];
         int target = p.Targets[row];
         if (thread == 0 && p.HasPredictions != 0) p.Predictions[row] = places[0];
         float targetLogit = p.Logits[logits + target], sum = 0f;
-        for (int c = thread; c < p.VocabSize; c += Reductions.Threads) sum += MathF.Exp(p.Logits[logits + c] - maximum);
+        for (int c = thread; c < p.VocabSize; c += Group.DimX) sum += MathF.Exp(p.Logits[logits + c] - maximum);
         float total = Reductions.Sum(sum, shared);
         if (thread != 0) return;
         p.Nll[row] = MathF.Log(total) + (maximum - targetLogit);

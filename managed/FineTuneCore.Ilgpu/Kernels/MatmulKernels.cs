@@ -17,8 +17,8 @@ internal struct ProductArguments<T>
     public int Rows;
     public int Columns;
     public int Depth;
-    public int ADepthContiguous; // which way the threads walk when they fill a tile
-    public int BDepthContiguous;
+    public int ADepthContiguous; // the lines of A, rows of C, are its rows; else its columns
+    public int BDepthContiguous; // the lines of B, columns of C, are its rows; else its columns
     public int Accumulate;
     public int HasBias;
     public int HasCRows;
@@ -38,53 +38,44 @@ internal struct AdapterArguments
     public Dropout Dropout; // mask of the product, in backward
 }
 
-/// <summary>Matrix products by tiles of 64 × 64 in shared memory, 4 × 4 elements a thread in sixteen scalars.</summary>
+/// <summary>
+/// Matrix products C(i, j) = Σ over depth of A(i, depth) · B(j, depth) by tiles in shared memory, 64 × 64 where a group's side has 16 threads, 4 × 4 elements a
+/// thread in sixteen scalars.
+/// </summary>
 internal static class MatmulKernels
 {
-    internal const int Tile = 64;
-    internal const int Side = 16; // a group has Side × Side threads
+    internal const int PerThread = 4; // rows and columns
     internal const int TableSize = 16 + 256; // of Nf4Weight
-    private const int Depth = 16;
-    private const int Loads = Depth * Tile / (Side * Side); // elements of a tile that a thread fills
-    private const int Pitch = Tile + 4; // four neighbours stay aligned, and a column spreads over the banks
 
-    public static void Product<TA, TB, T, TElement, TMultiplyAdd>(TA operandA, TB operandB, ProductArguments<T> p)
+    public static void Product<TA, TB, T, TElement, TMultiplyAdd, TSide>(TA operandA, TB operandB, ProductArguments<T> p)
         where TA : struct, IOperand
         where TB : struct, IOperand
         where T : unmanaged
         where TElement : struct, IElement<T>
         where TMultiplyAdd : struct, IMultiplyAdd
+        where TSide : struct, ISide
     {
-        ArrayView<float> a = SharedMemory.Allocate<float>(Depth * Pitch);
-        ArrayView<float> b = SharedMemory.Allocate<float>(Depth * Pitch);
+        // A step of the depth is as long as a group's side: then each thread fills four elements of either tile.
+        ArrayView<float> a = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch<TSide>());
+        ArrayView<float> b = SharedMemory.Allocate<float>(default(TSide).Threads * Pitch<TSide>());
         ArrayView<float> table = SharedMemory.Allocate<float>(TableSize);
-        int tx = Group.IdxX, ty = Group.IdxY, thread = ty * Side + tx;
-        int row0 = Grid.IdxY * Tile, column0 = Grid.IdxX * Tile;
-        for (int i = thread; i < TableSize; i += Side * Side) table[i] = operandB.TableEntry(i);
-        Group.Barrier();
-        bool aAlong = p.ADepthContiguous != 0, bAlong = p.BDepthContiguous != 0;
+        int side = default(TSide).Threads, tile = side * PerThread, pitch = Pitch<TSide>();
+        int tx = Group.IdxX, ty = Group.IdxY;
+        int row0 = Grid.IdxY * tile, column0 = Grid.IdxX * tile;
+        for (int i = ty * side + tx; i < TableSize; i += side * side) table[i] = operandB.TableEntry(i);
+        Intrinsics.Barrier();
         float c00 = 0f, c01 = 0f, c02 = 0f, c03 = 0f, c10 = 0f, c11 = 0f, c12 = 0f, c13 = 0f;
         float c20 = 0f, c21 = 0f, c22 = 0f, c23 = 0f, c30 = 0f, c31 = 0f, c32 = 0f, c33 = 0f;
-        int row = row0 + ty * 4, column = column0 + tx * 4;
+        int row = row0 + ty * PerThread, column = column0 + tx * PerThread;
 
-        for (int step = 0; step < p.Depth; step += Depth)
+        for (int step = 0; step < p.Depth; step += side)
         {
-            for (int i = 0; i < Loads; i++)
+            Fill<TA, TSide>(a, operandA, p.ADepthContiguous != 0, row0, p.Rows, step, p.Depth, table);
+            Fill<TB, TSide>(b, operandB, p.BDepthContiguous != 0, column0, p.Columns, step, p.Depth, table);
+            Intrinsics.Barrier();
+            for (int d = 0; d < side; d++)
             {
-                int line = LineOf(aAlong, i), depth = DepthOf(aAlong, i);
-                a[depth * Pitch + line] = row0 + line < p.Rows && step + depth < p.Depth ? operandA.At(row0 + line, step + depth, table) : 0f;
-            }
-
-            for (int i = 0; i < Loads; i++)
-            {
-                int line = LineOf(bAlong, i), depth = DepthOf(bAlong, i);
-                b[depth * Pitch + line] = column0 + line < p.Columns && step + depth < p.Depth ? operandB.At(column0 + line, step + depth, table) : 0f;
-            }
-
-            Group.Barrier();
-            for (int d = 0; d < Depth; d++)
-            {
-                int at = d * Pitch + ty * 4, bt = d * Pitch + tx * 4;
+                int at = d * pitch + ty * PerThread, bt = d * pitch + tx * PerThread;
                 float a0 = a[at], a1 = a[at + 1], a2 = a[at + 2], a3 = a[at + 3];
                 float b0 = b[bt], b1 = b[bt + 1], b2 = b[bt + 2], b3 = b[bt + 3];
                 c00 = default(TMultiplyAdd).Of(a0, b0, c00);
@@ -105,26 +96,26 @@ internal static class MatmulKernels
                 c33 = default(TMultiplyAdd).Of(a3, b3, c33);
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         // The adapter's rank goes on where the depth ended: its sums join last, as the smaller ones.
         int kept = p.Adapter.Rank > 0 ? KeptElements(p, row, column) : 0;
-        for (int step = 0; step < p.Adapter.Rank; step += Side)
+        for (int step = 0; step < p.Adapter.Rank; step += side)
         {
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < PerThread; i++)
             {
-                int line = ty + i * Side, t = step + tx;
-                a[tx * Pitch + line] = row0 + line < p.Rows && t < p.Adapter.Rank ? p.Adapter.Scale * p.Adapter.S[(long)(row0 + line) * p.Adapter.Rank + t] : 0f;
-                b[tx * Pitch + line] = column0 + line < p.Columns && t < p.Adapter.Rank
+                int line = ty + i * side, t = step + tx;
+                a[tx * pitch + line] = row0 + line < p.Rows && t < p.Adapter.Rank ? p.Adapter.Scale * p.Adapter.S[(long)(row0 + line) * p.Adapter.Rank + t] : 0f;
+                b[tx * pitch + line] = column0 + line < p.Columns && t < p.Adapter.Rank
                     ? p.Adapter.B[t * p.Adapter.RankStride + (column0 + line) / p.Adapter.Pool * p.Adapter.ColumnStride] : 0f;
             }
 
-            Group.Barrier();
-            int depth = IntrinsicMath.Min(Side, p.Adapter.Rank - step);
+            Intrinsics.Barrier();
+            int depth = IntrinsicMath.Min(side, p.Adapter.Rank - step);
             for (int d = 0; d < depth; d++)
             {
-                int at = d * Pitch + ty * 4, bt = d * Pitch + tx * 4;
+                int at = d * pitch + ty * PerThread, bt = d * pitch + tx * PerThread;
                 float a0 = a[at], a1 = a[at + 1], a2 = a[at + 2], a3 = a[at + 3];
                 float b0 = b[bt], b1 = b[bt + 1], b2 = b[bt + 2], b3 = b[bt + 3];
                 c00 = default(TMultiplyAdd).Of((kept & 1) != 0 ? a0 : 0f, b0, c00);
@@ -145,7 +136,7 @@ internal static class MatmulKernels
                 c33 = default(TMultiplyAdd).Of((kept & 32768) != 0 ? a3 : 0f, b3, c33);
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         StoreRow<T, TElement>(p, row, column, c00, c01, c02, c03);
@@ -154,47 +145,71 @@ internal static class MatmulKernels
         StoreRow<T, TElement>(p, row + 3, column, c30, c31, c32, c33);
     }
 
-    /// <summary>Load i of a thread: neighbouring threads take neighbours in memory, along the depth or along the lines.</summary>
-    private static int LineOf(bool along, int i) => along ? Group.IdxY + i % 4 * Side : (Group.IdxY * Side + Group.IdxX) % Tile;
+    /// <summary>Four rows stay aligned to two floats, and those of a depth lie in other banks than those of the next.</summary>
+    private static int Pitch<TSide>()
+        where TSide : struct, ISide => default(TSide).Threads * PerThread + 2;
 
-    private static int DepthOf(bool along, int i) => along ? Group.IdxX + i / 4 * Side : (Group.IdxY * Side + Group.IdxX) / Tile + i * 4;
+    /// <summary>A tile [depth, line] from <paramref name="line0"/> and <paramref name="step"/> on, with zeros past the matrix. Neighbouring threads take neighbours in memory.</summary>
+    private static void Fill<TOperand, TSide>(
+        ArrayView<float> tile, TOperand operand, bool linesAreRows, int line0, int lines, int step, int depth, ArrayView<float> table)
+        where TOperand : struct, IOperand
+        where TSide : struct, ISide
+    {
+        int side = default(TSide).Threads, thread = Group.IdxY * side + Group.IdxX;
+        int line = linesAreRows ? thread / (side / PerThread) : Group.IdxX * PerThread, d = linesAreRows ? thread % (side / PerThread) * PerThread : Group.IdxY;
+        int row = linesAreRows ? line0 + line : step + d, column = linesAreRows ? step + d : line0 + line;
+        int rows = linesAreRows ? lines : depth, columns = linesAreRows ? depth : lines;
+        Four four = row < rows && column < columns ? operand.At(row, column, IntrinsicMath.Min(PerThread, columns - column), table) : default;
+        int at = d * Pitch<TSide>() + line, next = linesAreRows ? Pitch<TSide>() : 1;
+        tile[at] = four.A;
+        tile[at + next] = four.B;
+        tile[at + 2 * next] = four.C;
+        tile[at + 3 * next] = four.D;
+    }
 
     /// <summary>Which of a thread's 4 × 4 elements the adapter reaches, a bit each.</summary>
     private static int KeptElements<T>(ProductArguments<T> p, int row, int column)
         where T : unmanaged
     {
         int kept = 0;
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < PerThread; i++)
         {
-            int r = row + i / 4, c = column + i % 4;
-            if (r < p.Rows && c < p.Columns && p.Adapter.Dropout.Keeps(r, c / p.Adapter.Pool)) kept |= 1 << i;
+            if (row + i >= p.Rows) continue;
+            if (p.Adapter.Pool == 1)
+            {
+                kept |= p.Adapter.Dropout.KeptOfFour(row + i, column) << (i * PerThread);
+                continue;
+            }
+
+            for (int j = 0; j < PerThread; j++)
+                if (p.Adapter.Dropout.Keeps(row + i, (column + j) / p.Adapter.Pool)) kept |= 1 << (i * PerThread + j);
         }
 
         return kept;
+    }
+
+    /// <summary>An element of the product, to where it belongs; nothing past the matrix or for a row that goes nowhere.</summary>
+    internal static void Store<T, TElement>(ProductArguments<T> p, int row, int column, float value)
+        where T : unmanaged
+        where TElement : struct, IElement<T>
+    {
+        if (row >= p.Rows || column >= p.Columns) return;
+        int target = p.HasCRows != 0 ? p.CRows[row] : row;
+        if (target < 0) return;
+        long at = target * p.CStride + column;
+        float c = p.Alpha * value;
+        if (p.HasBias != 0) c += p.Bias[column];
+        if (p.Accumulate != 0) c += default(TElement).Load(p.C[at]);
+        p.C[at] = default(TElement).Store(c);
     }
 
     private static void StoreRow<T, TElement>(ProductArguments<T> p, int row, int column, float c0, float c1, float c2, float c3)
         where T : unmanaged
         where TElement : struct, IElement<T>
     {
-        if (row >= p.Rows) return;
-        int target = p.HasCRows != 0 ? p.CRows[row] : row;
-        if (target < 0) return;
-        long at = target * p.CStride;
-        Store<T, TElement>(p, at, column, c0);
-        Store<T, TElement>(p, at, column + 1, c1);
-        Store<T, TElement>(p, at, column + 2, c2);
-        Store<T, TElement>(p, at, column + 3, c3);
-    }
-
-    private static void Store<T, TElement>(ProductArguments<T> p, long row, int column, float value)
-        where T : unmanaged
-        where TElement : struct, IElement<T>
-    {
-        if (column >= p.Columns) return;
-        float c = p.Alpha * value;
-        if (p.HasBias != 0) c += p.Bias[column];
-        if (p.Accumulate != 0) c += default(TElement).Load(p.C[row + column]);
-        p.C[row + column] = default(TElement).Store(c);
+        Store<T, TElement>(p, row, column, c0);
+        Store<T, TElement>(p, row, column + 1, c1);
+        Store<T, TElement>(p, row, column + 2, c2);
+        Store<T, TElement>(p, row, column + 3, c3);
     }
 }

@@ -36,7 +36,7 @@ internal static class NormKernels
         ArrayView<float> shared = SharedMemory.Allocate<float>(Reductions.Threads);
         int row = Grid.IdxX / p.Heads, head = Grid.IdxX % p.Heads, column = head * p.Width;
         float squares = 0f;
-        for (int c = Group.IdxX; c < p.Width; c += Reductions.Threads)
+        for (int c = Group.IdxX; c < p.Width; c += Group.DimX)
         {
             float t = default(TElement).Load(p.X[row * p.XStride + column + c]);
             if (p.HasResidual != 0)
@@ -52,7 +52,7 @@ internal static class NormKernels
 
         float rstd = 1f / MathF.Sqrt(Reductions.Sum(squares, shared) / p.Width + p.Eps);
         if (Group.IdxX == 0 && p.HasRstd != 0) p.Rstd[Grid.IdxX] = rstd;
-        for (int c = Group.IdxX; c < p.Width; c += Reductions.Threads)
+        for (int c = Group.IdxX; c < p.Width; c += Group.DimX)
         {
             float t = default(TElement).Load(p.HasResidual != 0 ? p.Sum[row * p.XStride + column + c] : p.X[row * p.XStride + column + c]);
             p.Y[row * p.YStride + column + c] = default(TElement).Store(t * rstd * p.Weight[c]);
@@ -67,14 +67,14 @@ internal static class NormKernels
         ArrayView<float> shared = SharedMemory.Allocate<float>(Reductions.Threads);
         int row = Grid.IdxX / p.Heads, head = Grid.IdxX % p.Heads, column = head * p.Width;
         float rstd = p.Rstd[Grid.IdxX], dot = 0f;
-        for (int c = Group.IdxX; c < p.Width; c += Reductions.Threads)
+        for (int c = Group.IdxX; c < p.Width; c += Group.DimX)
         {
             float weighted = default(TElement).Load(p.Y[row * p.YStride + column + c]) * p.Weight[c];
             dot += weighted * default(TElement).Load(p.X[row * p.XStride + column + c]);
         }
 
         float slope = Reductions.Sum(dot, shared) / p.Width * rstd * rstd;
-        for (int c = Group.IdxX; c < p.Width; c += Reductions.Threads)
+        for (int c = Group.IdxX; c < p.Width; c += Group.DimX)
         {
             float weighted = default(TElement).Load(p.Y[row * p.YStride + column + c]) * p.Weight[c];
             float dx = rstd * (weighted - default(TElement).Load(p.X[row * p.XStride + column + c]) * slope);

@@ -85,53 +85,46 @@ internal static class OptimizerKernels
     {
         ArrayView<float> mMap = SharedMemory.Allocate<float>(256);
         ArrayView<float> vMap = SharedMemory.Allocate<float>(256);
+        ArrayView<float> ms = SharedMemory.Allocate<float>(StateBlock); // the block's new moments, each one thread's own
+        ArrayView<float> vs = SharedMemory.Allocate<float>(StateBlock);
         ArrayView<uint> shared = SharedMemory.Allocate<uint>(Reductions.Threads);
-        int thread = Group.IdxX, block = Grid.IdxX;
+        int block = Grid.IdxX;
         if (Skips(p.Update)) return; // every group
-        for (int c = thread; c < 256; c += Reductions.Threads)
+        for (int c = Group.IdxX; c < 256; c += Group.DimX)
         {
             mMap[c] = p.M.Map[c];
             vMap[c] = p.V.Map[c];
         }
 
-        Group.Barrier();
-        // A thread has two elements of the block.
-        long first = (long)block * StateBlock + thread, second = first + Reductions.Threads;
-        float m0 = 0f, v0 = 0f, m1 = 0f, v1 = 0f;
+        Intrinsics.Barrier();
+        long first = (long)block * StateBlock;
+        int count = (int)IntrinsicMath.Min(StateBlock, p.Update.Count - first);
         float mAbsmax = p.M.Absmax[block], vAbsmax = p.V.Absmax[block];
-        if (first < p.Update.Count)
+        uint mLargest = 0, vLargest = 0;
+        for (int c = Group.IdxX; c < count; c += Group.DimX)
         {
-            m0 = mMap[(int)p.M.Codes[first]] * mAbsmax;
-            v0 = vMap[(int)p.V.Codes[first]] * vAbsmax;
-            p.Update.Parameter[first] = Updated(p.Update, p.Update.Parameter[first], p.Update.Gradient[first], ref m0, ref v0);
+            long i = first + c;
+            float m = mMap[(int)p.M.Codes[i]] * mAbsmax, v = vMap[(int)p.V.Codes[i]] * vAbsmax;
+            p.Update.Parameter[i] = Updated(p.Update, p.Update.Parameter[i], p.Update.Gradient[i], ref m, ref v);
+            ms[c] = m;
+            vs[c] = v;
+            mLargest = IntrinsicMath.Max(mLargest, Reductions.Magnitude(m));
+            vLargest = IntrinsicMath.Max(vLargest, Reductions.Magnitude(v));
         }
 
-        if (second < p.Update.Count)
+        mAbsmax = Interop.IntAsFloat(Reductions.Largest(mLargest, shared));
+        vAbsmax = Interop.IntAsFloat(Reductions.Largest(vLargest, shared));
+        if (Group.IdxX == 0)
         {
-            m1 = mMap[(int)p.M.Codes[second]] * mAbsmax;
-            v1 = vMap[(int)p.V.Codes[second]] * vAbsmax;
-            p.Update.Parameter[second] = Updated(p.Update, p.Update.Parameter[second], p.Update.Gradient[second], ref m1, ref v1);
+            p.M.Absmax[block] = mAbsmax;
+            p.V.Absmax[block] = vAbsmax;
         }
 
-        float mLargest = Interop.IntAsFloat(Reductions.Largest(IntrinsicMath.Max(Reductions.Magnitude(m0), Reductions.Magnitude(m1)), shared));
-        float vLargest = Interop.IntAsFloat(Reductions.Largest(IntrinsicMath.Max(Reductions.Magnitude(v0), Reductions.Magnitude(v1)), shared));
-        if (thread == 0)
+        float mScale = Codes.Reciprocal(mAbsmax), vScale = Codes.Reciprocal(vAbsmax);
+        for (int c = Group.IdxX; c < count; c += Group.DimX)
         {
-            p.M.Absmax[block] = mLargest;
-            p.V.Absmax[block] = vLargest;
-        }
-
-        float mScale = Codes.Reciprocal(mLargest), vScale = Codes.Reciprocal(vLargest);
-        if (first < p.Update.Count)
-        {
-            p.M.Codes[first] = (byte)Codes.Nearest(mMap, m0 * mScale);
-            p.V.Codes[first] = (byte)Codes.Nearest(vMap, v0 * vScale);
-        }
-
-        if (second < p.Update.Count)
-        {
-            p.M.Codes[second] = (byte)Codes.Nearest(mMap, m1 * mScale);
-            p.V.Codes[second] = (byte)Codes.Nearest(vMap, v1 * vScale);
+            p.M.Codes[first + c] = (byte)Codes.Nearest(mMap, ms[c] * mScale);
+            p.V.Codes[first + c] = (byte)Codes.Nearest(vMap, vs[c] * vScale);
         }
     }
 
@@ -154,7 +147,7 @@ internal static class OptimizerKernels
     {
         ArrayView<float> shared = SharedMemory.Allocate<float>(Reductions.Threads);
         float bad = 0f;
-        for (int i = Group.IdxX; i < p.Count; i += Reductions.Threads)
+        for (int i = Group.IdxX; i < p.Count; i += Group.DimX)
             if (!(p.Nll[i] - p.Nll[i] == 0f)) bad = 1f;
         float allBad = Reductions.Sum(bad, shared), sum = p.Sum[0];
         if (Group.IdxX != 0) return;
@@ -168,7 +161,7 @@ internal static class OptimizerKernels
     {
         long begin = Grid.IdxX * p.PerGroup, end = IntrinsicMath.Min(begin + p.PerGroup, p.Count);
         var sum = default(DoubleFloat);
-        for (long i = begin + Group.IdxX; i < end; i += Reductions.Threads) sum = DoubleFloat.Add(sum, DoubleFloat.Product(p.X[i], p.X[i]));
+        for (long i = begin + Group.IdxX; i < end; i += Group.DimX) sum = DoubleFloat.Add(sum, DoubleFloat.Product(p.X[i], p.X[i]));
         DoubleFloat total = Total(sum);
         if (Group.IdxX != 0) return;
         int at = 2 * Grid.IdxX;
@@ -180,7 +173,7 @@ internal static class OptimizerKernels
     public static void FinalSquares(SquaresArguments p)
     {
         var sum = default(DoubleFloat);
-        for (int i = Group.IdxX; i < p.Groups; i += Reductions.Threads)
+        for (int i = Group.IdxX; i < p.Groups; i += Group.DimX)
             sum = DoubleFloat.Add(sum, new DoubleFloat { High = p.Partial[i * 2L], Low = p.Partial[i * 2L + 1] });
         DoubleFloat total = Total(sum);
         if (Group.IdxX == 0) p.Sum[0] = total.Rounded();
@@ -193,8 +186,8 @@ internal static class OptimizerKernels
         int thread = Group.IdxX;
         high[thread] = value.High;
         low[thread] = value.Low;
-        Group.Barrier();
-        for (int half = Reductions.Threads / 2; half > 0; half /= 2)
+        Intrinsics.Barrier();
+        for (int half = Group.DimX / 2; half > 0; half /= 2)
         {
             if (thread < half)
             {
@@ -204,7 +197,7 @@ internal static class OptimizerKernels
                 low[thread] = sum.Low;
             }
 
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         return new DoubleFloat { High = high[0], Low = low[0] };

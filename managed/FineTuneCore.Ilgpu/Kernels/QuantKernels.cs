@@ -92,11 +92,11 @@ internal static class QuantKernels
         if (thread < 15) thresholds[thread] = p.Thresholds[thread];
         float low = first < p.Count ? p.X[first] : 0f, high = first + 1 < p.Count ? p.X[first + 1] : 0f;
         largest[thread] = IntrinsicMath.Max(Reductions.Magnitude(low), Reductions.Magnitude(high));
-        Group.Barrier();
+        Intrinsics.Barrier();
         for (int half = Block / 4; half > 0; half /= 2)
         {
             if (thread < half) largest[thread] = IntrinsicMath.Max(largest[thread], largest[thread + half]);
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         float absmax = Interop.IntAsFloat(largest[0]), scale = Codes.Reciprocal(absmax);
@@ -138,9 +138,9 @@ internal static class QuantKernels
         if (lane < 8)
             for (long v = p.Rows * 4; v < vectors; v++) level0 += p.Absmax[v * 8 + lane];
         sums[lane] = level0;
-        Group.Barrier();
+        Intrinsics.Barrier();
         if (lane < 8) sums[lane] = sums[lane] + sums[lane + 8] + sums[lane + 16] + sums[lane + 24];
-        Group.Barrier();
+        Intrinsics.Barrier();
         if (lane != 0) return;
         float total = 0f;
         for (long i = vectors * 8; i < p.Count; i++) total += p.Absmax[i];
@@ -153,16 +153,15 @@ internal static class QuantKernels
     {
         ArrayView<uint> shared = SharedMemory.Allocate<uint>(Reductions.Threads);
         ArrayView<float> map = SharedMemory.Allocate<float>(256);
-        int thread = Group.IdxX;
-        long first = (long)Grid.IdxX * NestedBlock + thread, second = first + Reductions.Threads;
-        for (int c = thread; c < 256; c += Reductions.Threads) map[c] = p.NestedMap[c];
+        long first = (long)Grid.IdxX * NestedBlock;
+        int count = (int)IntrinsicMath.Min(NestedBlock, p.Count - first);
         float offset = p.NestedOffset[0];
-        float x0 = first < p.Count ? p.Absmax[first] - offset : 0f, x1 = second < p.Count ? p.Absmax[second] - offset : 0f;
-        float absmax = Interop.IntAsFloat(Reductions.Largest(IntrinsicMath.Max(Reductions.Magnitude(x0), Reductions.Magnitude(x1)), shared));
-        if (thread == 0) p.NestedAbsmax[Grid.IdxX] = absmax;
-        float scale = Codes.Reciprocal(absmax);
-        if (first < p.Count) p.Codes[first] = (byte)Codes.Nearest(map, x0 * scale);
-        if (second < p.Count) p.Codes[second] = (byte)Codes.Nearest(map, x1 * scale);
+        uint largest = 0;
+        for (int c = Group.IdxX; c < 256; c += Group.DimX) map[c] = p.NestedMap[c];
+        for (int c = Group.IdxX; c < count; c += Group.DimX) largest = IntrinsicMath.Max(largest, Reductions.Magnitude(p.Absmax[first + c] - offset));
+        float absmax = Interop.IntAsFloat(Reductions.Largest(largest, shared)), scale = Codes.Reciprocal(absmax);
+        if (Group.IdxX == 0) p.NestedAbsmax[Grid.IdxX] = absmax;
+        for (int c = Group.IdxX; c < count; c += Group.DimX) p.Codes[first + c] = (byte)Codes.Nearest(map, (p.Absmax[first + c] - offset) * scale);
     }
 
     /// <summary>A group takes a row.</summary>
@@ -171,10 +170,10 @@ internal static class QuantKernels
         ArrayView<uint> shared = SharedMemory.Allocate<uint>(Reductions.Threads);
         uint largest = 0;
         int row = Grid.IdxX;
-        for (int c = Group.IdxX; c < p.Columns; c += Reductions.Threads) largest = IntrinsicMath.Max(largest, Reductions.Magnitude(p.X[row * p.XStride + c]));
+        for (int c = Group.IdxX; c < p.Columns; c += Group.DimX) largest = IntrinsicMath.Max(largest, Reductions.Magnitude(p.X[row * p.XStride + c]));
         float scale = Interop.IntAsFloat(Reductions.Largest(largest, shared)) / 127f;
         if (Group.IdxX == 0) p.Scale[row] = scale;
-        for (int c = Group.IdxX; c < p.Columns; c += Reductions.Threads)
+        for (int c = Group.IdxX; c < p.Columns; c += Group.DimX)
         {
             float steps = scale > 0f ? p.X[row * p.XStride + c] / scale : 0f;
             float low = steps > -127f ? steps : -127f, clamped = low < 127f ? low : 127f;
@@ -273,7 +272,7 @@ internal static class QuantKernels
         float sum = 0f;
         for (int k = 0; k < p.GroupSize; k += 8)
         {
-            float error = Arithmetic.Fma(scale, CodeOf(p.X[x + k], scale, minimum, top), minimum) - p.X[x + k];
+            float error = Intrinsics.Fma(scale, CodeOf(p.X[x + k], scale, minimum, top), minimum) - p.X[x + k];
             sum += error * error;
         }
 

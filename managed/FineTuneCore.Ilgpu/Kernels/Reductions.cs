@@ -3,25 +3,25 @@ using ILGPU;
 namespace FineTuneCore.Ilgpu.Kernels;
 
 /// <summary>
-/// Reductions of a group of <see cref="Threads"/> over a fixed tree in shared memory: the same bits on every run. Every thread calls them and gets the
-/// result.
+/// Reductions of a group of <see cref="Threads"/>, or of a smaller power of two, over a fixed tree in shared memory: the same bits on every run. Every
+/// thread calls them and gets the result.
 /// </summary>
 internal static class Reductions
 {
     internal const int Threads = 128;
 
     /// <param name="value">Of this thread.</param>
-    /// <param name="shared"><see cref="Threads"/> numbers.</param>
+    /// <param name="shared">A number for every thread.</param>
     public static float Sum(float value, ArrayView<float> shared)
     {
         int thread = Group.IdxX;
-        Group.Barrier();
+        Intrinsics.Barrier();
         shared[thread] = value;
-        Group.Barrier();
-        for (int half = Threads / 2; half > 0; half /= 2)
+        Intrinsics.Barrier();
+        for (int half = Group.DimX / 2; half > 0; half /= 2)
         {
             if (thread < half) shared[thread] += shared[thread + half];
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         return shared[0];
@@ -31,13 +31,13 @@ internal static class Reductions
     public static uint Largest(uint value, ArrayView<uint> shared)
     {
         int thread = Group.IdxX;
-        Group.Barrier();
+        Intrinsics.Barrier();
         shared[thread] = value;
-        Group.Barrier();
-        for (int half = Threads / 2; half > 0; half /= 2)
+        Intrinsics.Barrier();
+        for (int half = Group.DimX / 2; half > 0; half /= 2)
         {
             if (thread < half && shared[thread + half] > shared[thread]) shared[thread] = shared[thread + half];
-            Group.Barrier();
+            Intrinsics.Barrier();
         }
 
         return shared[0];

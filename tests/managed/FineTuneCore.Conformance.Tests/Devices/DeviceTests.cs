@@ -23,9 +23,21 @@ public sealed class DeviceTests
         Refused(Gpu with { IsGpu = false }, "FTC_OPENCL_CPU=1 allows it");
         Refused(Gpu with { MajorVersion = 1 }, "OpenCL 1, expected 2.0 or newer");
         Refused(Gpu with { GenericAddressSpace = false }, "no generic address space");
-        Refused(Gpu with { GroupThreads = 128 }, "at most 128 threads, expected 256");
-        Refused(Gpu with { SharedBytes = 16384 }, "16384 bytes of local memory, expected 27648");
+        Refused(Gpu with { GroupThreads = 32 }, "at most 32 threads, expected 64 or more");
+        Refused(Gpu with { SharedBytes = 8192 }, "8192 bytes of local memory, expected 14336 or more");
         OpenClDevices.Refusal(Gpu with { IsGpu = false }, cpuWanted: true).Should().BeNull();
+    }
+
+    [Theory]
+    [InlineData(256, 32768, false)]
+    [InlineData(128, 65536, true)]
+    [InlineData(64, 14336, true)]
+    [InlineData(1024, 16384, true)]
+    public void ASmallGpuTakesTheKernelsOfSmallGroups(int threads, int shared, bool narrow)
+    {
+        DeviceFacts facts = Gpu with { GroupThreads = threads, SharedBytes = shared };
+        OpenClDevices.Refusal(facts, cpuWanted: false).Should().BeNull();
+        OpenClDevices.IsNarrow(facts).Should().Be(narrow);
     }
 
     [Theory]

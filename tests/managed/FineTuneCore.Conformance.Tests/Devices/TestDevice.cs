@@ -17,20 +17,9 @@ public abstract class TestDevice
         return new NativeBackend();
     });
 
-    private static readonly Lazy<(IBackend? Backend, string Problem)> FirstOpenCl = new(() =>
-    {
-        Environment.SetEnvironmentVariable(OpenClDevices.CpuVariable, "1");
-        try
-        {
-            return (new IlgpuProvider().Open(0, 0), "");
-        }
-        catch (FineTuneException e)
-        {
-            return (null, e.Message);
-        }
-    });
+    private static readonly Lazy<(IBackend? Backend, string Problem)> FirstOpenCl = new(() => Open(null));
 
-    internal static IBackend? OpenClBackend => FirstOpenCl.Value.Backend;
+    private static readonly Lazy<(IBackend? Backend, string Problem)> SmallOpenCl = new(() => Open(facts => facts with { IsGpu = true, GroupThreads = 64, SharedBytes = 16384 }));
 
     internal abstract IBackend Backend { get; }
 
@@ -57,10 +46,10 @@ public abstract class TestDevice
         {
             Context context = Context.Create(builder =>
             {
-                Arithmetic.Register(builder);
+                Intrinsics.Register(builder);
                 builder.CPU(new CPUDevice(4, 64, 1));
             });
-            return new IlgpuBackend(context.CreateCPUAccelerator(0), fused: true, 0, context);
+            return new IlgpuBackend(context.CreateCPUAccelerator(0), fused: true, narrow: false, 0, context);
         });
 
         internal override IBackend Backend => Emulator.Value;
@@ -75,12 +64,37 @@ public abstract class TestDevice
 
         internal override int FunctionUlps => 4;
 
-        internal static IBackend Required()
+        internal static IBackend Required() => TestDevice.Required(FirstOpenCl.Value);
+    }
+
+    /// <summary>
+    /// The same device as a small GPU, with groups of 64 threads and 16 KB of local memory: it takes the narrow kernels, and products that multiply and add in
+    /// one operation.
+    /// </summary>
+    public sealed class SmallGpu : TestDevice
+    {
+        internal override IBackend Backend => Required(SmallOpenCl.Value);
+
+        internal override int FunctionUlps => 4;
+    }
+
+    private static (IBackend? Backend, string Problem) Open(Func<DeviceFacts, DeviceFacts>? seen)
+    {
+        Environment.SetEnvironmentVariable(OpenClDevices.CpuVariable, "1");
+        try
         {
-            (IBackend? backend, string problem) = FirstOpenCl.Value;
-            if (backend is null && Environment.GetEnvironmentVariable("FTC_REQUIRE_OPENCL") == "1") Assert.Fail(problem);
-            Assert.SkipWhen(backend is null, problem);
-            return backend!;
+            return (IlgpuProvider.Open(0, 0, seen), "");
         }
+        catch (FineTuneException e)
+        {
+            return (null, e.Message);
+        }
+    }
+
+    private static IBackend Required((IBackend? Backend, string Problem) device)
+    {
+        if (device.Backend is null && Environment.GetEnvironmentVariable("FTC_REQUIRE_OPENCL") == "1") Assert.Fail(device.Problem);
+        Assert.SkipWhen(device.Backend is null, device.Problem);
+        return device.Backend!;
     }
 }

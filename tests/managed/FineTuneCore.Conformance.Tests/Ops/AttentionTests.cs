@@ -86,3 +86,5 @@ public abstract class AttentionTests<TDevice> : OpTests<TDevice>
 public sealed class AttentionOnCpu : AttentionTests<TestDevice.Cpu>;
 
 public sealed class AttentionOnOpenCl : AttentionTests<TestDevice.OpenCl>;
+
+public sealed class AttentionOnASmallGpu : AttentionTests<TestDevice.SmallGpu>;

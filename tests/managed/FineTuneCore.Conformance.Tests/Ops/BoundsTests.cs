@@ -11,23 +11,25 @@ namespace FineTuneCore.Conformance.Tests.Ops;
 public sealed class BoundsTests : OpTests<TestDevice.Emulated>
 {
     [Theory]
-    [InlineData(QuantReference.F32)]
-    [InlineData(QuantReference.Nf4Nested)]
-    [InlineData(QuantReference.Affine3)]
-    public void LinearWithAnAdapter(string format)
+    [InlineData(QuantReference.F32, 3)]
+    [InlineData(QuantReference.F32, 17)]
+    [InlineData(QuantReference.Nf4Nested, 3)]
+    [InlineData(QuantReference.Nf4Nested, 17)]
+    [InlineData(QuantReference.Affine3, 17)]
+    public void LinearWithAnAdapter(string format, int m)
     {
-        const int M = 3, N = 5, K = 32, Rank = 2;
+        const int N = 5, K = 32, Rank = 2;
         WeightMatrix weight = QuantReference.Weight(Memory, format, N, K, out float[] w);
-        float[] x = Numbers.Random(121, M * K);
-        Tensor xs = Memory.Matrix(x, M, K), y = Memory.Output(M, N), dx = Memory.Output(M, K), rows = Memory.Vector([0, 1, 2], DType.I32);
+        float[] x = Numbers.Random(121, m * K);
+        Tensor xs = Memory.Matrix(x, m, K), y = Memory.Output(m, N), dx = Memory.Output(m, K), rows = Memory.Vector(Enumerable.Range(0, m).ToArray(), DType.I32);
         LoraSegmentArguments[] segments =
         [
-            new(1, 3, Rank, 0f, Memory.Output(Rank, K), Memory.Output(N, Rank), Memory.Output(2, Rank), Memory.Output(Rank, K), Memory.Output(N, Rank), 0.25f, 7),
+            new(1, m, Rank, 0f, Memory.Output(Rank, K), Memory.Output(N, Rank), Memory.Output(m - 1, Rank), Memory.Output(Rank, K), Memory.Output(N, Rank), 0.25f, 7),
         ];
-        Workspace workspace = Memory.Workspace(Backend.LinearWorkspaceBytes(DType.F32, weight.Format, 0, M, K, N, Rank));
+        Workspace workspace = Memory.Workspace(Backend.LinearWorkspaceBytes(DType.F32, weight.Format, 0, m, K, N, Rank));
         Backend.LinearForward(y, xs, weight, default, segments, new DropoutRows(rows, rows, 1), accumulate: false, in workspace);
         float[] values = Memory.Read(y);
-        for (int i = 0; i < M * N; i++)
+        for (int i = 0; i < m * N; i++)
         {
             double exact = Enumerable.Range(0, K).Sum(k => (double)x[i / N * K + k] * w[i % N * K + k]);
             ((double)values[i]).Should().BeApproximately(exact, 1e-4);

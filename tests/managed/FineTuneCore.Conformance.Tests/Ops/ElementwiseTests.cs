@@ -184,3 +184,5 @@ public abstract class ElementwiseTests<TDevice> : OpTests<TDevice>
 public sealed class ElementwiseOnCpu : ElementwiseTests<TestDevice.Cpu>;
 
 public sealed class ElementwiseOnOpenCl : ElementwiseTests<TestDevice.OpenCl>;
+
+public sealed class ElementwiseOnASmallGpu : ElementwiseTests<TestDevice.SmallGpu>;

@@ -29,6 +29,10 @@ public abstract class LinearTests<TDevice> : OpTests<TDevice>
     [InlineData(QuantReference.Affine4, 20, 48, 128, 4, 1, 0.2f, 32, false)]
     [InlineData(QuantReference.Affine3, 9, 31, 96, 4, 2, 0f, 32, false)]
     [InlineData(QuantReference.Affine2, 65, 12, 64, 0, 0, 0f, 1, false)]
+    [InlineData(QuantReference.Nf4, 1, 7, 130, 0, 0, 0f, 1, false)]
+    [InlineData(QuantReference.Nf4Nested, 13, 6, 67, 18, 1, 0.2f, 1, false)]
+    [InlineData(QuantReference.F32, 16, 33, 257, 3, 2, 0f, 1, false)]
+    [InlineData(QuantReference.Bf16, 2, 9, 64, 4, 1, 0f, 1, true)]
     [InlineData(QuantReference.F32, 17, 40, 72, 6, 1, 0f, 1, true)]
     [InlineData(QuantReference.Bf16, 66, 70, 96, 8, 1, 0.2f, 1, true)]
     [InlineData(QuantReference.Nf4Nested, 18, 65, 128, 4, 2, 0.1f, 1, true)]
@@ -136,3 +140,5 @@ public abstract class LinearTests<TDevice> : OpTests<TDevice>
 public sealed class LinearOnCpu : LinearTests<TestDevice.Cpu>;
 
 public sealed class LinearOnOpenCl : LinearTests<TestDevice.OpenCl>;
+
+public sealed class LinearOnASmallGpu : LinearTests<TestDevice.SmallGpu>;

@@ -121,3 +121,5 @@ public abstract class LossTests<TDevice> : OpTests<TDevice>
 public sealed class LossOnCpu : LossTests<TestDevice.Cpu>;
 
 public sealed class LossOnOpenCl : LossTests<TestDevice.OpenCl>;
+
+public sealed class LossOnASmallGpu : LossTests<TestDevice.SmallGpu>;

@@ -90,3 +90,5 @@ public abstract class NormTests<TDevice> : OpTests<TDevice>
 public sealed class NormOnCpu : NormTests<TestDevice.Cpu>;
 
 public sealed class NormOnOpenCl : NormTests<TestDevice.OpenCl>;
+
+public sealed class NormOnASmallGpu : NormTests<TestDevice.SmallGpu>;

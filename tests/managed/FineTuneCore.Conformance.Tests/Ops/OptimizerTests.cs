@@ -181,3 +181,5 @@ public abstract class OptimizerTests<TDevice> : OpTests<TDevice>
 public sealed class OptimizerOnCpu : OptimizerTests<TestDevice.Cpu>;
 
 public sealed class OptimizerOnOpenCl : OptimizerTests<TestDevice.OpenCl>;
+
+public sealed class OptimizerOnASmallGpu : OptimizerTests<TestDevice.SmallGpu>;

@@ -175,3 +175,5 @@ public abstract class QuantTests<TDevice> : OpTests<TDevice>
 public sealed class QuantOnCpu : QuantTests<TestDevice.Cpu>;
 
 public sealed class QuantOnOpenCl : QuantTests<TestDevice.OpenCl>;
+
+public sealed class QuantOnASmallGpu : QuantTests<TestDevice.SmallGpu>;

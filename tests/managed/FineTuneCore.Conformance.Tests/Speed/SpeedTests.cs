@@ -10,27 +10,36 @@ using Xunit;
 namespace FineTuneCore.Conformance.Tests.Speed;
 
 /// <summary>
-/// Prints what the OpenCL device reaches: products and one training step of a tiny Llama, medians. Run on a quiet machine with
-/// <c>-explicit only</c>.
+/// Prints what the OpenCL device reaches: products in every kind of weight and one training step of a tiny Llama, medians. Formats take turns, so that
+/// a busy machine slows all of them. Run with <c>-explicit only</c>.
 /// </summary>
 public sealed class SpeedTests(ITestOutputHelper output)
 {
-    private const int Repetitions = 15;
+    private const int Rounds = 15, WarmUp = 3; // the first compile
+    private static readonly string[] Formats = [QuantReference.F32, QuantReference.Bf16, QuantReference.Nf4, QuantReference.Nf4Nested];
 
     [Theory(Explicit = true)]
-    [InlineData(QuantReference.F32, 512)]
-    [InlineData(QuantReference.F32, 1024)]
-    [InlineData(QuantReference.Nf4, 512)]
-    [InlineData(QuantReference.Nf4, 1024)]
-    public void Products(string format, int size)
+    [InlineData(512, 512)]
+    [InlineData(1024, 1024)]
+    [InlineData(1, 1024)]
+    [InlineData(4, 1024)]
+    [InlineData(16, 1024)]
+    public void Products(int rows, int size)
     {
         IBackend backend = TestDevice.OpenCl.Required();
         using var memory = new Memory(backend);
-        WeightMatrix weight = QuantReference.Weight(memory, format, size, size, out _);
-        Tensor x = memory.Matrix(Numbers.Random(1, size * size), size, size), y = memory.Output(size, size);
-        (double wall, double cpu) = Median(backend, () => backend.LinearForward(y, x, weight, default, [], default, accumulate: false, default));
-        double operations = 2.0 * size * size * size;
-        output.WriteLine($"{format} {size}^3: {wall * 1e3:F1} ms, {operations / wall / 1e9:F1} GFLOP/s; {operations / cpu / 1e9:F1} GFLOP per second of processor time");
+        Tensor x = memory.Matrix(Numbers.Random(1, rows * size), rows, size), y = memory.Output(rows, size);
+        WeightMatrix[] weights = [.. Formats.Select(f => QuantReference.Weight(memory, f, size, size, out _))];
+        Turn[] turns = Measure(backend, [.. weights.Select(w => (Action)(() => backend.LinearForward(y, x, w, default, [], default, accumulate: false, default)))]);
+        double operations = 2.0 * rows * size * size;
+        for (int i = 0; i < turns.Length; i++)
+        {
+            // Each round's ratio is of neighbours in time.
+            double ratio = Median(turns[0].Cpu.Zip(turns[i].Cpu, (f32, own) => f32 / own));
+            output.WriteLine(
+                $"{Formats[i]} [{rows}, {size}] x [{size}, {size}]: {Median(turns[i].Wall) * 1e3:F2} ms, {operations / Median(turns[i].Wall) / 1e9:F1} GFLOP/s; " +
+                $"{operations / Median(turns[i].Cpu) / 1e9:F1} GFLOP per second of processor time, {ratio:F2} of f32's");
+        }
     }
 
     [Fact(Explicit = true)]
@@ -38,27 +47,33 @@ public sealed class SpeedTests(ITestOutputHelper output)
     {
         IBackend backend = TestDevice.OpenCl.Required();
         using var model = new TrainedModel(backend, BaseFormat.AsStored, checkpointing: false, rows: 128);
-        (double wall, double cpu) = Median(backend, () => model.Step());
-        output.WriteLine($"step of stories260K, 128 tokens: {wall * 1e3:F1} ms; {cpu * 1e3:F1} ms of processor time");
+        Turn step = Measure(backend, [() => model.Step()])[0];
+        output.WriteLine($"step of stories260K, 128 tokens: {Median(step.Wall) * 1e3:F1} ms; {Median(step.Cpu) * 1e3:F1} ms of processor time");
     }
 
-    private static (double Wall, double Cpu) Median(IBackend backend, Action work)
+    private static Turn[] Measure(IBackend backend, Action[] works)
     {
-        var wall = new List<double>();
-        var cpu = new List<double>();
-        for (int i = 0; i < Repetitions + 3; i++)
+        Turn[] turns = [.. works.Select(_ => new Turn([], []))];
+        for (int round = 0; round < Rounds + WarmUp; round++)
         {
-            TimeSpan before = Process.GetCurrentProcess().TotalProcessorTime;
-            long begin = Stopwatch.GetTimestamp();
-            work();
-            backend.Synchronize();
-            if (i < 3) continue; // compiles
-            wall.Add(Stopwatch.GetElapsedTime(begin).TotalSeconds);
-            cpu.Add((Process.GetCurrentProcess().TotalProcessorTime - before).TotalSeconds);
+            for (int i = 0; i < works.Length; i++)
+            {
+                TimeSpan before = Process.GetCurrentProcess().TotalProcessorTime;
+                long begin = Stopwatch.GetTimestamp();
+                works[i]();
+                backend.Synchronize();
+                double wall = Stopwatch.GetElapsedTime(begin).TotalSeconds;
+                if (round < WarmUp) continue;
+                turns[i].Wall.Add(wall);
+                turns[i].Cpu.Add((Process.GetCurrentProcess().TotalProcessorTime - before).TotalSeconds);
+            }
         }
 
-        wall.Sort();
-        cpu.Sort();
-        return (wall[Repetitions / 2], cpu[Repetitions / 2]);
+        return turns;
     }
+
+    private static double Median(IEnumerable<double> values) => values.Order().ElementAt(Rounds / 2);
+
+    /// <summary>Seconds of every round.</summary>
+    private sealed record Turn(List<double> Wall, List<double> Cpu);
 }
