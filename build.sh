@@ -349,18 +349,24 @@ consumers() {
 # bench scale [...]: large models, contexts and datasets through ftc train.
 # bench convergence [DIR]: validation losses in bf16 against fp32's.
 # bench binding: a call from .NET against one from C++.
-# bench --filter PATTERN: ops under BenchmarkDotNet.
+# bench ops [...], bench --filter PATTERN...: kernel against kernel, every op on every backend of this machine and TorchSharp.
 bench() {
-    local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
+    local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll prefix
     native
     case ${1:-} in
-        cpu | scale | binding | --*)
+        cpu | scale | binding | ops | --*)
             require_dotnet
             say "benchmark programs"
             [ "$1" != cpu ] || dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo
             dotnet build benchmarks/FineTuneCore.Benchmarks -c Release -v quiet -nologo
             case $1 in
-                --*) dotnet $program ops "$@" ;;
+                ops | --*)
+                    [ "$1" != ops ] || shift
+                    # Without the peer or without OpenCL the other sides are compared; the tables say why.
+                    dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo || echo "the TorchSharp peer does not build"
+                    prefix=$(opencl_prefix)
+                    dotnet $program ops "$@" ${prefix:+--ocl-prefix "$prefix"}
+                    ;;
                 scale) managed; dotnet $program "$@" ;;
                 *) dotnet $program "$@" ;;
             esac

@@ -1,0 +1,143 @@
+using System.Reflection;
+using BenchmarkDotNet.Columns;
+using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.EventProcessors;
+using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
+using BenchmarkDotNet.Running;
+using BenchmarkDotNet.Toolchains.InProcess.NoEmit;
+using Perfolizer.Horology;
+
+namespace FineTuneCore.Benchmarks.Kernels;
+
+/// <summary>
+/// One side of the comparison of kernels, a process of its own: reads keys of cases from standard input and prints a JSON line for each, timed by
+/// BenchmarkDotNet inside this process. What is no row is a line with the reason: <c>absent</c> where the side lacks the op, <c>wrong</c> where the
+/// result is not its formula's.
+/// </summary>
+internal static class KernelRunner
+{
+    /// <summary>The class of an op has the case as its one parameter, so that everything else is in its name.</summary>
+    private const string ClassEnding = "Op";
+
+    private const int Warmups = 1;
+    private const int Iterations = 5;
+    private const double IterationMilliseconds = 50; // at least one call each: the longest calls here take a second
+
+    private static Exception? _problem;
+    private static LoadMeter? _meter;
+    private static double _otherCores;
+
+    /// <summary>Every op this program has.</summary>
+    internal static IEnumerable<Type> Ops => Assembly.GetExecutingAssembly().GetTypes()
+        .Where(t => t.IsSubclassOf(typeof(KernelBenchmark)) && !t.IsAbstract && t.Name.EndsWith(ClassEnding, StringComparison.Ordinal));
+
+    /// <summary>A blank benchmark of an op, to ask for its work.</summary>
+    internal static KernelBenchmark Create(Type op, KernelCase of)
+    {
+        var benchmark = (KernelBenchmark)Activator.CreateInstance(op)!;
+        benchmark.Case = of;
+        return benchmark;
+    }
+
+    internal static IEnumerable<string> Methods(Type op) => BenchmarkConverter.TypeToBenchmarks(op).BenchmarksCases.Select(c => c.Descriptor.WorkloadMethod.Name).Distinct();
+
+    /// <summary>Times the cases of standard input, or proves their results alone.</summary>
+    /// <param name="checkOnly">Nothing is timed.</param>
+    /// <param name="log">Where BenchmarkDotNet writes what it would print.</param>
+    internal static void Run(bool checkOnly, string log)
+    {
+        var wanted = new HashSet<string>();
+        while (Console.In.ReadLine() is { Length: > 0 } key) wanted.Add(key);
+        Type[] ops = [.. Ops.OrderBy(t => t.Name)];
+        foreach (string key in wanted.Where(k => ops.All(o => o.Name[..^ClassEnding.Length] != k[..k.IndexOf('.')])))
+            JsonLines.Write("absent", ("key", key), ("reason", "no such op"));
+        if (checkOnly) CheckAll(ops, wanted);
+        else TimeAll(ops, wanted, log);
+        JsonLines.Write("end", ("peak_mb", Math.Round(Machine.PeakResidentMegabytes, 1)));
+    }
+
+    /// <summary>Why the case that is being prepared has no result.</summary>
+    internal static void Note(Exception problem) => _problem = problem;
+
+    internal static void TimingBegins() => _meter = new LoadMeter();
+
+    internal static void TimingEnded() => _otherCores = _meter?.Look().OtherCores ?? 0;
+
+    private static void CheckAll(IEnumerable<Type> ops, HashSet<string> wanted)
+    {
+        foreach (Type op in ops)
+        {
+            string[] methods = [.. Methods(op)];
+            foreach (KernelCase of in KernelCase.All.Where(c => c.Op == op.Name[..^ClassEnding.Length]))
+            {
+                string[] keys = [.. methods.Select(m => of.Key(m)).Where(wanted.Contains)];
+                if (keys.Length == 0) continue;
+                KernelBenchmark benchmark = Create(op, of);
+                _problem = null;
+                try
+                {
+                    benchmark.Open();
+                }
+                catch (Exception e) when (e == _problem)
+                {
+                }
+
+                benchmark.Close();
+                foreach (string key in keys) WriteOutcome(key, () => JsonLines.Write("right", ("key", key)));
+            }
+        }
+    }
+
+    private static void TimeAll(IEnumerable<Type> ops, HashSet<string> wanted, string log)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(log)!);
+        using var writer = new StreamWriter(log);
+        IConfig config = Config(new StreamLogger(writer));
+        foreach (Type op in ops)
+        {
+            BenchmarkRunInfo all = BenchmarkConverter.TypeToBenchmarks(op, config);
+            BenchmarkCase[] cases = [.. all.BenchmarksCases.Where(c => wanted.Contains(Key(c)))];
+            if (cases.Length == 0) continue;
+            Summary summary = BenchmarkRunner.Run(new BenchmarkRunInfo(cases, op, all.Config));
+            if (summary.HasCriticalValidationErrors) throw new InvalidOperationException(string.Join("; ", summary.ValidationErrors.Where(e => e.IsCritical).Select(e => e.Message)));
+        }
+    }
+
+    private static ManualConfig Config(ILogger logger)
+    {
+        // One call a step (no unrolling), as calls take from a microsecond to a second; the pilot finds how many make an iteration.
+        Job job = new Job()
+            .WithToolchain(new InProcessNoEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
+            .WithWarmupCount(Warmups).WithIterationCount(Iterations).WithIterationTime(TimeInterval.FromMilliseconds(IterationMilliseconds))
+            .WithMinInvokeCount(1).WithUnrollFactor(1).WithEvaluateOverhead(false);
+        return ManualConfig.CreateEmpty().AddJob(job).AddLogger(logger).AddColumnProvider(DefaultColumnProviders.Instance)
+            .AddEventProcessor(new RowWriter())
+            .WithOptions(ConfigOptions.DisableLogFile | ConfigOptions.KeepBenchmarkFiles).WithArtifactsPath(Path.Combine("artifacts", "BenchmarkDotNet"));
+    }
+
+    private static string Key(BenchmarkCase of) => ((KernelCase)of.Parameters["Case"]).Key(of.Descriptor.WorkloadMethod.Name);
+
+    private static void WriteOutcome(string key, Action right)
+    {
+        if (_problem is null) right();
+        else JsonLines.Write(_problem is WrongResultException ? "wrong" : "absent", ("key", key), ("reason", _problem.Message.TrimEnd('.')));
+    }
+
+    /// <summary>Prints a case when it is done.</summary>
+    private sealed class RowWriter : EventProcessor
+    {
+        public override void OnStartRunBenchmark(BenchmarkCase benchmarkCase) => (_problem, _meter) = (null, null);
+
+        public override void OnEndRunBenchmark(BenchmarkCase benchmarkCase, BenchmarkReport report) => WriteOutcome(Key(benchmarkCase), () =>
+        {
+            if (report.ResultStatistics is not { } statistics) throw new InvalidOperationException($"BenchmarkDotNet has no result of {Key(benchmarkCase)}; its log says why");
+            var op = (KernelBenchmark)Activator.CreateInstance(benchmarkCase.Descriptor.Type)!;
+            op.Case = (KernelCase)benchmarkCase.Parameters["Case"];
+            JsonLines.Write(
+                "row", ("key", Key(benchmarkCase)), ("median_ns", statistics.Median), ("error_ns", statistics.StandardError),
+                ("other_cores", Math.Round(_otherCores, 3)));
+        });
+    }
+}
