@@ -1,7 +1,6 @@
 using System.Reflection;
 using BenchmarkDotNet.Columns;
 using BenchmarkDotNet.Configs;
-using BenchmarkDotNet.EventProcessors;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Loggers;
 using BenchmarkDotNet.Reports;
@@ -98,11 +97,30 @@ internal static class KernelRunner
         foreach (Type op in ops)
         {
             BenchmarkRunInfo all = BenchmarkConverter.TypeToBenchmarks(op, config);
-            BenchmarkCase[] cases = [.. all.BenchmarksCases.Where(c => wanted.Contains(Key(c)))];
-            if (cases.Length == 0) continue;
-            Summary summary = BenchmarkRunner.Run(new BenchmarkRunInfo(cases, op, all.Config));
-            if (summary.HasCriticalValidationErrors) throw new InvalidOperationException(string.Join("; ", summary.ValidationErrors.Where(e => e.IsCritical).Select(e => e.Message)));
+            foreach (BenchmarkCase of in all.BenchmarksCases.Where(c => wanted.Contains(Key(c)))) Time(new BenchmarkRunInfo([of], op, all.Config), of);
         }
+    }
+
+    private static void Time(BenchmarkRunInfo run, BenchmarkCase of)
+    {
+        (_problem, _meter) = (null, null);
+        Summary? summary = null;
+        try
+        {
+            summary = BenchmarkRunner.Run(run);
+        }
+        catch (Exception) when (_problem is not null)
+        {
+            // BenchmarkDotNet falls over a setup that fails inside this process; why it failed is known.
+        }
+
+        WriteOutcome(Key(of), () =>
+        {
+            if (summary!.Reports.FirstOrDefault()?.ResultStatistics is not { } statistics)
+                throw new InvalidOperationException($"BenchmarkDotNet has no result of {Key(of)}: {string.Join("; ", summary.ValidationErrors.Select(e => e.Message))}; its log may say more");
+            JsonLines.Write(
+                "row", ("key", Key(of)), ("median_ns", statistics.Median), ("error_ns", statistics.StandardError), ("other_cores", Math.Round(_otherCores, 3)));
+        });
     }
 
     private static ManualConfig Config(ILogger logger)
@@ -113,7 +131,6 @@ internal static class KernelRunner
             .WithWarmupCount(Warmups).WithIterationCount(Iterations).WithIterationTime(TimeInterval.FromMilliseconds(IterationMilliseconds))
             .WithMinInvokeCount(1).WithUnrollFactor(1).WithEvaluateOverhead(false);
         return ManualConfig.CreateEmpty().AddJob(job).AddLogger(logger).AddColumnProvider(DefaultColumnProviders.Instance)
-            .AddEventProcessor(new RowWriter())
             .WithOptions(ConfigOptions.DisableLogFile | ConfigOptions.KeepBenchmarkFiles).WithArtifactsPath(Path.Combine("artifacts", "BenchmarkDotNet"));
     }
 
@@ -123,21 +140,5 @@ internal static class KernelRunner
     {
         if (_problem is null) right();
         else JsonLines.Write(_problem is WrongResultException ? "wrong" : "absent", ("key", key), ("reason", _problem.Message.TrimEnd('.')));
-    }
-
-    /// <summary>Prints a case when it is done.</summary>
-    private sealed class RowWriter : EventProcessor
-    {
-        public override void OnStartRunBenchmark(BenchmarkCase benchmarkCase) => (_problem, _meter) = (null, null);
-
-        public override void OnEndRunBenchmark(BenchmarkCase benchmarkCase, BenchmarkReport report) => WriteOutcome(Key(benchmarkCase), () =>
-        {
-            if (report.ResultStatistics is not { } statistics) throw new InvalidOperationException($"BenchmarkDotNet has no result of {Key(benchmarkCase)}; its log says why");
-            var op = (KernelBenchmark)Activator.CreateInstance(benchmarkCase.Descriptor.Type)!;
-            op.Case = (KernelCase)benchmarkCase.Parameters["Case"];
-            JsonLines.Write(
-                "row", ("key", Key(benchmarkCase)), ("median_ns", statistics.Median), ("error_ns", statistics.StandardError),
-                ("other_cores", Math.Round(_otherCores, 3)));
-        });
     }
 }
