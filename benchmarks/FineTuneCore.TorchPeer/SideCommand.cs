@@ -6,6 +6,9 @@ namespace FineTuneCore.Benchmarks.TorchPeer;
 /// <summary>The peer's ops as a side of the comparison of kernels, on one thread.</summary>
 internal static class SideCommand
 {
+    /// <summary>About what it reaches, a conservative guess.</summary>
+    private const double Gigaflops = 30;
+
     internal static void Run(Arguments arguments)
     {
         bool checkOnly = arguments.Has("check");
@@ -16,7 +19,7 @@ internal static class SideCommand
         JsonLines.Write(
             "start", ("version", Output.Version), ("runtime", $".NET {Environment.Version}"), ("device", Machine.ModelName), ("isa", "its own choice"), ("peak_gflops", null),
             ("peak_bf16_gflops", null), ("copy_gbs", checkOnly ? null : Copy()), ("on_cpu", true));
-        KernelRunner.Run(checkOnly, log);
+        KernelRunner.Run(checkOnly, log, Gigaflops);
     }
 
     private static double Copy()

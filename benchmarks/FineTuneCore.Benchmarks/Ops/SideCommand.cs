@@ -8,18 +8,22 @@ namespace FineTuneCore.Benchmarks.Ops;
 /// <summary>Our ops on one device, as a side of the comparison of kernels: FineTuneCore.Benchmarks side --device cpu|cuda|opencl [--check] [--log FILE].</summary>
 internal static class SideCommand
 {
+    /// <summary>About what is reached in GFLOP/s where nothing measures a peak.</summary>
+    private const double OpenClOnCpu = 8, Gpu = 1000;
+
     internal static void Run(Arguments arguments)
     {
         string device = arguments.Text("device", "cpu", "cpu", "cuda", "opencl"), log = arguments.Text("log", Path.Combine("artifacts", "bench", "side.log"));
         bool checkOnly = arguments.Has("check");
         arguments.RefuseOthers();
         using IBackend backend = OpDevice.Open(device);
+        bool onCpu = device == "cpu" || backend.Info.Name.StartsWith("cpu", StringComparison.Ordinal); // PoCL calls its devices cpu-…
+        double? peak = checkOnly ? null : Peak(backend, DType.F32);
         JsonLines.Write(
             "start", ("version", $"FineTuneCore {typeof(IBackend).Assembly.GetName().Version!.ToString(3)}{(device == "opencl" ? "" : $", ftc.h {NativeLibraryLoader.Version}")}"),
-            ("runtime", $".NET {Environment.Version}"), ("device", backend.Info.Name), ("isa", backend.Info.Isa),
-            ("peak_gflops", checkOnly ? null : Peak(backend, DType.F32)), ("peak_bf16_gflops", checkOnly ? null : Peak(backend, DType.BF16)),
-            ("copy_gbs", checkOnly ? null : Copy(backend)), ("on_cpu", device == "cpu" || backend.Info.Name.StartsWith("cpu", StringComparison.Ordinal))); // PoCL calls its devices cpu-…
-        KernelRunner.Run(checkOnly, log);
+            ("runtime", $".NET {Environment.Version}"), ("device", backend.Info.Name), ("isa", backend.Info.Isa), ("peak_gflops", peak),
+            ("peak_bf16_gflops", checkOnly ? null : Peak(backend, DType.BF16)), ("copy_gbs", checkOnly ? null : Copy(backend)), ("on_cpu", onCpu));
+        KernelRunner.Run(checkOnly, log, peak / 2 ?? (onCpu ? OpenClOnCpu : Gpu));
     }
 
     private static double Copy(IBackend backend)

@@ -52,6 +52,8 @@ public abstract class AttentionKernel : KernelBenchmark
     protected override void Prepare() => (Q, K, V, Do) = (
         Uniform(1, (long)Tokens * Width), Uniform(2, (long)Tokens * KeyWidth), Uniform(3, (long)Tokens * KeyWidth), Uniform(4, (long)Tokens * Width));
 
+    protected override void Ready() => Forward();
+
     /// <summary>Numbers of o and dq; dk of the last key, which one query sees; and that dv adds up to do, as probabilities of a row add up to 1.</summary>
     protected override void Check()
     {

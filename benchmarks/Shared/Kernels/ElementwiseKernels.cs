@@ -50,6 +50,8 @@ public abstract class RmsNormKernel : ElementwiseKernel
 
     protected override void Prepare() => (X, Residual, Dy, Dsum, Weight) = (Matrix(1), Matrix(2), Matrix(3), Matrix(4), Uniform(5, Columns));
 
+    protected override void Ready() => Forward();
+
     protected override void Check()
     {
         double Sum(int row, int i) => (double)X[row * Columns + i] + Residual[row * Columns + i];

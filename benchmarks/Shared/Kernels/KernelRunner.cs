@@ -1,6 +1,7 @@
 using System.Reflection;
 using BenchmarkDotNet.Columns;
 using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Engines;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Loggers;
 using BenchmarkDotNet.Reports;
@@ -22,8 +23,11 @@ internal static class KernelRunner
 
     private const int Warmups = 1;
     private const int Iterations = 5;
-    private const double IterationMilliseconds = 50; // at least one call each: the longest calls here take a second
+    private const int LongIterations = 3;
+    private const double IterationMilliseconds = 50;
+    private const double LongSeconds = 0.25;
 
+    private static readonly HashSet<KernelCase> ProvedCases = [];
     private static Exception? _problem;
     private static LoadMeter? _meter;
     private static double _otherCores;
@@ -45,7 +49,8 @@ internal static class KernelRunner
     /// <summary>Times the cases of standard input, or proves their results alone.</summary>
     /// <param name="checkOnly">Nothing is timed.</param>
     /// <param name="log">Where BenchmarkDotNet writes what it would print.</param>
-    internal static void Run(bool checkOnly, string log)
+    /// <param name="gigaflops">What the side about reaches, which decides how often long calls are repeated.</param>
+    internal static void Run(bool checkOnly, string log, double gigaflops)
     {
         var wanted = new HashSet<string>();
         while (Console.In.ReadLine() is { Length: > 0 } key) wanted.Add(key);
@@ -53,12 +58,16 @@ internal static class KernelRunner
         foreach (string key in wanted.Where(k => ops.All(o => o.Name[..^ClassEnding.Length] != k[..k.IndexOf('.')])))
             JsonLines.Write("absent", ("key", key), ("reason", "no such op"));
         if (checkOnly) CheckAll(ops, wanted);
-        else TimeAll(ops, wanted, log);
+        else TimeAll(ops, wanted, log, gigaflops);
         JsonLines.Write("end", ("peak_mb", Math.Round(Machine.PeakResidentMegabytes, 1)));
     }
 
     /// <summary>Why the case that is being prepared has no result.</summary>
     internal static void Note(Exception problem) => _problem = problem;
+
+    internal static bool IsProved(KernelCase of) => ProvedCases.Contains(of);
+
+    internal static void Proved(KernelCase of) => ProvedCases.Add(of);
 
     internal static void TimingBegins() => _meter = new LoadMeter();
 
@@ -89,17 +98,33 @@ internal static class KernelRunner
         }
     }
 
-    private static void TimeAll(IEnumerable<Type> ops, HashSet<string> wanted, string log)
+    private static void TimeAll(IEnumerable<Type> ops, HashSet<string> wanted, string log, double gigaflops)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(log)!);
         using var writer = new StreamWriter(log);
-        IConfig config = Config(new StreamLogger(writer));
+        var logger = new StreamLogger(writer);
+        IConfig brief = Config(logger, Brief), lengthy = Config(logger, Lengthy);
         foreach (Type op in ops)
         {
-            BenchmarkRunInfo all = BenchmarkConverter.TypeToBenchmarks(op, config);
-            foreach (BenchmarkCase of in all.BenchmarksCases.Where(c => wanted.Contains(Key(c)))) Time(new BenchmarkRunInfo([of], op, all.Config), of);
+            bool IsLong(KernelBenchmark blank, string method) => blank.Family.IsArithmetic && blank.Work(method) / gigaflops > LongSeconds;
+            foreach (BenchmarkCase known in BenchmarkConverter.TypeToBenchmarks(op).BenchmarksCases.Where(c => wanted.Contains(Key(c))))
+            {
+                IConfig config = IsLong(Create(op, (KernelCase)known.Parameters["Case"]), known.Descriptor.WorkloadMethod.Name) ? lengthy : brief;
+                BenchmarkRunInfo all = BenchmarkConverter.TypeToBenchmarks(op, config);
+                BenchmarkCase of = all.BenchmarksCases.Single(c => Key(c) == Key(known));
+                Time(new BenchmarkRunInfo([of], op, all.Config), of);
+            }
         }
     }
+
+    /// <summary>One call a step (no unrolling), as calls take from a microsecond on; the pilot finds how many make an iteration.</summary>
+    private static Job Brief => Common.WithWarmupCount(Warmups).WithIterationCount(Iterations).WithIterationTime(TimeInterval.FromMilliseconds(IterationMilliseconds))
+        .WithMinInvokeCount(1).WithUnrollFactor(1);
+
+    /// <summary>Calls of a second or so: one an iteration, few, and none ahead but that of the check.</summary>
+    private static Job Lengthy => Common.WithStrategy(RunStrategy.Monitoring).WithWarmupCount(0).WithIterationCount(LongIterations).WithInvocationCount(1).WithUnrollFactor(1);
+
+    private static Job Common => new Job().WithToolchain(new InProcessNoEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true)).WithEvaluateOverhead(false);
 
     private static void Time(BenchmarkRunInfo run, BenchmarkCase of)
     {
@@ -123,16 +148,9 @@ internal static class KernelRunner
         });
     }
 
-    private static ManualConfig Config(ILogger logger)
-    {
-        // One call a step (no unrolling), as calls take from a microsecond to a second; the pilot finds how many make an iteration.
-        Job job = new Job()
-            .WithToolchain(new InProcessNoEmitToolchain(TimeSpan.FromMinutes(10), logOutput: true))
-            .WithWarmupCount(Warmups).WithIterationCount(Iterations).WithIterationTime(TimeInterval.FromMilliseconds(IterationMilliseconds))
-            .WithMinInvokeCount(1).WithUnrollFactor(1).WithEvaluateOverhead(false);
-        return ManualConfig.CreateEmpty().AddJob(job).AddLogger(logger).AddColumnProvider(DefaultColumnProviders.Instance)
+    private static ManualConfig Config(ILogger logger, Job job) =>
+        ManualConfig.CreateEmpty().AddJob(job).AddLogger(logger).AddColumnProvider(DefaultColumnProviders.Instance)
             .WithOptions(ConfigOptions.DisableLogFile | ConfigOptions.KeepBenchmarkFiles).WithArtifactsPath(Path.Combine("artifacts", "BenchmarkDotNet"));
-    }
 
     private static string Key(BenchmarkCase of) => ((KernelCase)of.Parameters["Case"]).Key(of.Descriptor.WorkloadMethod.Name);
 

@@ -114,6 +114,8 @@ public abstract class LinearKernel : KernelBenchmark
         Near("db", Result("db"), N, Rank, (n, r) => Enumerable.Range(0, M).Sum(m => Scaling * Dy[m * N + n] * S(m, r)), tolerance, samples: 3);
     }
 
+    protected override void Ready() => Forward();
+
     private double Y(int m, int n) =>
         Enumerable.Range(0, K).Sum(k => (double)X[m * K + k] * W[n * K + k]) + Enumerable.Range(0, Rank).Sum(r => Scaling * S(m, r) * B[n * Rank + r]);
 

@@ -37,6 +37,8 @@ public abstract class QuantisationKernel : KernelBenchmark
 
     protected override void Prepare() => X = Uniform(1, (long)Rows * Columns);
 
+    protected override void Ready() => Quantize();
+
     protected override void Check()
     {
         Quantize();
