@@ -355,6 +355,8 @@ int main() {
     ftc_stream* stream = nullptr;
     check(ftc_context_create(&context, &params));
     check(ftc_stream_create(&stream, context));
+    std::printf("{\"event\":\"start\"}\n");
+    std::fflush(stdout);
     for (std::string key; std::getline(std::cin, key);) {
         Case c;
         Runner runner(context, stream);
@@ -366,6 +368,7 @@ int main() {
             std::printf("{\"event\":\"absent\",\"key\":\"%s\",\"reason\":\"no such op\"}\n", key.c_str());
         std::fflush(stdout);
     }
+    std::printf("{\"event\":\"end\"}\n");
     ftc_stream_destroy(stream);
     ftc_context_destroy(context);
     return 0;

@@ -8,7 +8,7 @@ internal static class KernelProcess
 {
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(15);
 
-    /// <summary>Runs a process that reads keys of cases and prints a JSON line for each.</summary>
+    /// <summary>Runs a process that reads keys of cases and prints a JSON line for each, a first line before and a last one behind them.</summary>
     /// <param name="start">Its program, arguments and environment.</param>
     /// <param name="keys">The cases.</param>
     /// <param name="line">Told every line together with the cores that others kept busy since the line before.</param>
@@ -18,14 +18,13 @@ internal static class KernelProcess
         start.RedirectStandardInput = true;
         using Process process = Process.Start(start)!;
         using var watchdog = new Timer(_ => process.Kill(entireProcessTree: true), null, Longest, Timeout.InfiniteTimeSpan);
-        foreach (string key in keys) process.StandardInput.WriteLine(key);
-        process.StandardInput.Close();
+        Send(process.StandardInput, keys);
         string last = "";
-        var meter = new LoadMeter(process.Id);
+        LoadMeter? meter = null;
         while (process.StandardOutput.ReadLine() is { } text)
         {
             last = text;
-            if (text.StartsWith('{')) line(JsonNode.Parse(text)!.AsObject(), Others(meter));
+            if (text.StartsWith('{')) line(JsonNode.Parse(text)!.AsObject(), Others(ref meter, process.Id));
         }
 
         process.WaitForExit();
@@ -37,10 +36,24 @@ internal static class KernelProcess
         };
     }
 
-    private static double Others(LoadMeter meter)
+    private static void Send(StreamWriter input, IEnumerable<string> keys)
     {
         try
         {
+            foreach (string key in keys) input.WriteLine(key);
+            input.Close();
+        }
+        catch (IOException)
+        {
+            // It has refused and reads nothing; its last line says why.
+        }
+    }
+
+    private static double Others(ref LoadMeter? meter, int process)
+    {
+        try
+        {
+            meter ??= new LoadMeter(process);
             return meter.Look().OtherCores;
         }
         catch (IOException)

@@ -68,6 +68,7 @@ internal sealed class KernelSession(Session session, IReadOnlyList<KernelSideInf
         string? problem = Repeat($"{side.Name} without .NET", timed, native, keys => KernelProcess.Run(
             MeasuringProcess.StartInfo(program, "", side.Environment), keys, (line, others) =>
             {
+                if (line["key"] is null) return;
                 line["other_cores"] = others;
                 native[(string)line["key"]!] = line;
             }));
