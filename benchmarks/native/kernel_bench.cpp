@@ -1,6 +1,7 @@
 // ftc_kernel_bench: times the cases of benchmarks/kernels.txt without .NET, on one thread. Reads keys from standard
-// input, one a line, such as "LoraLinear.Forward 1024x576x1536", and prints a JSON line for each: the median of a call
-// in ns of wall time. FineTuneCore.Benchmarks ops starts it and holds its own times of the same calls against these.
+// input, one a line, such as "LoraLinear.Forward 1024x576x1536", and prints a JSON line for each, between one at the
+// start and one at the end: the median of a call in ns of wall time. FineTuneCore.Benchmarks ops starts it and holds its
+// own times of the same calls against these.
 //
 // Tensors lie as those of .NET: activations with the row stride the library likes, weights contiguous. FTC_CPU_ISA
 // picks the instruction set.

@@ -150,7 +150,7 @@ public sealed class KernelTests
 
     [Theory]
     [InlineData("cat; exit 0", null)]
-    [InlineData("echo 'refused: --device cuda: no NVIDIA driver.'; exit 4", "--device cuda: no NVIDIA driver")]
+    [InlineData("echo 'refused: --device cuda: no NVIDIA driver. Tried: /a/path.'; exit 4", "--device cuda: no NVIDIA driver")]
     [InlineData("echo 'skipped: TorchSharp does not load (why)'; exit 3", "TorchSharp does not load (why)")]
     [InlineData("exit 9", "the process ended with exit code 9")]
     public void AProcessGetsKeysAndItsLinesAreHandedOn(string script, string? problem)

@@ -31,10 +31,13 @@ internal static class KernelProcess
         return process.ExitCode switch
         {
             0 => null,
-            MeasuringProcess.Refused or MeasuringProcess.DoesNotLoad => last[(last.IndexOf(": ", StringComparison.Ordinal) + 2)..].TrimEnd('.'),
+            MeasuringProcess.Refused or MeasuringProcess.DoesNotLoad => FirstSentence(last[(last.IndexOf(": ", StringComparison.Ordinal) + 2)..]),
             _ => $"the process ended with exit code {process.ExitCode}",
         };
     }
+
+    /// <summary>What is behind it names what was tried and what to do, with paths of this machine that a table has no use for.</summary>
+    private static string FirstSentence(string text) => text.Split(". ")[0].TrimEnd('.');
 
     private static void Send(StreamWriter input, IEnumerable<string> keys)
     {

@@ -41,7 +41,7 @@ internal static class KernelsCommand
         return check ? Check(session, sides, chosen) : Measure(session, sides, all, chosen);
     }
 
-    private static string Option(Arguments arguments, string name) => arguments.Has(name) ? $" --{name} {string.Join(' ', arguments.All(name))}" : "";
+    private static string Option(Arguments arguments, string name) => arguments.Has(name) ? $" --{name} {string.Join(' ', arguments.All(name).Select(v => v.Contains('*') || v.Contains('?') ? $"'{v}'" : v))}" : "";
 
     /// <summary>Proves results on every side, and times nothing.</summary>
     private static int Check(Session session, IReadOnlyList<KernelSide> sides, IReadOnlyList<KernelOp> ops)
