@@ -22,7 +22,8 @@ usage: ./build.sh VERB [options]
   bench convergence [DIR] trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
   bench scale [--rows model,load,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
   bench binding     what a call costs from .NET over the same call from C++
-  bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
+  bench ops [--filter 'lora*' ...] [--sides NAME ...] [--check] [--list] [--allow-load] kernel against kernel: every op on every backend of this
+                    machine and in TorchSharp, and what .NET adds to it; bench --filter ... is short for it
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   cross [--full]    builds for Windows x64 and Linux arm64, tests the native library and trains under Wine and qemu-user (Debian, x64)
