@@ -23,7 +23,7 @@ internal static class SideCommand
             "start", ("version", $"FineTuneCore {typeof(IBackend).Assembly.GetName().Version!.ToString(3)}{(device == "opencl" ? "" : $", ftc.h {NativeLibraryLoader.Version}")}"),
             ("runtime", $".NET {Environment.Version}"), ("device", backend.Info.Name), ("isa", backend.Info.Isa), ("peak_gflops", peak),
             ("peak_bf16_gflops", checkOnly ? null : Peak(backend, DType.BF16)), ("copy_gbs", checkOnly ? null : Copy(backend)), ("on_cpu", onCpu));
-        KernelRunner.Run(checkOnly, log, peak / 2 ?? (onCpu ? OpenClOnCpu : Gpu));
+        KernelRunner.Run(checkOnly, log, peak / 2 ?? (onCpu ? OpenClOnCpu : Gpu), e => e is FtcException { Status: FtcStatus.Unsupported });
     }
 
     private static double Copy(IBackend backend)

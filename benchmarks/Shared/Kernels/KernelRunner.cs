@@ -13,7 +13,7 @@ namespace FineTuneCore.Benchmarks.Kernels;
 
 /// <summary>
 /// One side of the comparison of kernels, a process of its own: reads keys of cases from standard input and prints a JSON line for each, timed by
-/// BenchmarkDotNet inside this process. What is no row is a line with the reason: <c>absent</c> where the side lacks the op, <c>wrong</c> where the
+/// BenchmarkDotNet inside this process. What is no row is a line with the reason: <c>absent</c> where the side lacks the op, <c>wrong</c> where it fails or the
 /// result is not its formula's.
 /// </summary>
 internal static class KernelRunner
@@ -28,6 +28,7 @@ internal static class KernelRunner
     private const double LongSeconds = 0.25;
 
     private static readonly HashSet<KernelCase> ProvedCases = [];
+    private static Func<Exception, bool> _isLack = _ => false;
     private static Exception? _problem;
     private static LoadMeter? _meter;
     private static double _otherCores;
@@ -50,8 +51,10 @@ internal static class KernelRunner
     /// <param name="checkOnly">Nothing is timed.</param>
     /// <param name="log">Where BenchmarkDotNet writes what it would print.</param>
     /// <param name="gigaflops">What the side about reaches, which decides how often long calls are repeated.</param>
-    internal static void Run(bool checkOnly, string log, double gigaflops)
+    /// <param name="isLack">Whether an exception says that the side has no such op.</param>
+    internal static void Run(bool checkOnly, string log, double gigaflops, Func<Exception, bool> isLack)
     {
+        _isLack = isLack;
         var wanted = new HashSet<string>();
         while (Console.In.ReadLine() is { Length: > 0 } key) wanted.Add(key);
         Type[] ops = [.. Ops.OrderBy(t => t.Name)];
@@ -157,6 +160,6 @@ internal static class KernelRunner
     private static void WriteOutcome(string key, Action right)
     {
         if (_problem is null) right();
-        else JsonLines.Write(_problem is WrongResultException ? "wrong" : "absent", ("key", key), ("reason", _problem.Message.TrimEnd('.')));
+        else JsonLines.Write(_isLack(_problem) ? "absent" : "wrong", ("key", key), ("reason", _problem.Message.TrimEnd('.')));
     }
 }

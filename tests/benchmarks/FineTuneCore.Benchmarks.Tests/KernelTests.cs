@@ -138,6 +138,7 @@ public sealed class KernelTests
         lines[2].Should().Contain(Norm).And.Contain("+50.0 ns");
         lines[3].Should().Be("calls shorter than 20.0 µs: +50.0 ns in the median of 1, at most +50.0 ns");
         lines[4].Should().Be("longer calls: +5.3 % in the median of 1");
+        BindingCost.Lines(Table(), Cases, onlyShort: true).Should().Equal(lines.Where((_, i) => i != 1), "a long call has no line, but counts");
         BindingCost.Lines(Table(), [Gone]).Should().BeEmpty();
     }
 
@@ -149,16 +150,16 @@ public sealed class KernelTests
     public void TimesHaveThreeDigits(double ns, string expected) => KernelPage.Time(ns).Should().Be(expected);
 
     [Theory]
-    [InlineData("cat; exit 0", null)]
-    [InlineData("echo 'refused: --device cuda: no NVIDIA driver. Tried: /a/path.'; exit 4", "--device cuda: no NVIDIA driver")]
-    [InlineData("echo 'skipped: TorchSharp does not load (why)'; exit 3", "TorchSharp does not load (why)")]
-    [InlineData("exit 9", "the process ended with exit code 9")]
-    public void AProcessGetsKeysAndItsLinesAreHandedOn(string script, string? problem)
+    [InlineData("cat; exit 0", null, false)]
+    [InlineData("echo 'refused: --device cuda: no NVIDIA driver. Tried: /a/path.'; exit 4", "--device cuda: no NVIDIA driver", false)]
+    [InlineData("echo 'skipped: TorchSharp does not load (why)'; exit 3", "TorchSharp does not load (why)", false)]
+    [InlineData("exit 9", "the process ended with exit code 9", true)]
+    public void AProcessGetsKeysAndItsLinesAreHandedOn(string script, string? problem, bool isBroken)
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "starts sh");
         var lines = new List<JsonObject>();
         ProcessStartInfo start = MeasuringProcess.StartInfo("sh", $"-c \"{script}\"", []);
-        KernelProcess.Run(start, ["{\"key\":1}", "{\"key\":2}"], (line, _) => lines.Add(line)).Should().Be(problem);
+        KernelProcess.Run(start, ["{\"key\":1}", "{\"key\":2}"], (line, _) => lines.Add(line)).Should().Be(new KernelProcessEnd(problem, isBroken));
         lines.Select(l => (int)l["key"]!).Should().Equal(problem is null ? [1, 2] : []);
     }
 

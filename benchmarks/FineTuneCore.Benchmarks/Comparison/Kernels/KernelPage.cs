@@ -82,9 +82,9 @@ internal static class KernelPage
 
     private static void Binding(StringBuilder page, KernelTable table)
     {
-        string[] lines = [.. BindingCost.Lines(table, [.. table.Entries.Select(e => e.Case)])];
+        string[] lines = [.. BindingCost.Lines(table, [.. table.Entries.Select(e => e.Case)], onlyShort: true)];
         if (lines.Length == 0) return;
-        page.Append("\n## The cost of the binding\n\nThe same calls from C++ by `ftc_kernel_bench`: the time under .NET less the time there.\n\n```\n");
+        page.Append("\n## The cost of the binding\n\nThe same calls from C++ by `ftc_kernel_bench`: the time under .NET less the time there. Each of them, long ones too, stands in `kernels.json`.\n\n```\n");
         foreach (string line in lines) page.Append(line).Append('\n');
         page.Append("```\n");
     }

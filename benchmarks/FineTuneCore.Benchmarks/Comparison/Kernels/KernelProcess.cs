@@ -3,6 +3,11 @@ using System.Text.Json.Nodes;
 
 namespace FineTuneCore.Benchmarks.Comparison.Kernels;
 
+/// <summary>How a process ended.</summary>
+/// <param name="Problem">Null when it did what it was asked for.</param>
+/// <param name="IsBroken">Whether it fell over, where others have refused.</param>
+internal readonly record struct KernelProcessEnd(string? Problem, bool IsBroken);
+
 /// <summary>Runs a side or the native runner over some cases, and hands on each line as it comes.</summary>
 internal static class KernelProcess
 {
@@ -12,8 +17,7 @@ internal static class KernelProcess
     /// <param name="start">Its program, arguments and environment.</param>
     /// <param name="keys">The cases.</param>
     /// <param name="line">Told every line together with the cores that others kept busy since the line before.</param>
-    /// <returns>Null; or why it did not end properly, be it that it refused.</returns>
-    internal static string? Run(ProcessStartInfo start, IEnumerable<string> keys, Action<JsonObject, double> line)
+    internal static KernelProcessEnd Run(ProcessStartInfo start, IEnumerable<string> keys, Action<JsonObject, double> line)
     {
         start.RedirectStandardInput = true;
         using Process process = Process.Start(start)!;
@@ -30,9 +34,9 @@ internal static class KernelProcess
         process.WaitForExit();
         return process.ExitCode switch
         {
-            0 => null,
-            MeasuringProcess.Refused or MeasuringProcess.DoesNotLoad => FirstSentence(last[(last.IndexOf(": ", StringComparison.Ordinal) + 2)..]),
-            _ => $"the process ended with exit code {process.ExitCode}",
+            0 => new KernelProcessEnd(null, IsBroken: false),
+            MeasuringProcess.Refused or MeasuringProcess.DoesNotLoad => new KernelProcessEnd(FirstSentence(last[(last.IndexOf(": ", StringComparison.Ordinal) + 2)..]), IsBroken: false),
+            _ => new KernelProcessEnd($"the process ended with exit code {process.ExitCode}", IsBroken: true),
         };
     }
 

@@ -19,7 +19,7 @@ internal sealed class KernelSession(Session session, IReadOnlyList<KernelSideInf
 
     internal IReadOnlyList<KernelSideInfo> Infos => _infos;
 
-    /// <summary>Results that are not what their formula says.</summary>
+    /// <summary>Results that are not what their formula says, and processes that fell over.</summary>
     internal int Wrong { get; private set; }
 
     internal static IEnumerable<string> Keys(KernelSide side, IEnumerable<KernelOp> ops) => ops.Where(o => o.IsBf16 || !side.OnlyBf16).Select(o => o.Key);
@@ -72,19 +72,21 @@ internal sealed class KernelSession(Session session, IReadOnlyList<KernelSideInf
                 line["other_cores"] = others;
                 native[(string)line["key"]!] = line;
             }));
-        if (problem is not null) throw new NoResultException($"{program}: {problem}");
+        if (problem is not null) session.Report($"{side.Name} without .NET: {problem}");
         return native.Where(n => (string)n.Value["event"]! == "row").ToDictionary();
     }
 
     /// <summary>Runs cases until each was quiet once, three times at most; what never was is a reason then.</summary>
-    private string? Repeat(string name, Dictionary<string, KernelOp> wanted, Dictionary<string, JsonObject> rows, Func<IEnumerable<string>, string?> run)
+    private string? Repeat(string name, Dictionary<string, KernelOp> wanted, Dictionary<string, JsonObject> rows, Func<IEnumerable<string>, KernelProcessEnd> run)
     {
         string[] left = [.. wanted.Keys];
         string? problem = null;
         for (int attempt = 0; attempt < Attempts && left.Length > 0 && problem is null; attempt++)
         {
             if (attempt > 0) session.Report($"{name}: {left.Length} cases again, other processes were busy");
-            problem = run(left);
+            KernelProcessEnd end = run(left);
+            problem = end.Problem;
+            if (end.IsBroken) Wrong++;
             left = [.. left.Where(key => rows.TryGetValue(key, out JsonObject? row) && IsLoud(row))];
         }
 

@@ -56,14 +56,15 @@ internal static class KernelsCommand
                 continue;
             }
 
-            string? problem = KernelProcess.Run(MeasuringProcess.StartInfo(side.Host, $"{side.Arguments} --check", side.Environment), KernelSession.Keys(side, ops), (line, _) =>
+            KernelProcessEnd end = KernelProcess.Run(MeasuringProcess.StartInfo(side.Host, $"{side.Arguments} --check", side.Environment), KernelSession.Keys(side, ops), (line, _) =>
             {
                 string kind = (string)line["event"]!;
                 if (kind == "right") right++;
                 if (kind == "wrong") wrong++;
                 if (kind is "wrong" or "absent") session.Report($"{side.Name} {line["key"]}: {(kind == "wrong" ? "WRONG, " : "not there, ")}{line["reason"]}");
             });
-            session.Report($"{side.Name}: {right - before} cases right{(problem is null ? "" : $"; {problem}")}");
+            if (end.IsBroken) wrong++;
+            session.Report($"{side.Name}: {right - before} cases right{(end.Problem is null ? "" : $"; {end.Problem}")}");
         }
 
         session.Report($"{right} right, {wrong} wrong");
@@ -74,20 +75,31 @@ internal static class KernelsCommand
     {
         if (session.AllowLoad) session.Report("NOT A RESULT: with --allow-load whatever else the machine does is let pass");
         long start = Stopwatch.GetTimestamp();
-        string folder = Path.Combine(session.Results, Folder), file = Path.Combine(folder, Data);
+        string folder = Path.Combine(session.Results, Folder);
+        KernelTable old = KernelTable.Read(Path.Combine(folder, Data), session.Cpu) with { Command = session.Command }, table = old;
+        var run = new KernelSession(session, old.Sides);
+        foreach (KernelSide side in sides)
+        {
+            run.Measure(side, chosen);
+            table = old.With(run.Entries(), run.Infos, [.. all.Select(o => o.Key)]);
+            Write(table, folder, session.AllowLoad);
+        }
+
+        foreach (string line in BindingCost.Lines(table, [.. chosen.Select(o => o.Key)])) Console.WriteLine(line);
+        IReadOnlyList<KernelEntry> entries = run.Entries();
+        int measured = entries.Count(e => e.MedianNs is not null), loud = entries.Count(e => e.Reason?.StartsWith(KernelSession.NoResult, StringComparison.Ordinal) == true);
+        session.Report(
+            $"{(session.AllowLoad ? "NOT A RESULT, " : "")}{folder}: {measured} results, {loud} without because other processes were busy, {run.Wrong} wrong, {Stopwatch.GetElapsedTime(start).TotalMinutes:F1} minutes");
+        return run.Wrong == 0 && loud == 0 && measured > 0 ? 0 : CpuCommand.NoResult;
+    }
+
+    /// <summary>After every side: a run that is ended early leaves what it has.</summary>
+    private static void Write(KernelTable table, string folder, bool notAResult)
+    {
         Directory.CreateDirectory(folder);
-        KernelTable table = KernelTable.Read(file, session.Cpu);
-        var run = new KernelSession(session, table.Sides);
-        foreach (KernelSide side in sides) run.Measure(side, chosen);
-        table = (table with { Command = session.Command }).With(run.Entries(), run.Infos, [.. all.Select(o => o.Key)]);
-        AtomicFile.WriteText(file, table.ToJson());
-        AtomicFile.WriteText(Path.Combine(folder, Page), KernelPage.Write(table, session.AllowLoad));
+        AtomicFile.WriteText(Path.Combine(folder, Data), table.ToJson());
+        AtomicFile.WriteText(Path.Combine(folder, Page), KernelPage.Write(table, notAResult));
         foreach (KernelFamily family in KernelFamily.All)
             if (KernelPage.Plot(table, family) is { } plot) AtomicFile.WriteText(Path.Combine(folder, $"{family.Name}.svg"), plot);
-        foreach (string line in BindingCost.Lines(table, [.. chosen.Select(o => o.Key)])) Console.WriteLine(line);
-        int measured = run.Entries().Count(e => e.MedianNs is not null), wrong = run.Wrong, loud = run.Entries().Count(e => e.Reason?.StartsWith(KernelSession.NoResult, StringComparison.Ordinal) == true);
-        session.Report(
-            $"{(session.AllowLoad ? "NOT A RESULT, " : "")}{folder}: {measured} results, {loud} without because other processes were busy, {wrong} wrong, {Stopwatch.GetElapsedTime(start).TotalMinutes:F1} minutes");
-        return wrong == 0 && loud == 0 && measured > 0 ? 0 : CpuCommand.NoResult;
     }
 }
