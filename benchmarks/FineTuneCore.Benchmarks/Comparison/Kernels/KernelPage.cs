@@ -14,7 +14,7 @@ internal static class KernelPage
         page.Append('\n').Append(
             """
             Made by `./build.sh bench ops`; the section "Kernels against kernels" of `benchmarks/README.md` says how to read it. A cell has the median time of a
-            call, its rate, the share of the measured peak (of a copy for GB/s; none where the operands fit a cache), and **how many times faster than TorchSharp**.
+            call, its rate in the unit of the first column, the share of the measured peak (of a copy for GB/s; none where the operands fit a cache), and **how many times faster than TorchSharp**.
 
             """);
         IReadOnlyList<string> absent = Absent(table);
@@ -60,24 +60,24 @@ internal static class KernelPage
         string[] sides = [.. KernelSide.Names.Where(n => entries.Any(e => e.Side == n))];
         page.Append($"\n## {family.Title}\n");
         if (Plot(table, family) is not null) page.Append($"\n![{family.Title}, {family.Unit}]({family.Name}.svg)\n");
-        page.Append($"\n| op, sizes | {string.Join(" | ", sides)} |\n|---|{string.Concat(Enumerable.Repeat("---|", sides.Length))}\n");
+        page.Append($"\n| op, sizes; {family.Unit} | {string.Join(" | ", sides)} |\n|---|{string.Concat(Enumerable.Repeat("---|", sides.Length))}\n");
         foreach (IGrouping<string, KernelEntry> row in entries.GroupBy(e => e.Case))
         {
             double? baseline = row.FirstOrDefault(e => e.Side == KernelSide.Baseline)?.MedianNs;
-            page.Append($"| {row.Key} | {string.Join(" | ", sides.Select(s => Cell(row.FirstOrDefault(e => e.Side == s), family, baseline)))} |\n");
+            page.Append($"| {row.Key} | {string.Join(" | ", sides.Select(s => Cell(row.FirstOrDefault(e => e.Side == s), baseline)))} |\n");
         }
 
         foreach (IGrouping<(string Side, string? Reason), KernelEntry> dash in entries.Where(e => e.MedianNs is null).GroupBy(e => (e.Side, e.Reason)))
             page.Append($"\n–, `{dash.Key.Side}`: {dash.Key.Reason} ({string.Join(", ", dash.Select(e => e.Case))}).\n");
     }
 
-    private static string Cell(KernelEntry? entry, KernelFamily family, double? baseline)
+    private static string Cell(KernelEntry? entry, double? baseline)
     {
         if (entry is null) return "";
         if (entry.MedianNs is not { } ns) return "–";
         string share = entry.Share is { } of ? $", {(of * 100).ToString("F0", CultureInfo.InvariantCulture)} %" : "";
         string ratio = baseline is { } other && entry.Side != KernelSide.Baseline ? $", **{Number(other / ns)}×**" : "";
-        return $"{Time(ns)}, {Number(entry.Rate!.Value)} {family.Unit}{share}{ratio}";
+        return $"{Time(ns)}, {Number(entry.Rate!.Value)}{share}{ratio}";
     }
 
     private static void Binding(StringBuilder page, KernelTable table)
