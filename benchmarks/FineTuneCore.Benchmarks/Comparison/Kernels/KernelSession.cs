@@ -6,8 +6,8 @@ namespace FineTuneCore.Benchmarks.Comparison.Kernels;
 /// <summary>One run over some sides: starts their processes, runs again what had company, and gathers entries.</summary>
 internal sealed class KernelSession(Session session, IReadOnlyList<KernelSideInfo> known)
 {
-    /// <summary>How a reason begins when the machine was not quiet.</summary>
-    internal const string NoResult = "no result";
+    /// <summary>The reason when the machine was not quiet.</summary>
+    internal const string NoResult = "no result, other processes were busy";
 
     /// <summary>Fewer bytes than this may lie in a cache, which is faster than the memory that a share is of.</summary>
     private const double CachedGigabytes = 0.064;
@@ -90,8 +90,7 @@ internal sealed class KernelSession(Session session, IReadOnlyList<KernelSideInf
             left = [.. left.Where(key => rows.TryGetValue(key, out JsonObject? row) && IsLoud(row))];
         }
 
-        foreach (string key in left)
-            rows[key] = new JsonObject { ["event"] = "loud", ["reason"] = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{NoResult}, other processes used {(double)rows[key]["other_cores"]!:F2} cores") };
+        foreach (string key in left) rows[key] = new JsonObject { ["event"] = "loud", ["reason"] = NoResult };
         return problem;
     }
 
@@ -102,9 +101,13 @@ internal sealed class KernelSession(Session session, IReadOnlyList<KernelSideInf
         switch ((string)line["event"]!)
         {
             case "start":
+                // A side that runs again measures its roofs again: the highest counts, as a neighbour lowers them.
+                KernelSideInfo? before = _infos.Find(i => i.Side == side.Name);
+                double? Roof(string key, double? earlier) => (double?)line[key] is { } now ? Math.Max(now, earlier ?? 0) : null;
                 _infos.RemoveAll(i => i.Side == side.Name);
                 _infos.Add(new KernelSideInfo(
-                    side.Name, (string)line["version"]!, (string)line["device"]!, (string)line["isa"]!, (double?)line["peak_gflops"], (double?)line["peak_bf16_gflops"], (double)line["copy_gbs"]!, (bool)line["on_cpu"]!));
+                    side.Name, (string)line["version"]!, (string)line["device"]!, (string)line["isa"]!, Roof("peak_gflops", before?.PeakGflops),
+                    Roof("peak_bf16_gflops", before?.PeakBf16Gflops), Roof("copy_gbs", before?.CopyGbs)!.Value, (bool)line["on_cpu"]!));
                 session.Report($"{side.Name}: {line["version"]}, {line["device"]}, {line["isa"]}");
                 break;
             case "row":

@@ -87,7 +87,7 @@ internal static class KernelsCommand
 
         foreach (string line in BindingCost.Lines(table, [.. chosen.Select(o => o.Key)])) Console.WriteLine(line);
         IReadOnlyList<KernelEntry> entries = run.Entries();
-        int measured = entries.Count(e => e.MedianNs is not null), loud = entries.Count(e => e.Reason?.StartsWith(KernelSession.NoResult, StringComparison.Ordinal) == true);
+        int measured = entries.Count(e => e.MedianNs is not null), loud = entries.Count(e => e.Reason == KernelSession.NoResult);
         session.Report(
             $"{(session.AllowLoad ? "NOT A RESULT, " : "")}{folder}: {measured} results, {loud} without because other processes were busy, {run.Wrong} wrong, {Stopwatch.GetElapsedTime(start).TotalMinutes:F1} minutes");
         return run.Wrong == 0 && loud == 0 && measured > 0 ? 0 : CpuCommand.NoResult;
