@@ -22,7 +22,8 @@ usage: ./build.sh VERB [options]
   bench convergence [DIR] trains the quickstart's model in fp32 and in bf16 and holds the validation losses against each other
   bench scale [--rows model,load,context,dataset] trains a model of half a billion weights, long contexts and large datasets: speed and memory
   bench binding     what a call costs from .NET over the same call from C++
-  bench --filter '*Lora*' times ops with BenchmarkDotNet, on every instruction set of this CPU
+  bench ops [--filter 'lora*' ...] [--sides NAME ...] [--check] [--list] [--allow-load] kernel against kernel: every op on every backend of this
+                    machine and in TorchSharp, and what .NET adds to it; bench --filter ... is short for it
   tiny-base [DIR]   makes the model of the quickstart again, in about a quarter of an hour; DIR keeps corpus and checkpoints
   gpu-bundle [--dry-run] gathers what a bare GPU machine needs into artifacts/gpu-bundle; gpu-run.sh in it builds, proves and measures there
   cross [--full]    builds for Windows x64 and Linux arm64, tests the native library and trains under Wine and qemu-user (Debian, x64)
@@ -349,18 +350,24 @@ consumers() {
 # bench scale [...]: large models, contexts and datasets through ftc train.
 # bench convergence [DIR]: validation losses in bf16 against fp32's.
 # bench binding: a call from .NET against one from C++.
-# bench --filter PATTERN: ops under BenchmarkDotNet.
+# bench ops [...], bench --filter PATTERN...: kernel against kernel, every op on every backend of this machine and TorchSharp.
 bench() {
-    local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll
+    local program=benchmarks/FineTuneCore.Benchmarks/bin/Release/net10.0/FineTuneCore.Benchmarks.dll prefix
     native
     case ${1:-} in
-        cpu | scale | binding | --*)
+        cpu | scale | binding | ops | --*)
             require_dotnet
             say "benchmark programs"
             [ "$1" != cpu ] || dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo
             dotnet build benchmarks/FineTuneCore.Benchmarks -c Release -v quiet -nologo
             case $1 in
-                --*) dotnet $program ops "$@" ;;
+                ops | --*)
+                    [ "$1" != ops ] || shift
+                    # Without the peer or without OpenCL the other sides are compared; the tables say why.
+                    dotnet build benchmarks/FineTuneCore.TorchPeer -c Release -v quiet -nologo || echo "the TorchSharp peer does not build"
+                    prefix=$(opencl_prefix)
+                    dotnet $program ops "$@" ${prefix:+--ocl-prefix "$prefix"}
+                    ;;
                 scale) managed; dotnet $program "$@" ;;
                 *) dotnet $program "$@" ;;
             esac

@@ -1,7 +1,7 @@
-using BenchmarkDotNet.Running;
 using FineTuneCore;
 using FineTuneCore.Benchmarks;
 using FineTuneCore.Benchmarks.Comparison;
+using FineTuneCore.Benchmarks.Comparison.Kernels;
 using FineTuneCore.Benchmarks.Measuring;
 using FineTuneCore.Benchmarks.Ops;
 using FineTuneCore.Benchmarks.Scale;
@@ -29,18 +29,17 @@ try
             else Nf4Command.Run(arguments, threads);
             return 0;
         case "ops":
-            BenchmarkSwitcher.FromAssembly(typeof(OpBenchmark).Assembly).Run(args.Skip(1).ToArray(), new OpsConfig());
+            return KernelsCommand.Run(new Arguments(args.Skip(1)));
+        case "side":
+            SideCommand.Run(new Arguments(args.Skip(1)));
             return 0;
         case "binding":
             return BindingCommand.Run();
-        case "check":
-            OpChecks.Run();
-            return 0;
         case "spin":
             SpinCommand.Run();
             return 0;
         default:
-            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks scale [--rows model,load,context,dataset] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops --filter '*Lora*'\n       FineTuneCore.Benchmarks check\n       FineTuneCore.Benchmarks binding\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
+            Console.Error.WriteLine("usage: FineTuneCore.Benchmarks cpu [--rows step,busy,qlora,nf4,matmul] [--pairs N] [--allow-load]\n       FineTuneCore.Benchmarks scale [--rows model,load,context,dataset] [--allow-load]\n       FineTuneCore.Benchmarks step [--threads N] [--precision fp32|bf16] [--method lora|qlora] [--steps S] [--warmup W]\n       FineTuneCore.Benchmarks ops [--filter PATTERN ...] [--sides NAME ...] [--check] [--list] [--ocl-prefix FOLDER] [--allow-load]\n       FineTuneCore.Benchmarks binding\n       FineTuneCore.Benchmarks matmul|nf4 [--threads N] [--row-ms MS]");
             return 2;
     }
 }

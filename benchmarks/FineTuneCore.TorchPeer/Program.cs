@@ -4,9 +4,9 @@ using TorchSharp;
 
 const int DoesNotLoad = 3;
 string verb = args.FirstOrDefault() ?? "";
-if (verb is not ("step" or "matmul" or "nf4"))
+if (verb is not ("step" or "matmul" or "nf4" or "side"))
 {
-    Console.Error.WriteLine("usage: torch-peer step|matmul|nf4 [--threads N] [--precision fp32|bf16] [--steps S] [--warmup W]");
+    Console.Error.WriteLine("usage: torch-peer step|matmul|nf4 [--threads N] [--precision fp32|bf16] [--steps S] [--warmup W]\n       torch-peer side [--check] [--log FILE]");
     return 2;
 }
 
@@ -24,6 +24,7 @@ try
     switch (verb)
     {
         case "step": StepCommand.Run(arguments, threads); break;
+        case "side": SideCommand.Run(arguments); break;
         case "matmul": MatmulCommand.Run(arguments, threads); break;
         default: Nf4Command.Run(arguments, threads); break;
     }

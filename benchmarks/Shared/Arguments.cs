@@ -2,10 +2,10 @@ using System.Globalization;
 
 namespace FineTuneCore.Benchmarks;
 
-/// <summary>Options of a benchmark program: --name value, or --name alone for a switch. What nobody asked for is an error.</summary>
+/// <summary>Options of a benchmark program: --name value, --name value value where several are taken, or --name alone for a switch. What nobody asked for is an error.</summary>
 internal sealed class Arguments
 {
-    private readonly Dictionary<string, string> _values = [];
+    private readonly Dictionary<string, List<string>> _values = [];
     private readonly HashSet<string> _asked = [];
 
     internal Arguments(IEnumerable<string> arguments)
@@ -16,12 +16,12 @@ internal sealed class Arguments
             if (argument.StartsWith("--", StringComparison.Ordinal))
             {
                 name = argument[2..];
-                if (!_values.TryAdd(name, "")) throw new ArgumentException($"--{name} was given twice");
+                if (!_values.TryAdd(name, [])) throw new ArgumentException($"--{name} was given twice");
             }
             else
             {
-                if (name is null || _values[name].Length > 0) throw new ArgumentException($"'{argument}' belongs to no option");
-                _values[name] = argument;
+                if (name is null) throw new ArgumentException($"'{argument}' belongs to no option");
+                _values[name].Add(argument);
             }
         }
     }
@@ -32,9 +32,14 @@ internal sealed class Arguments
         return _values.ContainsKey(name);
     }
 
+    /// <summary>Every value of an option; empty when it was not given.</summary>
+    internal IReadOnlyList<string> All(string name) => Has(name) ? _values[name] : [];
+
     internal string Text(string name, string otherwise, params string[] allowed)
     {
-        string value = Has(name) ? _values[name] : otherwise;
+        IReadOnlyList<string> given = All(name);
+        if (given.Count > 1) throw new ArgumentException($"'{given[1]}' belongs to no option");
+        string value = Has(name) ? given.FirstOrDefault("") : otherwise;
         if (allowed.Length > 0 && !allowed.Contains(value)) throw new ArgumentException($"--{name} is '{value}', expected {string.Join(", ", allowed)}");
         return value;
     }

@@ -1,4 +1,4 @@
-// What both benchmark programs need of ftc.h: a check that ends the program, and a filled buffer.
+// What the benchmark programs need of ftc.h: a check that ends the program, the map of NF4, and a filled buffer.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,10 @@ inline void check(ftc_status status) {
     std::fprintf(stderr, "benchmark: %s\n", ftc_last_error_message());
     std::exit(1);
 }
+
+inline const float kNf4Map[16] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f,
+                                  -0.09105004f, 0.0f,         0.07958030f,  0.16093020f,  0.24611230f,  0.33791524f,
+                                  0.44070983f,  0.56261700f,  0.72295684f,  1.0f};
 
 // Numbers in [-1, 1), the same every time.
 struct Buffer {

@@ -18,10 +18,6 @@ namespace {
 
 using namespace ftc::bench;
 
-const float kNf4Map[16] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f,
-                           -0.09105004f, 0.0f,         0.07958030f,  0.16093020f,  0.24611230f,  0.33791524f,
-                           0.44070983f,  0.56261700f,  0.72295684f,  1.0f};
-
 struct Runner {
     ftc_context* context = nullptr;
     ftc_stream* stream = nullptr;

@@ -9,18 +9,18 @@ namespace FineTuneCore.Benchmarks.Comparison;
 /// </summary>
 internal static class MeasuringProcess
 {
-    private const int Refused = 4;
-    private const int DoesNotLoad = 3;
+    internal const int Refused = 4;
+    internal const int DoesNotLoad = 3;
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(10);
 
-    private static readonly (string Name, string Value)[] TunedMalloc =
+    internal static readonly (string Name, string Value)[] TunedMalloc =
         [("MALLOC_MMAP_THRESHOLD_", "4294967296"), ("MALLOC_TRIM_THRESHOLD_", "17179869184"), ("MALLOC_TOP_PAD_", "67108864")];
 
     /// <summary>Variables that the machine's own environment may hold, and which would change what is measured.</summary>
     private static readonly string[] Cleared =
         ["FTC_CPU_ISA", "FTC_LIBRARY_PATH", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "MKL_NUM_THREADS", .. TunedMalloc.Select(m => m.Name)];
 
-    private static readonly string Peer =
+    internal static readonly string Peer =
         Path.Combine("benchmarks", "FineTuneCore.TorchPeer", "bin", "Release", "net10.0", "linux-x64", "torch-peer.dll");
 
     /// <summary>Runs the peer.</summary>
@@ -35,10 +35,7 @@ internal static class MeasuringProcess
 
     private static Measurement Run(string program, string arguments, (string Name, string Value)[] environment)
     {
-        var start = new ProcessStartInfo("dotnet", $"\"{program}\" {arguments}") { RedirectStandardOutput = true };
-        foreach (string name in Cleared) start.Environment.Remove(name);
-        foreach ((string name, string value) in environment) start.Environment[name] = value;
-        using Process process = Process.Start(start)!;
+        using Process process = Process.Start(StartInfo("dotnet", $"\"{program}\" {arguments}", environment))!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         if (!process.WaitForExit(Longest))
         {
@@ -54,6 +51,15 @@ internal static class MeasuringProcess
             DoesNotLoad => throw new NoResultException(text),
             _ => throw new NoResultException($"{Path.GetFileName(program)} {arguments} ended with exit code {process.ExitCode}"),
         };
+    }
+
+    /// <summary>A program whose output is read and whose environment is what the measurement says, whatever ours holds.</summary>
+    internal static ProcessStartInfo StartInfo(string program, string arguments, IEnumerable<(string Name, string Value)> environment)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true };
+        foreach (string name in Cleared) start.Environment.Remove(name);
+        foreach ((string name, string value) in environment) start.Environment[name] = value;
+        return start;
     }
 
     private static Measurement Parse(string text)

@@ -7,22 +7,21 @@ using Nf4Tables = FineTuneCore.Kernels.Nf4Tables;
 namespace FineTuneCore.Benchmarks.Measuring;
 
 /// <summary>Tensors, weights and workspace for timing an op by itself, laid out as the trainer lays them out.</summary>
-internal sealed class Operands(NativeBackend backend) : IDisposable
+internal sealed class Operands(IBackend backend) : IDisposable
 {
     private readonly List<DeviceBuffer> _buffers = [];
 
-    /// <summary>[rows, columns] with the row stride the device likes; random numbers in ±bound, or zeros without a stream.</summary>
-    internal Tensor Matrix(long rows, long columns, DType dtype = DType.F32, ulong stream = 0, float bound = 1)
-    {
-        long stride = backend.LinearStrides(dtype, columns, columns, 0).Y;
-        return Filled(rows, columns, stride, dtype, stream == 0 ? null : LoraStep.Uniform(stream, checked((int)(rows * columns)), bound));
-    }
+    /// <summary>[rows, columns] with the row stride the device likes; random numbers in ±1, or zeros without a stream.</summary>
+    internal Tensor Matrix(long rows, long columns, DType dtype = DType.F32, ulong stream = 0) =>
+        Filled(rows, columns, Stride(columns, dtype), dtype, stream == 0 ? null : LoraStep.Uniform(stream, checked((int)(rows * columns)), 1));
 
-    /// <summary>A contiguous [rows, columns], or a vector with one row.</summary>
-    internal Tensor Contiguous(long rows, long columns, ulong stream = 0, float bound = 1, DType dtype = DType.F32) =>
-        Filled(rows, columns, columns, dtype, stream == 0 ? null : LoraStep.Uniform(stream, checked((int)(rows * columns)), bound));
+    /// <summary>The same of these numbers.</summary>
+    internal Tensor Matrix(long rows, long columns, float[] values, DType dtype = DType.F32) => Filled(rows, columns, Stride(columns, dtype), dtype, values);
 
-    internal Tensor Values(params ReadOnlySpan<float> values) => Filled(1, values.Length, values.Length, DType.F32, values.ToArray());
+    /// <summary>A contiguous [rows, columns], or a vector with one row; zeros unless numbers are given.</summary>
+    internal Tensor Contiguous(long rows, long columns, float[]? values = null) => Filled(rows, columns, columns, DType.F32, values);
+
+    internal Tensor Values(params float[] values) => Contiguous(1, values.Length, values);
 
     internal Tensor Integers(params ReadOnlySpan<int> values)
     {
@@ -51,7 +50,7 @@ internal sealed class Operands(NativeBackend backend) : IDisposable
     /// <summary>An NF4 weight of these codes and absmax.</summary>
     internal WeightMatrix Nf4Weight(int n, int k, Tensor codes, Tensor absmax) => new()
     {
-        Format = WeightFormat.Nf4, Rows = n, Columns = k, Data = codes, Absmax = absmax, QuantMap = Values(Nf4Numbers.Map), BlockSize = Nf4Tables.BlockSize,
+        Format = WeightFormat.Nf4, Rows = n, Columns = k, Data = codes, Absmax = absmax, QuantMap = Values(Nf4Numbers.Map.ToArray()), BlockSize = Nf4Tables.BlockSize,
     };
 
     /// <summary>What a tensor holds, in fp32 and without the gaps between its rows.</summary>
@@ -81,6 +80,8 @@ internal sealed class Operands(NativeBackend backend) : IDisposable
         backend.Nf4Quantize(codes, absmax, x, count);
         return Nf4Weight(n, k, codes, absmax);
     }
+
+    private long Stride(long columns, DType dtype) => backend.LinearStrides(dtype, columns, columns, 0).Y;
 
     private Tensor Filled(long rows, long columns, long stride, DType dtype, float[]? values)
     {

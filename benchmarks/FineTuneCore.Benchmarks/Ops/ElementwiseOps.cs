@@ -1,118 +1,119 @@
-using BenchmarkDotNet.Attributes;
+using FineTuneCore.Benchmarks.Kernels;
 using FineTuneCore.Backends;
+using FineTuneCore.Benchmarks.Measuring;
 using FineTuneCore.Tensors;
 
 namespace FineTuneCore.Benchmarks.Ops;
 
-/// <summary>An op that memory decides about, over [1024, hidden size or intermediate size] of the step and of Llama-3-8B.</summary>
-public abstract class ElementwiseOp : OpBenchmark
+public class RmsNormOp : RmsNormKernel
 {
-    private protected const int Rows = 1024;
-
-    [Params(1536, 4096)]
-    public int Columns { get; set; }
-
-    public override RateUnit Unit => RateUnit.Gigabytes;
-
-    /// <summary>10⁹ bytes of so many passes over the matrix.</summary>
-    private protected double Passes(int count) => 4e-9 * count * Rows * Columns;
-}
-
-/// <summary>RMSNorm with the residual added inside: x and residual are read, sum and y written; backward reads three and writes one.</summary>
-public class RmsNormOp : ElementwiseOp
-{
-    private const float Eps = 1e-5f;
-    private Tensor _x, _residual, _sum, _y, _rstd, _weight, _dy, _dx;
-
-    public override double Work(string method) => Passes(4);
+    private Operands _operands = null!;
+    private Tensor _x, _residual, _sum, _y, _rstd, _weight, _dy, _dsum, _dx;
 
     protected override void Prepare()
     {
-        (_x, _residual, _dy) = (Operands.Matrix(Rows, Columns, stream: 1), Operands.Matrix(Rows, Columns, stream: 2), Operands.Matrix(Rows, Columns, stream: 3));
-        (_sum, _y, _dx) = (Operands.Matrix(Rows, Columns), Operands.Matrix(Rows, Columns), Operands.Matrix(Rows, Columns));
-        (_rstd, _weight) = (Operands.Contiguous(1, Rows), Operands.Contiguous(1, Columns, 4));
+        base.Prepare();
+        _operands = Own(new Operands(OpDevice.Backend));
+        Tensor Of(float[] values) => _operands.Matrix(Rows, Columns, values);
+        Tensor Empty() => _operands.Matrix(Rows, Columns);
+        (_x, _residual, _dy, _dsum) = (Of(X), Of(Residual), Of(Dy), Of(Dsum));
+        (_sum, _y, _dx) = (Empty(), Empty(), Empty());
+        (_rstd, _weight) = (_operands.Contiguous(1, Rows), _operands.Values(Weight));
     }
 
-    /// <summary>The last number of y; and that dx is at right angles to x, whose length the norm forgets.</summary>
-    protected override void Check()
+    protected override void RunForward()
     {
-        Forward();
-        float[] x = Operands.Download(_x.RowBlock(Rows - 1, 1)), r = Operands.Download(_residual.RowBlock(Rows - 1, 1));
-        double[] sum = [.. x.Zip(r, (a, b) => (double)a + b)];
-        double rstd = 1 / Math.Sqrt(sum.Sum(v => v * v) / Columns + Eps);
-        Near("y", Operands.Download(_y)[^1], sum[^1] * rstd * Operands.Download(_weight)[^1]);
-        Backend.RmsNormBackward(_dx, default, _dy, default, _sum, _rstd, _weight, 1, Eps);
-        Near("dx · x", Operands.Download(_dx.RowBlock(Rows - 1, 1)).Zip(sum, (a, b) => a * b).Sum(), 0, 1e-2);
+        OpDevice.Backend.RmsNormForward(_y, _sum, _rstd, _x, _residual, _weight, 1, Eps);
+        OpDevice.Backend.Synchronize();
     }
 
-    [Benchmark]
-    public void Forward() => Backend.RmsNormForward(_y, _sum, _rstd, _x, _residual, _weight, 1, Eps);
+    protected override void RunBackward()
+    {
+        OpDevice.Backend.RmsNormBackward(_dx, default, _dy, _dsum, _sum, _rstd, _weight, 1, Eps);
+        OpDevice.Backend.Synchronize();
+    }
 
-    [Benchmark]
-    public void Backward() => Backend.RmsNormBackward(_dx, default, _dy, _residual, _sum, _rstd, _weight, 1, Eps);
+    protected override float[] Result(string name) => _operands.Download(name == "y" ? _y : _dx);
 }
 
-/// <summary>RoPE in place on heads of 64.</summary>
-public class RopeOp : ElementwiseOp
+/// <summary>In place.</summary>
+public class RopeOp : RopeKernel
 {
-    private const int HeadDim = 64;
+    private Operands _operands = null!;
     private Tensor _x, _positions, _cos, _sin;
 
-    public override double Work(string method) => Passes(2);
-
     protected override void Prepare()
     {
-        _x = Operands.Matrix(Rows, Columns, stream: 1);
-        _positions = Operands.Integers([.. Enumerable.Range(0, Rows)]);
-        double Angle(int i) => i / (HeadDim / 2) * Math.Pow(LoraStep.RopeTheta, -2.0 * (i % (HeadDim / 2)) / HeadDim);
-        Tensor Table(Func<double, double> f)
-        {
-            Tensor table = Operands.Contiguous(Rows, HeadDim / 2);
-            Backend.Upload<float>(table, [.. Enumerable.Range(0, Rows * HeadDim / 2).Select(i => (float)f(Angle(i)))]);
-            return table;
-        }
-
-        (_cos, _sin) = (Table(Math.Cos), Table(Math.Sin));
+        base.Prepare();
+        _operands = Own(new Operands(OpDevice.Backend));
+        (_x, _positions) = (_operands.Matrix(Rows, Columns, X), _operands.Integers([.. Enumerable.Range(0, Rows)]));
+        (_cos, _sin) = (_operands.Contiguous(Rows, HeadDim / 2, Cos), _operands.Contiguous(Rows, HeadDim / 2, Sin));
     }
 
-    protected override void Check()
+    protected override void RunForward()
     {
-        float[] before = Operands.Download(_x.RowBlock(Rows - 1, 1));
-        Forward();
-        double cos = Operands.Download(_cos)[^1], sin = Operands.Download(_sin)[^1];
-        Near("x", Operands.Download(_x)[^1], before[^1] * cos + before[^(1 + HeadDim / 2)] * sin);
+        OpDevice.Backend.RopeForward(_x, _positions, _cos, _sin, HeadDim);
+        OpDevice.Backend.Synchronize();
     }
 
-    [Benchmark]
-    public void Forward() => Backend.RopeForward(_x, _positions, _cos, _sin, HeadDim);
+    protected override float[] Result() => _operands.Download(_x);
 }
 
-/// <summary>y = silu(gate) · up.</summary>
-public class SwigluOp : ElementwiseOp
+public class SwigluOp : SwigluKernel
 {
+    private Operands _operands = null!;
     private Tensor _gate, _up, _y, _dy, _dgate, _dup;
-
-    public override double Work(string method) => Passes(method == nameof(Forward) ? 3 : 5);
 
     protected override void Prepare()
     {
-        (_gate, _up, _dy) = (Operands.Matrix(Rows, Columns, stream: 1), Operands.Matrix(Rows, Columns, stream: 2), Operands.Matrix(Rows, Columns, stream: 3));
-        (_y, _dgate, _dup) = (Operands.Matrix(Rows, Columns), Operands.Matrix(Rows, Columns), Operands.Matrix(Rows, Columns));
+        base.Prepare();
+        _operands = Own(new Operands(OpDevice.Backend));
+        Tensor Of(float[] values) => _operands.Matrix(Rows, Columns, values);
+        Tensor Empty() => _operands.Matrix(Rows, Columns);
+        (_gate, _up, _dy) = (Of(Gate), Of(Up), Of(Dy));
+        (_y, _dgate, _dup) = (Empty(), Empty(), Empty());
     }
 
-    protected override void Check()
+    protected override void RunForward()
     {
-        Forward();
-        Backward();
-        double gate = Operands.Download(_gate)[^1], up = Operands.Download(_up)[^1], dy = Operands.Download(_dy)[^1], sigmoid = 1 / (1 + Math.Exp(-gate));
-        Near("y", Operands.Download(_y)[^1], gate * sigmoid * up);
-        Near("dup", Operands.Download(_dup)[^1], dy * gate * sigmoid);
-        Near("dgate", Operands.Download(_dgate)[^1], dy * up * sigmoid * (1 + gate * (1 - sigmoid)));
+        OpDevice.Backend.SwigluForward(_y, _gate, _up);
+        OpDevice.Backend.Synchronize();
     }
 
-    [Benchmark]
-    public void Forward() => Backend.SwigluForward(_y, _gate, _up);
+    protected override void RunBackward()
+    {
+        OpDevice.Backend.SwigluBackward(_dgate, _dup, _dy, _gate, _up);
+        OpDevice.Backend.Synchronize();
+    }
 
-    [Benchmark]
-    public void Backward() => Backend.SwigluBackward(_dgate, _dup, _dy, _gate, _up);
+    protected override float[] Result(string name) => _operands.Download(name switch { "y" => _y, "dgate" => _dgate, "dup" => _dup, _ => throw new ArgumentException(name) });
+}
+
+public class EmbeddingOp : EmbeddingKernel
+{
+    private Operands _operands = null!;
+    private Tensor _y, _dy, _ids, _dweight;
+    private WeightMatrix _weight = null!;
+
+    protected override void Prepare()
+    {
+        base.Prepare();
+        _operands = Own(new Operands(OpDevice.Backend));
+        (_y, _dy, _ids) = (_operands.Matrix(Rows, Columns), _operands.Matrix(Rows, Columns, Dy), _operands.Integers(Ids));
+        (_weight, _dweight) = (_operands.Weight(WeightFormat.F32, VocabSize, Columns, Weight), _operands.Contiguous(VocabSize, Columns));
+    }
+
+    protected override void RunForward()
+    {
+        OpDevice.Backend.EmbeddingForward(_y, _ids, _weight);
+        OpDevice.Backend.Synchronize();
+    }
+
+    protected override void RunBackward()
+    {
+        OpDevice.Backend.EmbeddingBackward(_dweight, _dy, _ids);
+        OpDevice.Backend.Synchronize();
+    }
+
+    protected override float[] Result(string name) => _operands.Download(name == "y" ? _y : _dweight);
 }

@@ -1,63 +1,80 @@
-using BenchmarkDotNet.Attributes;
 using FineTuneCore.Backends;
+using FineTuneCore.Benchmarks.Kernels;
+using FineTuneCore.Benchmarks.Measuring;
 using FineTuneCore.Tensors;
 
 namespace FineTuneCore.Benchmarks.Ops;
 
-/// <summary>A linear layer over a frozen fp32 weight: y = x Wᵀ and dx = dy W.</summary>
-public class LinearOp : OpBenchmark
+/// <summary>Every kind of linear layer of a backend; the op's name says which.</summary>
+public class LinearOp : LinearKernel
 {
-    private protected const float WeightBound = 0.05f;
-    private protected Tensor _x, _y, _dy, _dx;
-    private protected Workspace _workspace;
-    private protected WeightMatrix _weight = null!;
-
-    public static IEnumerable<LinearShape> Shapes => LinearShape.Models;
-
-    [ParamsSource(nameof(Shapes))]
-    public LinearShape Shape { get; set; }
-
-    private protected virtual WeightFormat Format => WeightFormat.F32;
-
-    private protected virtual int Rank => 0;
-
-    public override double Work(string method) => Shape.Gigaflop;
+    private Operands _operands = null!;
+    private Tensor _x, _y, _dy, _dx, _a, _b, _s, _da, _db;
+    private Workspace _workspace;
+    private WeightMatrix _weight = null!;
 
     protected override void Prepare()
     {
-        (int m, int n, int k) = Shape;
-        (_x, _y) = (Operands.Matrix(m, k, stream: 2), Operands.Matrix(m, n));
-        (_dy, _dx) = (Operands.Matrix(m, n, stream: 3), Operands.Matrix(m, k));
-        _weight = Operands.Weight(Format, n, k, LoraStep.Uniform(1, n * k, WeightBound));
-        _workspace = Operands.Workspace(Backend.LinearWorkspaceBytes(DType.F32, Format, 0, m, k, n, Rank));
+        base.Prepare();
+        _operands = Own(new Operands(OpDevice.Backend));
+        DType dtype = IsBf16 ? DType.BF16 : DType.F32;
+        (_x, _y) = (_operands.Matrix(M, K, X, dtype), _operands.Matrix(M, N, dtype));
+        (_dy, _dx) = (_operands.Matrix(M, N, Dy, dtype), _operands.Matrix(M, K, dtype));
+        _weight = Weight switch
+        {
+            KernelWeight.F32 => _operands.Weight(WeightFormat.F32, N, K, W),
+            KernelWeight.Bf16 => _operands.Weight(WeightFormat.BF16, N, K, W),
+            KernelWeight.Nf4 => _operands.Nf4Weight(N, K, _operands.Bytes(Codes), _operands.Values(Absmax)),
+            _ => new WeightMatrix
+            {
+                Format = WeightFormat.Affine, Rows = N, Columns = K, Data = _operands.Bytes(Codes), Bits = 4, GroupSize = Group, Scale = _operands.Values(Scale),
+                Minimum = _operands.Values(Minimum),
+            },
+        };
+        if (Rank > 0)
+        {
+            int groups = K / Pool;
+            (_a, _b, _s) = (_operands.Contiguous(Rank, groups, A), _operands.Contiguous(N, Rank, B), _operands.Contiguous(M, Rank));
+            (_da, _db) = (_operands.Contiguous(Rank, groups), _operands.Contiguous(N, Rank));
+        }
+
+        _workspace = _operands.Workspace(OpDevice.Backend.LinearWorkspaceBytes(dtype, _weight.Format, 0, M, K, N, Rank));
     }
 
-    protected override void Check()
+    protected override void RunForward()
     {
-        float[] w = Dequantised(), x = Operands.Download(_x), dy = Operands.Download(_dy);
-        Forward();
-        Near("y", Operands.Download(_y)[^1], ExpectedLastY(x, w), 1e-3);
-        Backward();
-        Near("dx", Operands.Download(_dx)[^1], ExpectedLastDx(dy, w), 1e-3);
+        LoraSegmentArguments segment = Segment();
+        OpDevice.Backend.LinearForward(_y, _x, _weight, default, Rank > 0 ? new(in segment) : [], default, accumulate: false, _workspace);
+        OpDevice.Backend.Synchronize();
     }
 
-    private protected virtual double ExpectedLastY(float[] x, float[] w)
+    protected override void RunBackward()
     {
-        (int m, int n, int k) = Shape;
-        return Enumerable.Range(0, k).Sum(i => (double)x[(m - 1) * k + i] * w[(n - 1) * k + i]);
+        LoraSegmentArguments segment = Segment();
+        OpDevice.Backend.LinearBackward(
+            _dx, default, default, _dy, Rank > 0 ? _x : default, _weight, Rank > 0 ? new(in segment) : [], default, accumulate: false, _workspace);
+        OpDevice.Backend.Synchronize();
     }
 
-    private protected virtual double ExpectedLastDx(float[] dy, float[] w)
-    {
-        (int m, int n, int k) = Shape;
-        return Enumerable.Range(0, n).Sum(j => (double)dy[(m - 1) * n + j] * w[j * k + k - 1]);
-    }
+    protected override float[] Result(string name) => _operands.Download(name switch { "y" => _y, "dx" => _dx, "da" => _da, "db" => _db, _ => throw new ArgumentException(name) });
 
-    private protected virtual float[] Dequantised() => Operands.Download(_weight.Data);
-
-    [Benchmark]
-    public virtual void Forward() => Backend.LinearForward(_y, _x, _weight, default, [], default, accumulate: false, _workspace);
-
-    [Benchmark]
-    public virtual void Backward() => Backend.LinearBackward(_dx, default, default, _dy, default, _weight, [], default, accumulate: false, _workspace);
+    private LoraSegmentArguments Segment() => new(0, M, Rank, Scaling, _a, _b, _s, _da, _db, 0, 0, Pool > 1 ? Pool : 0);
 }
+
+/// <summary>Weight and activations in bf16.</summary>
+public class LinearBf16Op : LinearOp;
+
+/// <summary>An NF4 weight, decoded while it is packed.</summary>
+public class Nf4LinearOp : LinearOp;
+
+/// <summary>Four bits in groups of 64 columns.</summary>
+public class AffineLinearOp : LinearOp;
+
+/// <summary>The adapter rides inside the product.</summary>
+public class LoraLinearOp : LinearOp;
+
+/// <summary>The layer of QLoRA.</summary>
+public class Nf4LoraLinearOp : LinearOp;
+
+/// <summary>An adapter that can be merged into the minima of an affine weight.</summary>
+public class QaLoraLinearOp : LinearOp;
