@@ -45,6 +45,7 @@ internal sealed class NormalFloatLinear : LoraLinear
                 new LoraAdapter { A = View(a), B = View(b), S = View(s), Scaling = Scaling });
             context.save_for_backward([x, a, b, s]);
             context.save_data("layer", layer);
+            context.save_data("below", x.requires_grad);
             return y;
         }
 
@@ -53,11 +54,12 @@ internal sealed class NormalFloatLinear : LoraLinear
             List<Tensor> saved = context.get_saved_variables();
             (Tensor x, Tensor a, Tensor b, Tensor s) = (saved[0], saved[1], saved[2], saved[3]);
             var layer = (NormalFloatLinear)context.get_data("layer");
-            Tensor dy = gradient.contiguous(), dx = empty_like(x), da = zeros_like(a), db = zeros_like(b);
+            Tensor dy = gradient.contiguous(), da = zeros_like(a), db = zeros_like(b);
+            Tensor? dx = (bool)context.get_data("below") ? empty_like(x) : null; // nothing below the first layer is trained
             Linear.Backward(
-                layer._kernels.Stream, View(dx), View(dy), View(x), layer.Weight(), layer._kernels.Workspace,
+                layer._kernels.Stream, dx is null ? default : View(dx), View(dy), View(x), layer.Weight(), layer._kernels.Workspace,
                 new LoraAdapter { A = View(a), B = View(b), S = View(s), Scaling = Scaling, Da = View(da), Db = View(db) });
-            return [dx, da, db, null!]; // none for the layer, which is no tensor
+            return [dx!, da, db, null!]; // none for the layer, which is no tensor
         }
     }
 }
