@@ -1,9 +1,7 @@
-using BenchmarkDotNet.Attributes;
-
 namespace FineTuneCore.Benchmarks.Kernels;
 
 /// <summary>Causal attention of one sequence with grouped key-value heads, rows of heads side by side; the rate counts the lower triangle only.</summary>
-public abstract class AttentionKernel : KernelBenchmark
+public abstract class AttentionKernel : ForwardBackwardKernel
 {
     public override KernelFamily Family => KernelFamily.Attention;
 
@@ -34,20 +32,6 @@ public abstract class AttentionKernel : KernelBenchmark
         double product = 1e-9 * Heads * Tokens * Tokens * HeadDim; // half of 2 T² d
         return method == nameof(Forward) ? 2 * product : 5 * product;
     }
-
-    [Benchmark]
-    public void Forward() => RunForward();
-
-    /// <summary>Of the last <see cref="Forward"/>.</summary>
-    [Benchmark]
-    public void Backward() => RunBackward();
-
-    protected abstract void RunForward();
-
-    protected abstract void RunBackward();
-
-    /// <summary>o, dq, dk or dv.</summary>
-    protected abstract float[] Result(string name);
 
     protected override void Prepare() => (Q, K, V, Do) = (
         Uniform(1, (long)Tokens * Width), Uniform(2, (long)Tokens * KeyWidth), Uniform(3, (long)Tokens * KeyWidth), Uniform(4, (long)Tokens * Width));

@@ -3,13 +3,13 @@ using BenchmarkDotNet.Attributes;
 namespace FineTuneCore.Benchmarks.Kernels;
 
 /// <summary>An op over [rows, columns] that memory decides about.</summary>
-public abstract class ElementwiseKernel : KernelBenchmark
+public abstract class ElementwiseKernel : ForwardBackwardKernel
 {
     public override KernelFamily Family => KernelFamily.Elementwise;
 
     protected int Rows => Size(0);
 
-    protected virtual int Columns => Size(1);
+    protected int Columns => Size(1);
 
     /// <summary>10⁹ bytes of so many passes over the matrix.</summary>
     private protected double Passes(int count) => 4e-9 * count * Rows * Columns;
@@ -34,20 +34,6 @@ public abstract class RmsNormKernel : ElementwiseKernel
 
     public override double Work(string method) => Passes(4);
 
-    [Benchmark]
-    public void Forward() => RunForward();
-
-    /// <summary>Of the last <see cref="Forward"/>.</summary>
-    [Benchmark]
-    public void Backward() => RunBackward();
-
-    protected abstract void RunForward();
-
-    protected abstract void RunBackward();
-
-    /// <summary>y or dx.</summary>
-    protected abstract float[] Result(string name);
-
     protected override void Prepare() => (X, Residual, Dy, Dsum, Weight) = (Matrix(1), Matrix(2), Matrix(3), Matrix(4), Uniform(5, Columns));
 
     protected override void Ready() => Forward();
@@ -69,13 +55,17 @@ public abstract class RmsNormKernel : ElementwiseKernel
 }
 
 /// <summary>RoPE over heads side by side, positions counting up.</summary>
-public abstract class RopeKernel : ElementwiseKernel
+public abstract class RopeKernel : KernelBenchmark
 {
+    public override KernelFamily Family => KernelFamily.Elementwise;
+
+    protected int Rows => Size(0);
+
     protected int Heads => Size(1);
 
     protected int HeadDim => Size(2);
 
-    protected override int Columns => Heads * HeadDim;
+    protected int Columns => Heads * HeadDim;
 
     protected float[] X { get; private set; } = [];
 
@@ -84,7 +74,7 @@ public abstract class RopeKernel : ElementwiseKernel
 
     protected float[] Sin { get; private set; } = [];
 
-    public override double Work(string method) => Passes(2);
+    public override double Work(string method) => 2 * 4e-9 * Rows * Columns;
 
     [Benchmark]
     public void Forward() => RunForward();
@@ -98,7 +88,7 @@ public abstract class RopeKernel : ElementwiseKernel
         int half = HeadDim / 2;
         float[] Table(Func<double, double> f) =>
             [.. Enumerable.Range(0, Rows * half).Select(i => (float)f(i / half * Math.Pow(LoraStep.RopeTheta, -2.0 * (i % half) / HeadDim)))];
-        (X, Cos, Sin) = (Matrix(1), Table(Math.Cos), Table(Math.Sin));
+        (X, Cos, Sin) = (Uniform(1, (long)Rows * Columns), Table(Math.Cos), Table(Math.Sin));
     }
 
     protected override void Check()
@@ -123,19 +113,6 @@ public abstract class SwigluKernel : ElementwiseKernel
     protected float[] Dy { get; private set; } = [];
 
     public override double Work(string method) => Passes(method == nameof(Forward) ? 3 : 5);
-
-    [Benchmark]
-    public void Forward() => RunForward();
-
-    [Benchmark]
-    public void Backward() => RunBackward();
-
-    protected abstract void RunForward();
-
-    protected abstract void RunBackward();
-
-    /// <summary>y, dgate or dup.</summary>
-    protected abstract float[] Result(string name);
 
     protected override void Prepare() => (Gate, Up, Dy) = (Matrix(1), Matrix(2), Matrix(3));
 
@@ -163,19 +140,6 @@ public abstract class EmbeddingKernel : ElementwiseKernel
     protected float[] Dy { get; private set; } = [];
 
     public override double Work(string method) => Passes(method == nameof(Forward) ? 2 : 3);
-
-    [Benchmark]
-    public void Forward() => RunForward();
-
-    [Benchmark]
-    public void Backward() => RunBackward();
-
-    protected abstract void RunForward();
-
-    protected abstract void RunBackward();
-
-    /// <summary>y, or dweight [vocab size, columns].</summary>
-    protected abstract float[] Result(string name);
 
     protected override void Prepare()
     {

@@ -15,8 +15,7 @@ public abstract class KernelBenchmark
 
     public IEnumerable<KernelCase> Cases => KernelCase.All.Where(c => c.Op == Op);
 
-    /// <summary>The name of the class without its ending.</summary>
-    public string Op => GetType().Name[..^2];
+    public string Op => KernelRunner.NameOf(GetType());
 
     /// <summary>Which table and plot the op belongs to.</summary>
     public abstract KernelFamily Family { get; }

@@ -18,7 +18,7 @@ namespace FineTuneCore.Benchmarks.Kernels;
 /// </summary>
 internal static class KernelRunner
 {
-    /// <summary>The class of an op has the case as its one parameter, so that everything else is in its name.</summary>
+    /// <summary>How the class of an op ends; its name says everything but the case, its one parameter.</summary>
     private const string ClassEnding = "Op";
 
     private const int Warmups = 1;
@@ -36,6 +36,9 @@ internal static class KernelRunner
     /// <summary>Every op this program has.</summary>
     internal static IEnumerable<Type> Ops => Assembly.GetExecutingAssembly().GetTypes()
         .Where(t => t.IsSubclassOf(typeof(KernelBenchmark)) && !t.IsAbstract && t.Name.EndsWith(ClassEnding, StringComparison.Ordinal));
+
+    /// <summary>The name of an op, as cases have it: its class's without the ending.</summary>
+    internal static string NameOf(Type op) => op.Name[..^ClassEnding.Length];
 
     /// <summary>A blank benchmark of an op, to ask for its work.</summary>
     internal static KernelBenchmark Create(Type op, KernelCase of)
@@ -58,7 +61,7 @@ internal static class KernelRunner
         var wanted = new HashSet<string>();
         while (Console.In.ReadLine() is { Length: > 0 } key) wanted.Add(key);
         Type[] ops = [.. Ops.OrderBy(t => t.Name)];
-        foreach (string key in wanted.Where(k => ops.All(o => o.Name[..^ClassEnding.Length] != k[..k.IndexOf('.')])))
+        foreach (string key in wanted.Where(k => ops.All(o => NameOf(o) != k[..k.IndexOf('.')])))
             JsonLines.Write("absent", ("key", key), ("reason", "no such op"));
         if (checkOnly) CheckAll(ops, wanted);
         else TimeAll(ops, wanted, log, gigaflops);
@@ -81,7 +84,7 @@ internal static class KernelRunner
         foreach (Type op in ops)
         {
             string[] methods = [.. Methods(op)];
-            foreach (KernelCase of in KernelCase.All.Where(c => c.Op == op.Name[..^ClassEnding.Length]))
+            foreach (KernelCase of in KernelCase.All.Where(c => c.Op == NameOf(op)))
             {
                 string[] keys = [.. methods.Select(m => of.Key(m)).Where(wanted.Contains)];
                 if (keys.Length == 0) continue;

@@ -1,5 +1,3 @@
-using BenchmarkDotNet.Attributes;
-
 namespace FineTuneCore.Benchmarks.Kernels;
 
 /// <summary>What a weight is stored as.</summary>
@@ -19,7 +17,7 @@ public enum KernelWeight
 /// y = x Wᵀ and dx = dy W over a frozen weight, with an adapter of rank 16 where the op's name says so; its backward has the gradients of A and B.
 /// A QA-LoRA adapter sees the mean of each group of 64 columns.
 /// </summary>
-public abstract class LinearKernel : KernelBenchmark
+public abstract class LinearKernel : ForwardBackwardKernel
 {
     protected const int Group = 64;
     protected const float Scaling = 2;
@@ -79,20 +77,6 @@ public abstract class LinearKernel : KernelBenchmark
         double adapter = 2e-9 * M * Rank * (N + K / Pool);
         return 2e-9 * M * N * K + (method == nameof(Forward) ? adapter : 2 * adapter);
     }
-
-    [Benchmark]
-    public void Forward() => RunForward();
-
-    [Benchmark]
-    public void Backward() => RunBackward();
-
-    protected abstract void RunForward();
-
-    /// <summary>Adds to the gradients of A and B.</summary>
-    protected abstract void RunBackward();
-
-    /// <summary>y, dx, da or db as it stands.</summary>
-    protected abstract float[] Result(string name);
 
     /// <summary>Makes the numbers.</summary>
     protected override void Prepare()

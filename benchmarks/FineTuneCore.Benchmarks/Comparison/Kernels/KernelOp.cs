@@ -10,7 +10,7 @@ internal sealed record KernelOp(string Op, string Method, KernelCase Case, Kerne
     /// <summary>All rows, in the order of the page: families, then ops and sizes as <c>kernels.txt</c> lists them.</summary>
     internal static IEnumerable<KernelOp> All()
     {
-        Dictionary<string, Type> types = KernelRunner.Ops.ToDictionary(t => t.Name[..^2]);
+        Dictionary<string, Type> types = KernelRunner.Ops.ToDictionary(KernelRunner.NameOf);
         if (KernelCase.All.FirstOrDefault(c => !types.ContainsKey(c.Op)) is { } unknown)
             throw new InvalidOperationException($"kernels.txt has the op {unknown.Op}, expected some of {string.Join(", ", types.Keys.Order())}");
         IEnumerable<KernelOp> all =

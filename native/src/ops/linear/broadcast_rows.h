@@ -128,11 +128,7 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
                   extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;
     const int64_t rows = row_end - row_begin;
     for_each_panel(row_begin, rows, [&](const Panel& panel) {
-        float* a = scratch.a + panel.offset * words;
-        if (args.a_dtype == FTC_F32)
-            pack_panel(a, panel.width(), static_cast<const float*>(args.a), block, panel.row, panel.rows);
-        else
-            pack_panel(a, panel.width(), static_cast<const uint16_t*>(args.a), block, panel.row, panel.rows);
+        pack_panel(scratch.a + panel.offset * words, panel.width(), block, panel.row, panel.rows);
     });
     if (adapter != nullptr)
         for_each_panel(row_begin, rows, [&](const Panel& panel) {

@@ -87,11 +87,7 @@ inline void decoded_block(const Block& block, const DecodedScratch& scratch, int
         }
     };
     for_each_tile([&](int64_t row, int64_t rows) {
-        float* a = scratch.a + (row - row_begin) * block.depth;
-        if (args.a_dtype == FTC_F32)
-            pack_panel(a, rows, static_cast<const float*>(args.a), block, row, rows);
-        else
-            pack_panel(a, rows, static_cast<const uint16_t*>(args.a), block, row, rows);
+        pack_panel(scratch.a + (row - row_begin) * block.depth, rows, block, row, rows);
         if (adapter != nullptr)
             pack_scaled(s + (row - row_begin) * rank, rows, adapter->s + (row - adapter->row_begin) * rank, rank,
                         static_cast<int>(rows), rank, adapter->scaling);

@@ -8,8 +8,9 @@ namespace ftc::FTC_ISA_NAMESPACE {
 
 namespace {
 
-// W in natural order is read in strips of kStrip columns and runs of rows, so that memory hands out few long pieces; the
-// sums of a strip stay in the L1 cache meanwhile. Runs of 8 measured best of 8, 16, 32; of NF4, an eighth as long, 32.
+// W in natural order is read in strips of kStrip columns and runs of rows, so that memory hands out few long pieces;
+// the sums of a strip stay in the L1 cache meanwhile. Runs of 8 measured best of 8, 16, 32; of NF4, an eighth as
+// long, 32.
 constexpr int64_t kStrip = 1024;
 template <class Columns>
 constexpr int64_t kRunRows = Columns::kShort ? 32 : 8;
@@ -157,8 +158,8 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
 // A run of a block of depth where columns are natural, a whole block where they are transposed.
 struct Kernel {
     void (*run)(const Finish&, int64_t begin, int64_t depth, int64_t from);
-    int64_t group; // columns; 0: the packed product has to do it
-    int64_t rows;  // of a run, 0: all of the block
+    int64_t group;    // columns; 0: the packed product has to do it
+    int64_t rows = 0; // of a run; 0: all of the block
 };
 
 template <template <int, int> class Reader>
@@ -173,7 +174,7 @@ template <class Columns>
 Kernel transposed_kernel(int64_t rows) {
     constexpr decltype(Kernel::run) kRuns[kFewRows] = {transposed_block<1, Columns>, transposed_block<2, Columns>,
                                                        transposed_block<3, Columns>, transposed_block<4, Columns>};
-    return {kRuns[rows - 1], Columns::kGroup, 0};
+    return {kRuns[rows - 1], Columns::kGroup};
 }
 
 // One row has as many chains of multiply-adds as there are registers of columns; two would wait for one another.
@@ -182,14 +183,14 @@ Kernel streams_kernel(const ftc_weight& w, int64_t element_bytes, int64_t rows) 
     constexpr int64_t kWidth = lanes_of<NarrowVec>();
     const int64_t registers = stream_registers(w.row_stride * element_bytes, kWordDepths == 2 && rows == 1 ? 4 : 2);
     if constexpr (kWordDepths == 2)
-        if (registers == 4) return {transposed_block<1, Columns<4 * kWidth>>, 4 * kWidth, 0};
+        if (registers == 4) return {transposed_block<1, Columns<4 * kWidth>>, 4 * kWidth};
     return registers >= 2 ? transposed_kernel<Columns<2 * kWidth>>(rows) : transposed_kernel<Columns<kWidth>>(rows);
 }
 
 Kernel choose(const GemmArgs& args) {
     const ftc_weight& w = args.b.weight;
     const bool transposed = args.b.transposed;
-    if (args.rows > kFewRows || !is_plain_product(args)) return {nullptr, 0, 0};
+    if (args.rows > kFewRows || !is_plain_product(args)) return {nullptr, 0};
     switch (w.format) {
     case FTC_WEIGHT_F32:
         return transposed ? streams_kernel<TransposedF32>(w, 4, args.rows) : natural_kernel<NaturalF32>(args.rows);
@@ -199,8 +200,8 @@ Kernel choose(const GemmArgs& args) {
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(w)) {
             if (!transposed) return natural_kernel<NaturalNf4>(args.rows);
-            if (args.rows == 1) return {transposed_block<1, TransposedNf4<4 * kLanes, 4>>, 4 * kLanes, 0};
-            if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols, 0};
+            if (args.rows == 1) return {transposed_block<1, TransposedNf4<4 * kLanes, 4>>, 4 * kLanes};
+            if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
             return transposed_kernel<TransposedNf4<kTileCols, 1>>(args.rows);
         }
 #endif
@@ -269,7 +270,7 @@ int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64
             if (staged != k) stage_rows(f, scratch.rows, stride, k, depth);
             staged = k;
             f.first = k == 0;
-            const int64_t run = transposed ? depth : kernel.rows;
+            const int64_t run = kernel.rows > 0 ? kernel.rows : depth;
             for (int64_t from = 0; from < depth; from += run) {
                 const bool last = from + run >= depth && k + depth == args.depth;
                 for (int64_t j = 0; j < width; j += group) {
