@@ -117,8 +117,7 @@ constexpr int64_t kDecodedBlock = kBroadcastCols * 64;
                                                 int64_t block) {
     const uint8_t* codes = rows.codes[row] + block * 32;
     __builtin_prefetch(codes + rows.next, 0, 2);
-    nf4_decode_transposed(rows.values + block * kDecodedBlock + row * 64, codes,
-                          nf4_scaled(table, rows.absmax[row][block]));
+    nf4_decode_transposed(rows.values + block * kDecodedBlock + row * 64, codes, table, rows.absmax[row][block]);
 }
 
 // The same over a decoded block at a time; Decodes: each along with the multiply-adds of the one before.

@@ -141,10 +141,12 @@ template <int Vecs, int Nearness>
 struct NaturalNf4 {
     static constexpr bool kShort = true;
     const ftc_weight& w;
-    int64_t first; // element, a multiple of kTileCols
+    int64_t first;  // element, a multiple of kTileCols
+    bool straddles; // the second kTileCols columns lie in the next block
     Nf4Table table;
     NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
-        : w(weight), first(row * weight.cols + column), table(nf4_table(weight.quant_map)) {}
+        : w(weight), first(row * weight.cols + column), straddles(column % 64 == 64 - kTileCols),
+          table(nf4_table(weight.quant_map)) {}
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
         const int64_t e = first + k * w.cols;
         const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
@@ -152,16 +154,17 @@ struct NaturalNf4 {
         Nf4Table scaled = nf4_scaled(table, nf4_absmax(w, e / 64));
 #pragma GCC unroll 2
         for (int half = 0; half < Vecs / 2; half++) { // kTileCols columns lie in one block
-            if (half > 0 && first % 64 != 0) scaled = nf4_scaled(table, nf4_absmax(w, e / 64 + 1));
+            if (half > 0 && straddles) scaled = nf4_scaled(table, nf4_absmax(w, e / 64 + 1));
             nf4_decode_shuffled(x + half * 2, from + half * kTileCols / 2, scaled);
         }
 #else
+        nf4_look_up_run<Vecs>(x, table, from);
+        Vec absmax = broadcast(nf4_absmax(w, e / 64));
 #pragma GCC unroll 2
         for (int half = 0; half < Vecs / 2; half++) {
-            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
+            if (half > 0 && straddles) absmax = broadcast(nf4_absmax(w, e / 64 + 1));
 #pragma GCC unroll 2
-            for (int v = half * 2; v < half * 2 + 2; v++)
-                x[v] = mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax);
+            for (int v = half * 2; v < half * 2 + 2; v++) x[v] = mul(x[v], absmax);
         }
 #endif
     }

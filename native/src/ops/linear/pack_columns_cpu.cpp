@@ -102,8 +102,16 @@ void pack_transposed(float* dst, const ftc_weight& w, int64_t column, int64_t co
     }
 }
 
-// ---- Natural: a row of W is a depth
-// -----------------------------------------------------------------------------------
+// ---- Natural: a row of W is a depth ---------------------------------------------------------------------------------
+
+constexpr int64_t kSlice = 64 > kDropoutFeatures ? 64 : kDropoutFeatures;
+constexpr int64_t kChunk = 16;
+
+// What is packed before anything else: so many depths of so many columns. prefetch: another chunk follows.
+struct Slice {
+    int64_t depth, depths, column, columns;
+    bool prefetch;
+};
 
 // One depth of `count` columns, spread over the micropanels (panel floats apart).
 void spread_f32(float* dst, const float* x, int64_t count, int64_t panel) {
@@ -135,20 +143,38 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
         nf4_decode_shuffled(shuffled, bytes + j / 2, nf4_scaled(table, absmax));
         for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, shuffled[v]);
 #else
-        for (int v = 0; v < kTileVecs; v++)
-            store(dst + v * kLanes,
-                  mul(nf4_look_up(table, nf4_spread(bytes + (j + v * kLanes) / 2)), broadcast(absmax)));
+        Vec values[kTileVecs];
+        nf4_look_up_run<kTileVecs>(values, table, bytes + j / 2);
+        for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, mul(values[v], broadcast(absmax)));
 #endif
     }
 }
+
+#if defined(FTC_ISA_avx2)
+// `rows` blocks of 64, one below the other.
+void spread_blocks(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t row, int64_t rows, int64_t column,
+                   int64_t panel) {
+    const int64_t blocks_per_row = w.cols / 64;
+    int64_t block = row * blocks_per_row + column / 64;
+    const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + block * 32;
+    for (int64_t k = 0; k < rows; k++, block += blocks_per_row, bytes += w.cols / 2, dst += kTileCols) {
+        __builtin_prefetch(bytes + kChunk * w.cols / 2);
+        const Vec absmax = broadcast(nf4_absmax(w, block));
+        for (int half = 0; half < 2; half++) {
+            Vec values[4];
+            nf4_look_up_run<4>(values, table, bytes + 16 * half);
+            for (int v = 0; v < 4; v++)
+                store(dst + (2 * half + v / 2) * panel + v % 2 * kLanes, mul(values[v], absmax));
+        }
+    }
+}
+#endif
 #endif
 
-// Depth `row`, columns [column, column + count), count <= kSlice, into the micropanels from `to` on.
-constexpr int64_t kSlice = 64 > kDropoutFeatures ? 64 : kDropoutFeatures;
-
+// Depth `row`, columns [column, column + count), count <= kSlice, into the micropanels from `to` on. prefetch: there is
+// a row of the next chunk.
 void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column, int64_t count, int64_t panel,
               bool prefetch) {
-    constexpr int64_t kAhead = 16; // rows: the next chunk
     const ftc_weight& w = source.weight;
     float stage[kSlice];
     switch (w.format) {
@@ -158,7 +184,7 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
             stage_row(stage, source, f32_row(w, row), row, column, count);
             x = stage;
         } else if (prefetch) {
-            for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(x + kAhead * w.row_stride + j);
+            for (int64_t j = 0; j < count; j += 16) __builtin_prefetch(x + kChunk * w.row_stride + j);
         }
         spread_f32(to, x, count, panel);
         return;
@@ -171,41 +197,57 @@ void pack_row(float* to, const ColumnSource& source, int64_t row, int64_t column
             return;
         }
         if (prefetch)
-            for (int64_t j = 0; j < count; j += 32) __builtin_prefetch(x + kAhead * w.row_stride + j);
+            for (int64_t j = 0; j < count; j += 32) __builtin_prefetch(x + kChunk * w.row_stride + j);
         spread_bf16(to, x, count, panel);
         return;
     }
     default:
-#if FTC_NF4_VECTORS
-        if (w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w)) {
-            if (prefetch)
-                __builtin_prefetch(static_cast<const uint8_t*>(w.data) + ((row + kAhead) * w.cols + column) / 2);
-            spread_nf4(to, w, nf4_table(w.quant_map), row, column, count, panel);
-            return;
-        }
-#endif
         decode_row(stage, w, row, column, count);
         spread_f32(to, stage, count, panel);
     }
 }
 
-// Sixteen rows at a time, and of them a slice of columns at a time: reads stay in lines that are in L1, and each
+// kChunk rows at a time, and of them a slice of columns at a time: reads stay in lines that are in L1, and each
 // micropanel is written in runs (micropanels lie a multiple of 4096 bytes apart, so writing many side by side would
 // thrash one set).
+template <class Use>
+void for_each_slice(float* dst, int64_t count, int64_t depth, int64_t panel, const Use& use) {
+    for (int64_t chunk = 0; chunk < depth; chunk += kChunk)
+        for (int64_t slice = 0; slice < count; slice += kSlice)
+            use(dst + slice / kTileCols * panel + chunk * kTileCols,
+                Slice{chunk, smaller(kChunk, depth - chunk), slice, smaller(kSlice, count - slice),
+                      chunk + kChunk < depth});
+}
+
 void pack_natural(float* dst, const ColumnSource& source, int64_t column, int64_t count, int64_t begin, int64_t depth,
                   int64_t panel_depth) {
-    constexpr int64_t kChunk = 16;
     const int64_t panel = panel_depth * kTileCols;
-    for (int64_t chunk = 0; chunk < depth; chunk += kChunk) {
-        const int64_t end = smaller(depth, chunk + kChunk);
-        const bool prefetch = chunk + kChunk < depth;
-        for (int64_t slice = 0; slice < count; slice += kSlice) {
-            const int64_t width = smaller(kSlice, count - slice);
-            for (int64_t k = chunk; k < end; k++)
-                pack_row(dst + slice / kTileCols * panel + k * kTileCols, source, begin + k, column + slice, width,
-                         panel, prefetch);
-        }
+#if FTC_NF4_VECTORS
+    const ftc_weight& w = source.weight;
+    if (w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w)) {
+        const Nf4Table table = nf4_table(w.quant_map);
+        for_each_slice(dst, count, depth, panel, [&](float* to, const Slice& slice) {
+            const int64_t row = begin + slice.depth, first = column + slice.column;
+#if defined(FTC_ISA_avx2)
+            if (first % 64 == 0 && slice.columns == 64) {
+                spread_blocks(to, w, table, row, slice.depths, first, panel);
+                return;
+            }
+#endif
+            for (int64_t k = 0; k < slice.depths; k++) {
+                if (slice.prefetch)
+                    __builtin_prefetch(static_cast<const uint8_t*>(w.data) + ((row + k + kChunk) * w.cols + first) / 2);
+                spread_nf4(to + k * kTileCols, w, table, row + k, first, slice.columns, panel);
+            }
+        });
+        return;
     }
+#endif
+    for_each_slice(dst, count, depth, panel, [&](float* to, const Slice& slice) {
+        for (int64_t k = 0; k < slice.depths; k++)
+            pack_row(to + k * kTileCols, source, begin + slice.depth + k, column + slice.column, slice.columns, panel,
+                     slice.prefetch);
+    });
 }
 
 } // namespace

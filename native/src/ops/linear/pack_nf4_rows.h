@@ -10,9 +10,9 @@ namespace {
 
 // Eight codes of every row, word (word.h) after word.
 template <int Word = 0>
-[[gnu::always_inline]] inline void store_nf4_words(float* dst, const Nf4Table& table, Codes codes, Vec absmax) {
-    store(dst + Word * kTileCols, nf4_word<Word>(table, codes, absmax));
-    if constexpr (Word + 1 < 8 / kWordDepths) store_nf4_words<Word + 1>(dst, table, codes, absmax);
+[[gnu::always_inline]] inline void store_nf4_words(float* dst, const EightCodes& codes, Vec absmax) {
+    store(dst + Word * kTileCols, nf4_word<Word>(codes, absmax));
+    if constexpr (Word + 1 < 8 / kWordDepths) store_nf4_words<Word + 1>(dst, codes, absmax);
 }
 
 // Depths [begin, begin + depth) of rows [row, row + valid), the last one repeated. The codes are transposed as 32-bit
@@ -36,8 +36,8 @@ inline void pack_nf4_rows(float* dst, const ftc_weight& w, int64_t row, int64_t 
             Vec codes[4];
             transpose_quads(codes, rows, k / 8 + half * 4);
             for (int d = 0; d < 4; d++)
-                store_nf4_words(dst + (k + half * 32 + d * 8) / kWordDepths * kTileCols, table, as_codes(codes[d]),
-                                absmax);
+                store_nf4_words(dst + (k + half * 32 + d * 8) / kWordDepths * kTileCols,
+                                nf4_eight_codes(table, as_codes(codes[d])), absmax);
         }
     }
 }

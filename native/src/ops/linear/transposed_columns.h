@@ -205,15 +205,20 @@ struct TransposedNf4 {
         float absmax[kTogether * kLanes];
         for (int i = 0; i < kTogether * kLanes; i++) absmax[i] = nf4_absmax(weight, block + i * blocks_per_row);
         for (int half = 0; half < 2; half++) {
-            Vec eight_codes[4][kTogether];
+            Vec words[4][kTogether];
 #pragma GCC unroll 4
             for (int v = 0; v < kTogether; v++) {
                 Vec quads[4];
                 transpose_quads(quads, rows + (first + v) * kLanes, k / 8 + half * 4);
-                for (int d = 0; d < 4; d++) eight_codes[d][v] = quads[d];
+                for (int d = 0; d < 4; d++) words[d][v] = quads[d];
             }
 #pragma GCC unroll 4
-            for (int d = 0; d < 4; d++) use_codes(eight_codes[d], absmax, (half * 4 + d) * kWordsOfCodes, use);
+            for (int d = 0; d < 4; d++) {
+                EightCodes codes[kTogether];
+#pragma GCC unroll 4
+                for (int v = 0; v < kTogether; v++) codes[v] = nf4_eight_codes(table, as_codes(words[d][v]));
+                use_codes(codes, absmax, (half * 4 + d) * kWordsOfCodes, use);
+            }
         }
     }
 
@@ -222,11 +227,10 @@ private:
 
     // Word after word of eight codes of every register.
     template <int Word = 0, class Use>
-    [[gnu::always_inline]] void use_codes(const Vec (&codes)[kTogether], const float* absmax, int64_t w,
+    [[gnu::always_inline]] void use_codes(const EightCodes (&codes)[kTogether], const float* absmax, int64_t w,
                                           const Use& use) const {
 #pragma GCC unroll 4
-        for (int v = 0; v < kTogether; v++)
-            use(v, w + Word, nf4_word<Word>(table, as_codes(codes[v]), load(absmax + v * kLanes)));
+        for (int v = 0; v < kTogether; v++) use(v, w + Word, nf4_word<Word>(codes[v], load(absmax + v * kLanes)));
         if constexpr (Word + 1 < kWordsOfCodes) use_codes<Word + 1>(codes, absmax, w, use);
     }
 };

@@ -55,11 +55,10 @@ inline void read_bf16(uint16_t* y, const ftc_weight& w, int64_t row, int64_t col
     round_run(y, stage, count);
 }
 
-// Word `Word` of eight codes of kLanes rows, times absmax of the rows. The high half of a byte comes first.
+// Word `Word` of eight codes of kLanes rows, times absmax of the rows.
 template <int Word>
-[[gnu::always_inline]] inline Vec nf4_word(const Nf4Table& table, Codes codes, Vec absmax) {
-    return round_to_words(mul(nf4_look_up(table, shift_right<8 * Word + 4>(codes)), absmax),
-                          mul(nf4_look_up(table, shift_right<8 * Word>(codes)), absmax));
+[[gnu::always_inline]] inline Vec nf4_word(const EightCodes& codes, Vec absmax) {
+    return round_to_words(mul(codes.value<2 * Word>(), absmax), mul(codes.value<2 * Word + 1>(), absmax));
 }
 
 // words_of_depth(count) words of the elements (row, col + i).
@@ -74,8 +73,8 @@ inline void weight_words(float* words, const ftc_weight& w, int64_t row, int64_t
 
 #if FTC_NF4_VECTORS
 template <int Word>
-[[gnu::always_inline]] inline Vec nf4_word(const Nf4Table& table, Codes codes, Vec absmax) {
-    return mul(nf4_look_up(table, shift_right<Word / 2 * 8 + (Word % 2 == 0 ? 4 : 0)>(codes)), absmax);
+[[gnu::always_inline]] inline Vec nf4_word(const EightCodes& codes, Vec absmax) {
+    return mul(codes.value<Word>(), absmax);
 }
 #endif
 

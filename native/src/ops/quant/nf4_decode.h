@@ -80,35 +80,75 @@ inline void nf4_unshuffle(Vec y[2]) {
 #elif defined(FTC_ISA_avx2)
 
 #define FTC_NF4_VECTORS 1
-struct Nf4Table {
-    __m256 low, high;
-};
 using Codes = __m256i;
 
-inline Nf4Table nf4_table(const float* quant_map) {
-    return {_mm256_loadu_ps(quant_map), _mm256_loadu_ps(quant_map + 8)};
+// A permute of eight floats costs Zen 3 more than three shuffles of bytes, so the four bytes of a value are looked up
+// in tables of their own, 32 codes at a time: bytes[p] is byte p of the sixteen values, in either half.
+struct Nf4Table {
+    __m256i bytes[4];
+};
+
+// Byte 4 i + j of each half to place 4 j + i.
+inline __m256i transpose_bytes(__m256i x) {
+    return _mm256_shuffle_epi8(x, _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1,
+                                                   5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
 }
-inline Nf4Table nf4_scaled(const Nf4Table& table, float absmax) {
-    const __m256 factor = _mm256_set1_ps(absmax);
-    return {_mm256_mul_ps(table.low, factor), _mm256_mul_ps(table.high, factor)};
+
+inline Nf4Table nf4_table(const float* quant_map) {
+    const __m256i first = transpose_bytes(_mm256_castps_si256(_mm256_loadu_ps(quant_map)));
+    const __m256i second = transpose_bytes(_mm256_castps_si256(_mm256_loadu_ps(quant_map + 8)));
+    const __m256i low = _mm256_unpacklo_epi32(first, second), high = _mm256_unpackhi_epi32(first, second);
+    const __m256i even = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5), odd = _mm256_setr_epi32(2, 6, 3, 7, 2, 6, 3, 7);
+    return {{_mm256_permutevar8x32_epi32(low, even), _mm256_permutevar8x32_epi32(low, odd),
+             _mm256_permutevar8x32_epi32(high, even), _mm256_permutevar8x32_epi32(high, odd)}};
 }
 inline Codes as_codes(Vec v) {
     return _mm256_castps_si256(v);
 }
-// Permutes read the low three bits of each lane; bit 3, moved into the sign, picks the half.
-inline Vec nf4_look_up(const Nf4Table& table, Codes codes) {
-    const __m256 half = _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28));
-    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, codes), _mm256_permutevar8x32_ps(table.high, codes),
-                            half);
+// Byte 4 j + i of half h, a code, to lane 4 h + i of y[j].
+[[gnu::always_inline]] inline void nf4_look_up(Vec y[4], const Nf4Table& table, Codes codes) {
+    const __m256i byte0 = _mm256_shuffle_epi8(table.bytes[0], codes),
+                  byte1 = _mm256_shuffle_epi8(table.bytes[1], codes);
+    const __m256i low01 = _mm256_unpacklo_epi8(byte0, byte1), high01 = _mm256_unpackhi_epi8(byte0, byte1);
+    const __m256i byte2 = _mm256_shuffle_epi8(table.bytes[2], codes),
+                  byte3 = _mm256_shuffle_epi8(table.bytes[3], codes);
+    const __m256i low23 = _mm256_unpacklo_epi8(byte2, byte3), high23 = _mm256_unpackhi_epi8(byte2, byte3);
+    y[0] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(low01, low23));
+    y[1] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(low01, low23));
+    y[2] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(high01, high23));
+    y[3] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(high01, high23));
 }
-template <int Shift>
-inline Codes shift_right(Codes codes) {
-    return _mm256_srli_epi32(codes, Shift);
+// Values of the eight codes of each lane.
+struct EightCodes {
+    Vec values[8];
+
+    template <int I>
+    [[gnu::always_inline]] Vec value() const {
+        return values[I];
+    }
+};
+[[gnu::always_inline]] inline EightCodes nf4_eight_codes(const Nf4Table& table, Codes words) {
+    const __m256i bytes = transpose_bytes(words), four_bits = _mm256_set1_epi8(0x0f);
+    Vec high[4], low[4];
+    nf4_look_up(high, table, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), four_bits));
+    nf4_look_up(low, table, _mm256_and_si256(bytes, four_bits));
+    return {{high[0], low[0], high[1], low[1], high[2], low[2], high[3], low[3]}};
 }
-inline Codes nf4_spread(const uint8_t* bytes) {
-    int32_t word;
-    __builtin_memcpy(&word, bytes, sizeof(word));
-    return _mm256_srlv_epi32(_mm256_set1_epi32(word), _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24));
+// 8 Vecs consecutive codes.
+template <int Vecs>
+[[gnu::always_inline]] inline void nf4_look_up_run(Vec y[Vecs], const Nf4Table& table, const uint8_t* bytes) {
+    static_assert(Vecs == 2 || Vecs == 4);
+    const __m128i* from = reinterpret_cast<const __m128i*>(bytes);
+    const __m256i twice = _mm256_broadcastsi128_si256(Vecs == 4 ? _mm_loadu_si128(from) : _mm_loadl_epi64(from));
+    const __m256i pairs =
+        _mm256_shuffle_epi8(twice, _mm256_setr_epi8(0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13, 2, 2, 3, 3, 6,
+                                                    6, 7, 7, 10, 10, 11, 11, 14, 14, 15, 15));
+    const __m256i first = _mm256_and_si256(_mm256_srli_epi16(pairs, 4), _mm256_set1_epi16(0x000f));
+    const __m256i second = _mm256_and_si256(pairs, _mm256_set1_epi16(0x0f00));
+    Vec values[4];
+    nf4_look_up(values, table, _mm256_or_si256(first, second));
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) y[v] = values[v];
 }
 
 #elif defined(FTC_ISA_neon)
@@ -157,10 +197,35 @@ inline Codes nf4_spread(const uint8_t* bytes) {
 
 #if FTC_NF4_VECTORS
 
+#if !defined(FTC_ISA_avx2)
+// Values of the eight codes of each lane, looked up when they are asked for.
+struct EightCodes {
+    const Nf4Table* table;
+    Codes codes;
+
+    // The high half of a byte comes first.
+    template <int I>
+    [[gnu::always_inline]] Vec value() const {
+        return nf4_look_up(*table, shift_right<I / 2 * 8 + (I % 2 == 0 ? 4 : 0)>(codes));
+    }
+};
+[[gnu::always_inline]] inline EightCodes nf4_eight_codes(const Nf4Table& table, Codes words) {
+    return {&table, words};
+}
+// kLanes Vecs consecutive codes.
+template <int Vecs>
+[[gnu::always_inline]] inline void nf4_look_up_run(Vec y[Vecs], const Nf4Table& table, const uint8_t* bytes) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) y[v] = nf4_look_up(table, nf4_spread(bytes + v * kLanes / 2));
+}
+#endif
+
 // A block of 64 as a matrix of eight words by eight codes, transposed: element 8 i + j comes to y[8 j + i], so that a
-// shift makes the codes of a register. The table has been multiplied by absmax, once for all of the block.
-[[gnu::always_inline]] inline void nf4_decode_transposed(float* y, const uint8_t* bytes, const Nf4Table& scaled) {
+// shift makes the codes of a register.
+[[gnu::always_inline]] inline void nf4_decode_transposed(float* y, const uint8_t* bytes, const Nf4Table& table,
+                                                         float absmax) {
 #if defined(FTC_ISA_avx512)
+    const Nf4Table scaled = nf4_scaled(table, absmax);
     const __m512i words = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
     const Codes codes = _mm512_srlv_epi32(words, _mm512_setr_epi32(4, 4, 4, 4, 4, 4, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0));
     store(y, nf4_look_up(scaled, codes));
@@ -168,16 +233,17 @@ inline Codes nf4_spread(const uint8_t* bytes) {
     store(y + 32, nf4_look_up(scaled, shift_right<16>(codes)));
     store(y + 48, nf4_look_up(scaled, shift_right<24>(codes)));
 #else
+    const Vec factor = broadcast(absmax);
     for (int i = 0; i < 8; i += kLanes) {
-        const Codes codes = as_codes(load(reinterpret_cast<const float*>(bytes) + i));
-        store(y + i, nf4_look_up(scaled, shift_right<4>(codes)));
-        store(y + 8 + i, nf4_look_up(scaled, codes));
-        store(y + 16 + i, nf4_look_up(scaled, shift_right<12>(codes)));
-        store(y + 24 + i, nf4_look_up(scaled, shift_right<8>(codes)));
-        store(y + 32 + i, nf4_look_up(scaled, shift_right<20>(codes)));
-        store(y + 40 + i, nf4_look_up(scaled, shift_right<16>(codes)));
-        store(y + 48 + i, nf4_look_up(scaled, shift_right<28>(codes)));
-        store(y + 56 + i, nf4_look_up(scaled, shift_right<24>(codes)));
+        const EightCodes codes = nf4_eight_codes(table, as_codes(load(reinterpret_cast<const float*>(bytes) + i)));
+        store(y + i, mul(codes.value<0>(), factor));
+        store(y + 8 + i, mul(codes.value<1>(), factor));
+        store(y + 16 + i, mul(codes.value<2>(), factor));
+        store(y + 24 + i, mul(codes.value<3>(), factor));
+        store(y + 32 + i, mul(codes.value<4>(), factor));
+        store(y + 40 + i, mul(codes.value<5>(), factor));
+        store(y + 48 + i, mul(codes.value<6>(), factor));
+        store(y + 56 + i, mul(codes.value<7>(), factor));
     }
 #endif
 }
@@ -198,8 +264,12 @@ inline void nf4_decode_row(float* y, const ftc_weight& w, int64_t row, int64_t c
         for (; count >= 64; count -= 64, y += 64, e += 64) {
             const Vec absmax = broadcast(nf4_absmax(w, e / 64));
             const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + e / 2;
-            for (int i = 0; i < 64; i += kLanes)
-                store(y + i, mul(nf4_look_up(table, nf4_spread(bytes + i / 2)), absmax));
+            for (int i = 0; i < 64; i += 2 * kLanes) {
+                Vec values[2];
+                nf4_look_up_run<2>(values, table, bytes + i / 2);
+                store(y + i, mul(values[0], absmax));
+                store(y + i + kLanes, mul(values[1], absmax));
+            }
         }
     }
 #endif
