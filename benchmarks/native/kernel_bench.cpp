@@ -1,7 +1,7 @@
 // ftc_kernel_bench: times the cases of benchmarks/kernels.txt without .NET, on one thread. Reads keys from standard
 // input, one a line, such as "LoraLinear.Forward 1024x576x1536", and prints a JSON line for each, between one at the
-// start and one at the end: the median of a call in ns of wall time. FineTuneCore.Benchmarks ops starts it and holds its
-// own times of the same calls against these.
+// start and one at the end: the median of a call in ns of wall time. FineTuneCore.Benchmarks ops starts it and holds
+// its own times of the same calls against these.
 //
 // Tensors lie as those of .NET: activations with the row stride the library likes, weights contiguous. FTC_CPU_ISA
 // picks the instruction set.
@@ -39,14 +39,16 @@ public:
     std::function<void()> prepare(const Case& c) {
         const bool forward = c.method == "Forward";
         if (c.op.size() >= 6 && c.op.find("Linear") != std::string::npos) return linear(c, forward);
-        if (c.op == "Nf4" || c.op == "Affine") return quantisation(c);
+        if (c.op == "Nf4" || c.op == "Affine" || c.op == "Int8") return quantisation(c);
+        if (c.op == "AffineMerge") return affine_merge(c);
         if (c.op == "Attention") return attention(c, forward);
         if (c.op == "RmsNorm") return rms_norm(c, forward);
-        if (c.op == "Rope") return rope(c);
+        if (c.op == "Rope") return rope(c, forward);
         if (c.op == "Swiglu") return swiglu(c, forward);
         if (c.op == "Embedding") return embedding(c, forward);
         if (c.op == "CrossEntropy") return cross_entropy(c);
-        if (c.op == "AdamW") return adamw(c);
+        if (c.op == "AdamW" || c.op == "AdamW8Bit") return adamw(c);
+        if (c.op == "Sgd") return sgd(c);
         if (c.op == "GradientNorm") return gradient_norm(c);
         return {};
     }
@@ -94,6 +96,10 @@ private:
             w.group_size = kGroup;
             w.scale = make(n * k / kGroup);
             w.minimum = make(n * k / kGroup);
+        } else if (op.rfind("Int8", 0) == 0) {
+            w.format = FTC_WEIGHT_INT8;
+            w.data = make(n * k / 4);
+            w.scale = make(n);
         } else {
             const bool bf16 = op == "LinearBf16";
             w.format = bf16 ? FTC_WEIGHT_BF16 : FTC_WEIGHT_F32;
@@ -147,7 +153,7 @@ private:
 
     std::function<void()> quantisation(const Case& c) {
         const int64_t n = c.sizes.at(0), k = c.sizes.at(1);
-        const bool nf4 = c.op == "Nf4", quantize = c.method == "Quantize";
+        const bool nf4 = c.op == "Nf4", int8 = c.op == "Int8", quantize = c.method == "Quantize";
         const ftc_weight w = weight(c.op, n, k);
         float *x = make(n * k), *y = make(n * k);
         ftc_affine_quantize_params p{};
@@ -161,8 +167,17 @@ private:
         auto *absmax = static_cast<float*>(const_cast<void*>(w.absmax)), *scale = const_cast<float*>(w.scale),
              *minimum = const_cast<float*>(w.minimum);
         if (quantize && nf4) return [=] { check(ftc_nf4_quantize(stream, codes, absmax, x, n * k)); };
+        if (quantize && int8)
+            return [=] { check(ftc_int8_quantize(stream, reinterpret_cast<int8_t*>(codes), scale, x, n, k, k)); };
         if (quantize) return [=] { check(ftc_affine_quantize(stream, codes, scale, minimum, x, &p)); };
         return [=] { check(ftc_weight_dequantize(stream, y, FTC_F32, k, &w, 0, n)); };
+    }
+
+    std::function<void()> affine_merge(const Case& c) {
+        const int64_t n = c.sizes.at(0), groups = c.sizes.at(1) / kGroup;
+        float *minimum = make(n * groups), *b = make(n * kRank), *a = make(kRank * groups);
+        ftc_stream* stream = stream_;
+        return [=] { check(ftc_affine_merge(stream, minimum, b, a, n, groups, kRank, kGroup, 2.0f)); };
     }
 
     std::function<void()> attention(const Case& c, bool forward) {
@@ -214,7 +229,7 @@ private:
         return [=] { check(ftc_rms_norm_backward(stream, dx, nullptr, y, dsum, sum, rstd, gain, &p)); };
     }
 
-    std::function<void()> rope(const Case& c) {
+    std::function<void()> rope(const Case& c, bool forward) {
         const int64_t rows = c.sizes.at(0), heads = c.sizes.at(1), dim = c.sizes.at(2);
         ftc_rope_params p{};
         p.struct_size = sizeof(p);
@@ -230,7 +245,8 @@ private:
         }
         const int32_t* positions = counting(rows);
         ftc_stream* stream = stream_;
-        return [=] { check(ftc_rope_forward(stream, x, positions, cos, sin, &p)); };
+        if (forward) return [=] { check(ftc_rope_forward(stream, x, positions, cos, sin, &p)); };
+        return [=] { check(ftc_rope_backward(stream, x, positions, cos, sin, &p)); };
     }
 
     std::function<void()> swiglu(const Case& c, bool forward) {
@@ -294,10 +310,39 @@ private:
         p.gradient_scale = 1.0f;
         p.step = 1;
         p.count = c.sizes.at(0);
-        float *parameter = make(p.count), *m = make(p.count), *v = make(p.count), *gradient = make(p.count);
-        std::fill(v, v + p.count, 0.0f); // a mean of squares
+        float *parameter = make(p.count), *gradient = make(p.count);
         ftc_stream* stream = stream_;
+        if (c.op == "AdamW8Bit") {
+            constexpr int kValues = 256;
+            const int64_t blocks = (p.count + kValues - 1) / kValues;
+            auto *m = reinterpret_cast<uint8_t*>(make(p.count / 4 + 1)),
+                 *v = reinterpret_cast<uint8_t*>(make(p.count / 4 + 1));
+            float *m_absmax = make(blocks), *v_absmax = make(blocks), *m_map = make(kValues), *v_map = make(kValues);
+            std::fill(m_absmax, m_absmax + blocks, 0.0f);
+            std::fill(v_absmax, v_absmax + blocks, 0.0f);
+            for (int i = 0; i < kValues; i++) {
+                v_map[i] = static_cast<float>(i) / (kValues - 1);
+                m_map[i] = 2 * v_map[i] - 1;
+            }
+            return [=] {
+                check(ftc_adamw_8bit_step(stream, parameter, m, v, m_absmax, v_absmax, gradient, m_map, v_map, &p));
+            };
+        }
+        float *m = make(p.count), *v = make(p.count);
+        std::fill(v, v + p.count, 0.0f); // a mean of squares
         return [=] { check(ftc_adamw_step(stream, parameter, m, v, gradient, &p)); };
+    }
+
+    std::function<void()> sgd(const Case& c) {
+        ftc_sgd_params p{};
+        p.struct_size = sizeof(p);
+        p.learning_rate = 1e-3f;
+        p.momentum = 0.9f;
+        p.gradient_scale = 1.0f;
+        p.count = c.sizes.at(0);
+        float *parameter = make(p.count), *velocity = make(p.count), *gradient = make(p.count);
+        ftc_stream* stream = stream_;
+        return [=] { check(ftc_sgd_step(stream, parameter, velocity, gradient, &p)); };
     }
 
     std::function<void()> gradient_norm(const Case& c) {

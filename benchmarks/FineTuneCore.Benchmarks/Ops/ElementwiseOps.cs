@@ -40,13 +40,14 @@ public class RmsNormOp : RmsNormKernel
 public class RopeOp : RopeKernel
 {
     private Operands _operands = null!;
-    private Tensor _x, _positions, _cos, _sin;
+    private Tensor _x, _dx, _positions, _cos, _sin;
 
     protected override void Prepare()
     {
         base.Prepare();
         _operands = Own(new Operands(OpDevice.Backend));
-        (_x, _positions) = (_operands.Matrix(Rows, Columns, X), _operands.Integers([.. Enumerable.Range(0, Rows)]));
+        (_x, _dx) = (_operands.Matrix(Rows, Columns, X), _operands.Matrix(Rows, Columns, Dy));
+        _positions = _operands.Integers([.. Enumerable.Range(0, Rows)]);
         (_cos, _sin) = (_operands.Contiguous(Rows, HeadDim / 2, Cos), _operands.Contiguous(Rows, HeadDim / 2, Sin));
     }
 
@@ -56,7 +57,13 @@ public class RopeOp : RopeKernel
         OpDevice.Backend.Synchronize();
     }
 
-    protected override float[] Result() => _operands.Download(_x);
+    protected override void RunBackward()
+    {
+        OpDevice.Backend.RopeBackward(_dx, _positions, _cos, _sin, HeadDim);
+        OpDevice.Backend.Synchronize();
+    }
+
+    protected override float[] Result(string name) => _operands.Download(name == "x" ? _x : _dx);
 }
 
 public class SwigluOp : SwigluKernel

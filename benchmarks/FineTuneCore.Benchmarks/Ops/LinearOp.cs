@@ -25,6 +25,7 @@ public class LinearOp : LinearKernel
             KernelWeight.F32 => _operands.Weight(WeightFormat.F32, N, K, W),
             KernelWeight.Bf16 => _operands.Weight(WeightFormat.BF16, N, K, W),
             KernelWeight.Nf4 => _operands.Nf4Weight(N, K, _operands.Bytes(Codes), _operands.Values(Absmax)),
+            KernelWeight.Int8 => new WeightMatrix { Format = WeightFormat.Int8, Rows = N, Columns = K, Data = _operands.Bytes(Codes), Scale = _operands.Values(Scale) },
             _ => new WeightMatrix
             {
                 Format = WeightFormat.Affine, Rows = N, Columns = K, Data = _operands.Bytes(Codes), Bits = 4, GroupSize = Group, Scale = _operands.Values(Scale),
@@ -69,6 +70,9 @@ public class Nf4LinearOp : LinearOp;
 
 /// <summary>Four bits in groups of 64 columns.</summary>
 public class AffineLinearOp : LinearOp;
+
+/// <summary>A byte a weight, a scale a row.</summary>
+public class Int8LinearOp : LinearOp;
 
 /// <summary>The adapter rides inside the product.</summary>
 public class LoraLinearOp : LinearOp;

@@ -1,6 +1,7 @@
 using FineTuneCore.Backends;
 using FineTuneCore.Benchmarks.Kernels;
 using FineTuneCore.Benchmarks.Measuring;
+using FineTuneCore.Models;
 using FineTuneCore.Tensors;
 
 namespace FineTuneCore.Benchmarks.Ops;
@@ -39,7 +40,7 @@ public class CrossEntropyOp : CrossEntropyKernel
 
 public class AdamWOp : AdamWKernel
 {
-    private static readonly AdamWArguments Arguments =
+    internal static readonly AdamWArguments Arguments =
         new(LoraStep.LearningRate, LoraStep.Beta1, LoraStep.Beta2, LoraStep.Epsilon, WeightDecay: 0, GradientScale: 1, Step: 1);
 
     private Operands _operands = null!;
@@ -56,6 +57,56 @@ public class AdamWOp : AdamWKernel
     protected override void RunStep()
     {
         OpDevice.Backend.AdamWStep(_parameter, _m, _v, _gradient, in Arguments);
+        OpDevice.Backend.Synchronize();
+    }
+
+    protected override float[] Result() => _operands.Download(_parameter);
+}
+
+public class AdamW8BitOp : AdamW8BitKernel
+{
+    private const int Block = 256;
+
+    private Operands _operands = null!;
+    private Tensor _parameter, _mCodes, _vCodes, _mAbsmax, _vAbsmax, _gradient, _mMap, _vMap;
+
+    protected override void Prepare()
+    {
+        base.Prepare();
+        _operands = Own(new Operands(OpDevice.Backend));
+        (_parameter, _gradient) = (_operands.Values(Parameter), _operands.Values(Gradient));
+        (_mCodes, _vCodes) = (_operands.Bytes(new byte[Count]), _operands.Bytes(new byte[Count]));
+        int blocks = (Count + Block - 1) / Block;
+        (_mAbsmax, _vAbsmax) = (_operands.Contiguous(1, blocks), _operands.Contiguous(1, blocks));
+        (_mMap, _vMap) = (_operands.Values(DynamicMaps.Signed()), _operands.Values(DynamicMaps.Unsigned()));
+    }
+
+    protected override void RunStep()
+    {
+        OpDevice.Backend.AdamW8BitStep(_parameter, _mCodes, _vCodes, _mAbsmax, _vAbsmax, _gradient, _mMap, _vMap, in AdamWOp.Arguments);
+        OpDevice.Backend.Synchronize();
+    }
+
+    protected override float[] Result() => _operands.Download(_parameter);
+}
+
+public class SgdOp : SgdKernel
+{
+    private static readonly SgdArguments Arguments = new(LoraStep.LearningRate, Momentum, WeightDecay: 0, GradientScale: 1);
+
+    private Operands _operands = null!;
+    private Tensor _parameter, _velocity, _gradient;
+
+    protected override void Prepare()
+    {
+        base.Prepare();
+        _operands = Own(new Operands(OpDevice.Backend));
+        (_parameter, _velocity, _gradient) = (_operands.Values(Parameter), _operands.Contiguous(1, Count), _operands.Values(Gradient));
+    }
+
+    protected override void RunStep()
+    {
+        OpDevice.Backend.SgdStep(_parameter, _velocity, _gradient, in Arguments);
         OpDevice.Backend.Synchronize();
     }
 

@@ -41,29 +41,34 @@ public class RmsNormOp : RmsNormKernel
 /// <summary>Halves are added in place into the product with the cosines, which spares the usual concatenation.</summary>
 public class RopeOp : RopeKernel
 {
-    private Tensor _x = null!, _cos = null!, _sin = null!;
-    private Tensor? _y;
+    private Tensor _x = null!, _dy = null!, _cos = null!, _sin = null!;
+    private Tensor? _y, _dx;
 
     protected override void Prepare()
     {
         base.Prepare();
         Own(no_grad());
         using Tensor half = tensor(Cos, Rows, 1, HeadDim / 2);
-        (_x, _cos, _sin) = (Own(tensor(X, Rows, Heads, HeadDim)), Own(cat([half, half], -1)), Own(tensor(Sin, Rows, 1, HeadDim / 2)));
+        (_x, _dy) = (Own(tensor(X, Rows, Heads, HeadDim)), Own(tensor(Dy, Rows, Heads, HeadDim)));
+        (_cos, _sin) = (Own(cat([half, half], -1)), Own(tensor(Sin, Rows, 1, HeadDim / 2)));
     }
 
-    protected override void RunForward()
+    protected override void RunForward() => Turn(ref _y, _x, 1);
+
+    protected override void RunBackward() => Turn(ref _dx, _dy, -1);
+
+    protected override float[] Result(string name) => [.. (name == "x" ? _y! : _dx!).data<float>()];
+
+    private void Turn(ref Tensor? result, Tensor x, int direction)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor y = _x * _cos;
-        Tensor[] from = _x.chunk(2, -1), to = y.chunk(2, -1);
-        to[0].addcmul_(from[1], _sin, -1);
-        to[1].addcmul_(from[0], _sin, 1);
-        _y?.Dispose();
-        _y = y.DetachFromDisposeScope();
+        Tensor y = x * _cos;
+        Tensor[] from = x.chunk(2, -1), to = y.chunk(2, -1);
+        to[0].addcmul_(from[1], _sin, -direction);
+        to[1].addcmul_(from[0], _sin, direction);
+        result?.Dispose();
+        result = y.DetachFromDisposeScope();
     }
-
-    protected override float[] Result() => [.. _y!.data<float>()];
 }
 
 /// <summary>Its gradient by autograd.</summary>

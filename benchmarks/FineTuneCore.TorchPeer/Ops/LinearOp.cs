@@ -37,6 +37,9 @@ public class LinearOp : LinearKernel
                 _pairs = Own(Pairs(c => (c & 15, c >> 4)));
                 (_scale, _minimum) = (Own(tensor(Scale).view(-1, 1)), Own(tensor(Minimum).view(-1, 1)));
                 break;
+            case KernelWeight.Int8:
+                (_scale, _codes) = (Own(tensor(Scale).view(-1, 1)), Own(tensor((sbyte[])[.. Codes.Select(c => (sbyte)c)]).view(N, K)));
+                return;
             default:
                 _weight = Own(tensor(W, N, K).to(dtype));
                 return;
@@ -96,6 +99,7 @@ public class LinearOp : LinearKernel
     {
         KernelWeight.Nf4 => Values(Nf4Numbers.BlockSize).mul_(_scale).view(N, K),
         KernelWeight.Affine => _minimum.addcmul(Values(Group), _scale, 1).view(N, K),
+        KernelWeight.Int8 => _codes.to(ScalarType.Float32).mul_(_scale),
         _ => _weight,
     };
 
@@ -107,6 +111,8 @@ public class LinearBf16Op : LinearOp;
 public class Nf4LinearOp : LinearOp;
 
 public class AffineLinearOp : LinearOp;
+
+public class Int8LinearOp : LinearOp;
 
 public class LoraLinearOp : LinearOp;
 

@@ -72,3 +72,49 @@ public class AffineOp : AffineKernel
 
     protected override float[] Result() => [.. _y!.data<float>()];
 }
+
+public class Int8Op : Int8Kernel
+{
+    private Tensor _x = null!;
+    private Tensor? _codes, _scale, _y;
+
+    protected override void Prepare()
+    {
+        base.Prepare();
+        Own(no_grad());
+        _x = Own(tensor(X, Rows, Columns));
+    }
+
+    protected override void RunQuantize()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor scale = _x.abs().amax([-1], keepdim: true).div_(Steps);
+        _codes?.Dispose();
+        _scale?.Dispose();
+        (_codes, _scale) = ((_x / scale).round_().to(ScalarType.Int8).DetachFromDisposeScope(), scale.DetachFromDisposeScope());
+    }
+
+    protected override void RunDequantize()
+    {
+        _y?.Dispose();
+        _y = _codes!.to(ScalarType.Float32).mul_(_scale!);
+    }
+
+    protected override float[] Result() => [.. _y!.data<float>()];
+}
+
+public class AffineMergeOp : AffineMergeKernel
+{
+    private Tensor _minimum = null!, _b = null!, _a = null!;
+
+    protected override void Prepare()
+    {
+        base.Prepare();
+        Own(no_grad());
+        (_minimum, _b, _a) = (Own(tensor(Minimum, Rows, Groups)), Own(tensor(B, Rows, Rank)), Own(tensor(A, Rank, Groups)));
+    }
+
+    protected override void RunMerge() => _minimum.addmm_(_b, _a, beta: 1, alpha: Scaling / Group);
+
+    protected override float[] Result() => [.. _minimum.data<float>()];
+}

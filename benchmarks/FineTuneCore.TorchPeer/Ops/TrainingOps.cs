@@ -62,6 +62,26 @@ public class AdamWOp : AdamWKernel
     protected override float[] Result() => [.. _parameter.data<float>()];
 }
 
+/// <summary>The same.</summary>
+public class SgdOp : SgdKernel
+{
+    private TorchSharp.Modules.Parameter _parameter = null!;
+    private optim.Optimizer _optimizer = null!;
+
+    protected override void Prepare()
+    {
+        base.Prepare();
+        _parameter = Own(new TorchSharp.Modules.Parameter(tensor(Parameter)));
+        _optimizer = Own(optim.SGD([_parameter], LoraStep.LearningRate, momentum: Momentum));
+        using DisposeScope scope = NewDisposeScope();
+        (_parameter * tensor(Gradient)).sum().backward();
+    }
+
+    protected override void RunStep() => _optimizer.step();
+
+    protected override float[] Result() => [.. _parameter.data<float>()];
+}
+
 /// <summary>norm(), which the library's clipping takes.</summary>
 public class GradientNormOp : GradientNormKernel
 {

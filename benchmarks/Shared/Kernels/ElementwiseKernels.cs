@@ -1,5 +1,3 @@
-using BenchmarkDotNet.Attributes;
-
 namespace FineTuneCore.Benchmarks.Kernels;
 
 /// <summary>An op over [rows, columns] that memory decides about.</summary>
@@ -54,8 +52,8 @@ public abstract class RmsNormKernel : ElementwiseKernel
     }
 }
 
-/// <summary>RoPE over heads side by side, positions counting up.</summary>
-public abstract class RopeKernel : KernelBenchmark
+/// <summary>RoPE over heads side by side, positions counting up; backward turns the other way.</summary>
+public abstract class RopeKernel : ForwardBackwardKernel
 {
     public override KernelFamily Family => KernelFamily.Elementwise;
 
@@ -69,6 +67,8 @@ public abstract class RopeKernel : KernelBenchmark
 
     protected float[] X { get; private set; } = [];
 
+    protected float[] Dy { get; private set; } = [];
+
     /// <summary>[rows, head dim / 2]</summary>
     protected float[] Cos { get; private set; } = [];
 
@@ -76,30 +76,27 @@ public abstract class RopeKernel : KernelBenchmark
 
     public override double Work(string method) => 2 * 4e-9 * Rows * Columns;
 
-    [Benchmark]
-    public void Forward() => RunForward();
-
-    protected abstract void RunForward();
-
-    protected abstract float[] Result();
-
     protected override void Prepare()
     {
         int half = HeadDim / 2;
         float[] Table(Func<double, double> f) =>
             [.. Enumerable.Range(0, Rows * half).Select(i => (float)f(i / half * Math.Pow(LoraStep.RopeTheta, -2.0 * (i % half) / HeadDim)))];
-        (X, Cos, Sin) = (Uniform(1, (long)Rows * Columns), Table(Math.Cos), Table(Math.Sin));
+        (X, Dy, Cos, Sin) = (Uniform(1, (long)Rows * Columns), Uniform(2, (long)Rows * Columns), Table(Math.Cos), Table(Math.Sin));
     }
 
     protected override void Check()
     {
         Forward();
-        Near("x", Result(), Rows, Columns, (row, column) =>
-        {
-            int half = HeadDim / 2, i = column % HeadDim, at = row * Columns + column;
-            (double cos, double sin) = (Cos[row * half + i % half], Sin[row * half + i % half]);
-            return i < half ? X[at] * cos - X[at + half] * sin : X[at] * cos + X[at - half] * sin;
-        });
+        Near("x", Result("x"), Rows, Columns, (row, column) => Turned(X, row, column, 1));
+        Backward();
+        Near("dx", Result("dx"), Rows, Columns, (row, column) => Turned(Dy, row, column, -1));
+    }
+
+    private double Turned(float[] x, int row, int column, int direction)
+    {
+        int half = HeadDim / 2, i = column % HeadDim, at = row * Columns + column;
+        (double cos, double sin) = (Cos[row * half + i % half], direction * Sin[row * half + i % half]);
+        return i < half ? x[at] * cos - x[at + half] * sin : x[at] * cos + x[at - half] * sin;
     }
 }
 

@@ -11,6 +11,9 @@ public enum KernelWeight
 
     /// <summary>Four bits, groups of 64 columns of a row with scale and minimum.</summary>
     Affine,
+
+    /// <summary>A byte with a sign, a scale a row.</summary>
+    Int8,
 }
 
 /// <summary>
@@ -32,6 +35,7 @@ public abstract class LinearKernel : ForwardBackwardKernel
         "LinearBf16" => KernelWeight.Bf16,
         "Nf4Linear" or "Nf4LoraLinear" => KernelWeight.Nf4,
         "AffineLinear" or "QaLoraLinear" => KernelWeight.Affine,
+        "Int8Linear" => KernelWeight.Int8,
         "Linear" or "LoraLinear" => KernelWeight.F32,
         _ => throw new InvalidOperationException($"{Op} names no weight"),
     };
@@ -67,7 +71,7 @@ public abstract class LinearKernel : ForwardBackwardKernel
 
     protected float[] Absmax { get; private set; } = [];
 
-    /// <summary>Affine: [N, K / 64], as <see cref="Minimum"/>.</summary>
+    /// <summary>Affine: [N, K / 64], as <see cref="Minimum"/>; int8: [N].</summary>
     protected float[] Scale { get; private set; } = [];
 
     protected float[] Minimum { get; private set; } = [];
@@ -128,8 +132,16 @@ public abstract class LinearKernel : ForwardBackwardKernel
             return;
         }
 
-        Codes = Nf4Numbers.Codes(N * K / 2);
         W = new float[N * K];
+        if (Weight == KernelWeight.Int8)
+        {
+            Codes = [.. Nf4Numbers.Codes(N * K).Select(code => code == 128 ? (byte)0 : code)]; // -128 is none
+            Scale = [.. Uniform(6, N, 0.0001f).Select(v => v + 0.0003f)];
+            for (int i = 0; i < W.Length; i++) W[i] = (sbyte)Codes[i] * Scale[i / K];
+            return;
+        }
+
+        Codes = Nf4Numbers.Codes(N * K / 2);
         if (Weight == KernelWeight.Nf4)
         {
             Absmax = Nf4Numbers.Absmax(N * K / Nf4Numbers.BlockSize);

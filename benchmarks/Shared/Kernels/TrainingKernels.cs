@@ -69,8 +69,8 @@ public abstract class CrossEntropyKernel : KernelBenchmark
     }
 }
 
-/// <summary>An AdamW update of as many numbers as adapters have: four arrays are read, three written.</summary>
-public abstract class AdamWKernel : KernelBenchmark
+/// <summary>An update of as many numbers as adapters have.</summary>
+public abstract class UpdateKernel : KernelBenchmark
 {
     public override KernelFamily Family => KernelFamily.Optimizer;
 
@@ -80,7 +80,13 @@ public abstract class AdamWKernel : KernelBenchmark
 
     protected float[] Gradient { get; private set; } = [];
 
-    public override double Work(string method) => 7 * 4e-9 * Count;
+    public override double Work(string method) => 1e-9 * BytesPerNumber * Count;
+
+    /// <summary>Read and written of parameter, gradient and state.</summary>
+    private protected abstract int BytesPerNumber { get; }
+
+    /// <summary>What the first update adds, when the state is zero before.</summary>
+    private protected abstract double FirstUpdate(float gradient);
 
     [Benchmark]
     public void Step() => RunStep();
@@ -92,14 +98,37 @@ public abstract class AdamWKernel : KernelBenchmark
 
     protected override void Prepare() => (Parameter, Gradient) = (Uniform(1, Count), Uniform(2, Count));
 
-    /// <summary>The first update is the learning rate in the direction of the gradient's sign, as both moments are zero before.</summary>
     protected override void Check()
     {
         Step();
         float[] after = Result();
         for (int i = 0; i < Count; i += Count / 97)
-            if (Math.Abs(Gradient[i]) > 1e-3) Near($"update {i}", after[i] - Parameter[i], -LoraStep.LearningRate * Math.Sign(Gradient[i]), 1e-6);
+            if (Math.Abs(Gradient[i]) > 1e-3) Near($"update {i}", after[i] - Parameter[i], FirstUpdate(Gradient[i]), 1e-6);
     }
+}
+
+/// <summary>AdamW: four arrays are read, three written. First it goes by the learning rate, against the gradient's sign.</summary>
+public abstract class AdamWKernel : UpdateKernel
+{
+    private protected override int BytesPerNumber => 7 * sizeof(float);
+
+    private protected override double FirstUpdate(float gradient) => -LoraStep.LearningRate * Math.Sign(gradient);
+}
+
+/// <summary>The same with moments of a byte.</summary>
+public abstract class AdamW8BitKernel : AdamWKernel
+{
+    private protected override int BytesPerNumber => 3 * sizeof(float) + 4;
+}
+
+/// <summary>SGD with momentum: three arrays are read, two written.</summary>
+public abstract class SgdKernel : UpdateKernel
+{
+    protected const float Momentum = 0.9f;
+
+    private protected override int BytesPerNumber => 5 * sizeof(float);
+
+    private protected override double FirstUpdate(float gradient) => -LoraStep.LearningRate * gradient;
 }
 
 /// <summary>Σ x² over all gradients, which clipping needs.</summary>
