@@ -257,7 +257,7 @@ same_losses() {
     add "$what on $platform" 0 $((code == 0)) $((code != 0))
 }
 
-# Other platforms from Debian x64; --full: the whole quickstart under qemu, too, which takes half an hour or more. Wine 8 does not
+# Other platforms from Debian x64; --full: the whole quickstart under qemu, too, which takes one to two hours. Wine 8 does not
 # survive .NET's keeping writable and executable pages apart; Windows does.
 cross() {
     local wine=/usr/lib/wine/wine64 cpu what=steps here=(dotnet "$root/managed/FineTuneCore.Cli/bin/$configuration/net10.0/ftc.dll")

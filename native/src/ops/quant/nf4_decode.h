@@ -82,8 +82,8 @@ inline void nf4_unshuffle(Vec y[2]) {
 #define FTC_NF4_VECTORS 1
 using Codes = __m256i;
 
-// A permute of eight floats costs Zen 3 more than three shuffles of bytes, so the four bytes of a value are looked up
-// in tables of their own, 32 codes at a time: bytes[p] is byte p of the sixteen values, in either half.
+// A permute of eight floats costs Zen 3 nearly as much as three shuffles of bytes, so the four bytes of a value are
+// looked up in tables of their own, 32 codes at a time: bytes[p] is byte p of the sixteen values, in either half.
 struct Nf4Table {
     __m256i bytes[4];
 };
