@@ -65,8 +65,6 @@ public class AdamWOp : AdamWKernel
 
 public class AdamW8BitOp : AdamW8BitKernel
 {
-    private const int Block = 256;
-
     private Operands _operands = null!;
     private Tensor _parameter, _mCodes, _vCodes, _mAbsmax, _vAbsmax, _gradient, _mMap, _vMap;
 
@@ -76,7 +74,7 @@ public class AdamW8BitOp : AdamW8BitKernel
         _operands = Own(new Operands(OpDevice.Backend));
         (_parameter, _gradient) = (_operands.Values(Parameter), _operands.Values(Gradient));
         (_mCodes, _vCodes) = (_operands.Bytes(new byte[Count]), _operands.Bytes(new byte[Count]));
-        int blocks = (Count + Block - 1) / Block;
+        long blocks = (Count + OptimizerStates.BlockSize - 1) / OptimizerStates.BlockSize;
         (_mAbsmax, _vAbsmax) = (_operands.Contiguous(1, blocks), _operands.Contiguous(1, blocks));
         (_mMap, _vMap) = (_operands.Values(DynamicMaps.Signed()), _operands.Values(DynamicMaps.Unsigned()));
     }

@@ -42,6 +42,18 @@ public class CrossEntropyOp : CrossEntropyKernel
     private Tensor Losses() => F.cross_entropy(F.linear(_x, _weight), _targets, reduction: nn.Reduction.None);
 }
 
+internal static class Gradients
+{
+    /// <summary>A parameter with a gradient, which stays.</summary>
+    internal static TorchSharp.Modules.Parameter Of(float[] values, float[] gradient)
+    {
+        var parameter = new TorchSharp.Modules.Parameter(tensor(values));
+        using DisposeScope scope = NewDisposeScope();
+        (parameter * tensor(gradient)).sum().backward();
+        return parameter;
+    }
+}
+
 /// <summary>The library's optimiser over one parameter.</summary>
 public class AdamWOp : AdamWKernel
 {
@@ -51,10 +63,8 @@ public class AdamWOp : AdamWKernel
     protected override void Prepare()
     {
         base.Prepare();
-        _parameter = Own(new TorchSharp.Modules.Parameter(tensor(Parameter)));
+        _parameter = Own(Gradients.Of(Parameter, Gradient));
         _optimizer = Own(optim.AdamW([_parameter], lr: LoraStep.LearningRate, beta1: LoraStep.Beta1, beta2: LoraStep.Beta2, eps: LoraStep.Epsilon, weight_decay: 0));
-        using DisposeScope scope = NewDisposeScope();
-        (_parameter * tensor(Gradient)).sum().backward(); // its gradient is Gradient, and stays
     }
 
     protected override void RunStep() => _optimizer.step();
@@ -62,7 +72,7 @@ public class AdamWOp : AdamWKernel
     protected override float[] Result() => [.. _parameter.data<float>()];
 }
 
-/// <summary>The same.</summary>
+/// <summary>The library's optimiser with momentum over one parameter.</summary>
 public class SgdOp : SgdKernel
 {
     private TorchSharp.Modules.Parameter _parameter = null!;
@@ -71,10 +81,8 @@ public class SgdOp : SgdKernel
     protected override void Prepare()
     {
         base.Prepare();
-        _parameter = Own(new TorchSharp.Modules.Parameter(tensor(Parameter)));
+        _parameter = Own(Gradients.Of(Parameter, Gradient));
         _optimizer = Own(optim.SGD([_parameter], LoraStep.LearningRate, momentum: Momentum));
-        using DisposeScope scope = NewDisposeScope();
-        (_parameter * tensor(Gradient)).sum().backward();
     }
 
     protected override void RunStep() => _optimizer.step();

@@ -161,12 +161,6 @@ using Codes = uint32x4_t;
 inline Nf4Table nf4_table(const float* quant_map) {
     return vld1q_u8_x4(reinterpret_cast<const uint8_t*>(quant_map));
 }
-inline Nf4Table nf4_scaled(const Nf4Table& table, float absmax) {
-    Nf4Table scaled;
-    for (int i = 0; i < 4; i++)
-        scaled.val[i] = vreinterpretq_u8_f32(vmulq_n_f32(vreinterpretq_f32_u8(table.val[i]), absmax));
-    return scaled;
-}
 inline Codes as_codes(Vec v) {
     return vreinterpretq_u32_f32(v);
 }
@@ -220,8 +214,8 @@ template <int Vecs>
 }
 #endif
 
-// A block of 64 as a matrix of eight words by eight codes, transposed: element 8 i + j comes to y[8 j + i], so that a
-// shift makes the codes of a register.
+// A block of 64 as a matrix of eight words by eight codes, transposed: element 8 i + j comes to y[8 j + i], the order
+// in which a register of words gives its codes.
 [[gnu::always_inline]] inline void nf4_decode_transposed(float* y, const uint8_t* bytes, const Nf4Table& table,
                                                          float absmax) {
 #if defined(FTC_ISA_avx512)
