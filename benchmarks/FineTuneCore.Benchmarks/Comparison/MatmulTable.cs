@@ -20,14 +20,14 @@ internal sealed class MatmulTable(Session session)
 
     private void Measure(Table table, int threads)
     {
-        string arguments = $"matmul --threads {threads} --row-ms 40";
+        string arguments = $"matmul --threads {threads} --row-ms 60";
         string[] isas = Usable(table, ProductRows.Available(table, Kinds.Select(k => k.Isa), threads), threads);
         if (isas.Length == 0) return;
         try
         {
             Pairs rounds = session.Pairs.Run(
                 $"matmul, {StepTable.Threads(threads)}",
-                [() => MeasuringProcess.RunPeer(arguments), .. isas.Select(isa => (Func<Measurement>)(() => MeasuringProcess.RunOurs($"{arguments} --precision {PrecisionOf(isa)}", isa)))]);
+                [() => MeasuringProcess.RunPeerProducts(arguments), .. isas.Select(isa => (Func<Measurement>)(() => MeasuringProcess.RunOurProducts($"{arguments} --precision {PrecisionOf(isa)}", isa)))]);
             table.Note(rounds);
             for (int i = 0; i < isas.Length; i++)
                 foreach (JsonObject line in rounds.Quiet[0][1 + i].Lines) table.Add(session, "a product", () => Row(rounds, isas[i], 1 + i, threads, line));
@@ -47,7 +47,7 @@ internal sealed class MatmulTable(Session session)
         {
             try
             {
-                if (PrecisionOf(isa) == "bf16") MeasuringProcess.RunOurs("nf4 --row-ms 1", isa);
+                if (PrecisionOf(isa) == "bf16") MeasuringProcess.RunOurProducts("nf4 --row-ms 1", isa);
                 usable.Add(isa);
             }
             catch (RefusedException e)

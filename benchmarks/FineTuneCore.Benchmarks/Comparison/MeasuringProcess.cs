@@ -16,9 +16,15 @@ internal static class MeasuringProcess
     internal static readonly (string Name, string Value)[] TunedMalloc =
         [("MALLOC_MMAP_THRESHOLD_", "4294967296"), ("MALLOC_TRIM_THRESHOLD_", "17179869184"), ("MALLOC_TOP_PAD_", "67108864")];
 
+    /// <summary>
+    /// For products timed one by one: .NET compiles a method once. Its background compiler would take one of two cores for as long as some rows are timed, of
+    /// either side.
+    /// </summary>
+    private static readonly (string Name, string Value) CompiledOnce = ("DOTNET_TieredCompilation", "0");
+
     /// <summary>Variables that the machine's own environment may hold, and which would change what is measured.</summary>
     private static readonly string[] Cleared =
-        ["FTC_CPU_ISA", "FTC_LIBRARY_PATH", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "MKL_NUM_THREADS", .. TunedMalloc.Select(m => m.Name)];
+        ["FTC_CPU_ISA", "FTC_LIBRARY_PATH", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "MKL_NUM_THREADS", CompiledOnce.Name, .. TunedMalloc.Select(m => m.Name)];
 
     internal static readonly string Peer =
         Path.Combine("benchmarks", "FineTuneCore.TorchPeer", "bin", "Release", "net10.0", "linux-x64", "torch-peer.dll");
@@ -28,6 +34,13 @@ internal static class MeasuringProcess
     /// <param name="passive">libgomp's threads sleep at barriers instead of spinning.</param>
     internal static Measurement RunPeer(string arguments, bool passive = false) =>
         Run(Peer, arguments, passive ? [.. TunedMalloc, ("OMP_WAIT_POLICY", "passive")] : TunedMalloc);
+
+    /// <summary>Runs the peer's side of a table of products.</summary>
+    internal static Measurement RunPeerProducts(string arguments) => Run(Peer, arguments, [.. TunedMalloc, CompiledOnce]);
+
+    /// <summary>Runs our side of a table of products with an instruction set.</summary>
+    internal static Measurement RunOurProducts(string arguments, string isa) =>
+        Run(typeof(MeasuringProcess).Assembly.Location, arguments, [("FTC_CPU_ISA", isa), CompiledOnce]);
 
     /// <summary>Runs ours with an instruction set.</summary>
     internal static Measurement RunOurs(string arguments, string isa) =>

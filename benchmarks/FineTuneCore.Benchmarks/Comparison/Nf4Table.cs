@@ -16,7 +16,7 @@ internal sealed class Nf4Table(Session session)
         table.Add(session, "nf4", () =>
         {
             rounds = session.Pairs.Run(
-                "nf4", [() => MeasuringProcess.RunPeer(Arguments), .. isas.Select(isa => (Func<Measurement>)(() => MeasuringProcess.RunOurs(Arguments, isa)))]);
+                "nf4", [() => MeasuringProcess.RunPeerProducts(Arguments), .. isas.Select(isa => (Func<Measurement>)(() => MeasuringProcess.RunOurProducts(Arguments, isa)))]);
             return Row(rounds, isas, 0, Shapes.Nf4Rows[0]);
         });
         if (rounds is not null)
