@@ -1,9 +1,9 @@
 // Products of five to kBroadcastRows rows of A with a transposed weight that lies in words already, or in NF4 (the
 // forward of short sequences): packing W would take a large part of the time, so its rows are broadcast as they lie or
-// as they are decoded (broadcast_tile.h).
+// as their codes say (broadcast_tile.h, broadcast_nf4.h).
 #pragma once
 
-#include "ops/linear/broadcast_tile.h"
+#include "ops/linear/broadcast_nf4.h"
 #include "ops/linear/few_rows.h"
 #include "ops/linear/gemm_block.h"
 #include "ops/linear/pack_panel.h"
@@ -22,12 +22,12 @@ inline bool broadcasts_rows(const GemmArgs& args, int64_t scratch_rows) {
     const bool words = w.format == kFormat && args.depth % kWordDepths == 0 && w.row_stride % kWordDepths == 0;
     const bool nf4 = kBroadcastsNf4 && w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w) && args.block_depth % 64 == 0;
     return args.rows > kFewRows && args.rows <= kBroadcastRows && args.b.transposed && is_plain_product(args) &&
-           (words || nf4) && round_up(args.rows, kUnit) + kBroadcastCols <= scratch_rows;
+           (words || nf4) && round_up(args.rows, kUnit) + kNf4Cols <= scratch_rows;
 }
 
 struct BroadcastScratch {
     float* a; // words of the rows of A in a block of depth, panel after panel
-    float* b; // words of kBroadcastCols rows of W
+    float* b; // words of kBroadcastCols rows of W, or Nf4Rows::values
     float* s; // scaled rows of S, then words of kBroadcastCols rows of the adapter's factor
 };
 
@@ -42,9 +42,9 @@ struct Panel {
 
 // `rows` rows of A from row_begin on in panels of even height.
 template <class Use>
-void for_each_panel(int64_t row_begin, int64_t rows, const Use& use) {
+void for_each_panel(int64_t row_begin, int64_t rows, int64_t most_units, const Use& use) {
     const int64_t units = divide_up(rows, kUnit);
-    int64_t panels = divide_up(units, kMostUnits);
+    int64_t panels = divide_up(units, most_units);
     for (int64_t unit = 0; unit < units; panels--) {
         const int64_t count = divide_up(units - unit, panels), offset = unit * kUnit;
         use(Panel{row_begin + offset, offset, smaller(count * kUnit, rows - offset), count});
@@ -52,20 +52,19 @@ void for_each_panel(int64_t row_begin, int64_t rows, const Use& use) {
     }
 }
 
-// Words of kBroadcastCols rows of W from `row` on, the last one repeated where there are fewer.
-inline void stage_weight(float* dst, int64_t stride, const ftc_weight& w, int64_t row, int64_t rows, int64_t begin,
-                         int64_t depth) {
-    for (int64_t j = 0; j < kBroadcastCols; j++)
-        weight_words(dst + j * stride, w, row + smaller(j, rows - 1), begin, depth);
+// Words of `cols` rows of W from `row` on, the last one repeated where there are fewer.
+inline void stage_weight(float* dst, int64_t stride, const ftc_weight& w, int64_t row, int64_t rows, int64_t cols,
+                         int64_t begin, int64_t depth) {
+    for (int64_t j = 0; j < cols; j++) weight_words(dst + j * stride, w, row + smaller(j, rows - 1), begin, depth);
 }
 
-// The block's part of kBroadcastCols rows of NF4 from `row` on, the last one repeated where there are fewer.
+// The block's part of kNf4Cols rows of NF4 from `row` on, the last one repeated where there are fewer.
 inline void find_rows(Nf4Rows* of, float* values, const ftc_weight& w, int64_t row, int64_t rows, int64_t begin,
                       int64_t depth) {
     of->quant_map = w.quant_map;
-    of->next = row + 2 * kBroadcastCols <= w.rows ? kBroadcastCols * w.cols / 2 : 0;
+    of->next = row + 2 * kNf4Cols <= w.rows ? kNf4Cols * w.cols / 2 : 0;
     of->values = values;
-    for (int64_t j = 0; j < kBroadcastCols; j++) {
+    for (int64_t j = 0; j < kNf4Cols; j++) {
         const int64_t e = (row + smaller(j, rows - 1)) * w.cols + begin;
         of->codes[j] = static_cast<const uint8_t*>(w.data) + e / 2;
         of->absmax[j] = static_cast<const float*>(w.absmax) + e / 64;
@@ -127,27 +126,30 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
     const int64_t words = words_of_depth(block.depth),
                   extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;
     const int64_t rows = row_end - row_begin;
-    for_each_panel(row_begin, rows, [&](const Panel& panel) {
+    const int64_t most_units = nf4 ? most_nf4_units(divide_up(rows, kUnit)) : kMostUnits;
+    for_each_panel(row_begin, rows, most_units, [&](const Panel& panel) {
         pack_panel(scratch.a + panel.offset * words, panel.width(), block, panel.row, panel.rows);
     });
     if (adapter != nullptr)
-        for_each_panel(row_begin, rows, [&](const Panel& panel) {
+        for_each_panel(row_begin, rows, most_units, [&](const Panel& panel) {
             pack_scaled(scratch.s + panel.offset * extra_words, panel.width(),
                         adapter->s + (panel.row - adapter->row_begin) * adapter->rank, adapter->rank,
                         static_cast<int>(panel.rows), adapter->rank, adapter->scaling);
         });
     float* const factor = scratch.s + round_up(rows, kUnit) * extra_words;
     Nf4Rows rows_of_nf4;
-    for (int64_t j = 0; j < block.cols; j += kBroadcastCols) {
-        const int64_t column = block.column + j, count = smaller(kBroadcastCols, block.cols - j);
+    const int64_t step = nf4 ? kNf4Cols : kBroadcastCols;
+    for (int64_t j = 0; j < block.cols; j += step) {
+        const int64_t column = block.column + j, count = smaller(step, block.cols - j);
         BroadcastTile tile{};
         tile.words = words;
+        tile.cols = count;
         tile.prefetch = nf4 || count == kBroadcastCols;
         if (nf4) {
             find_rows(&rows_of_nf4, scratch.b, w, column, count, block.begin, block.depth);
             tile.nf4 = &rows_of_nf4;
         } else if (count < kBroadcastCols) {
-            stage_weight(scratch.b, words, w, column, count, block.begin, block.depth);
+            stage_weight(scratch.b, words, w, column, count, step, block.begin, block.depth);
             tile.b = scratch.b;
             tile.b_stride = words;
         } else {
@@ -158,9 +160,9 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
         tile.extra_b = factor;
         tile.extra_b_stride = extra_words;
         if (adapter != nullptr)
-            stage_weight(factor, extra_words, adapter->factor.weight, column, count, 0, adapter->rank);
-        for_each_panel(row_begin, rows, [&](const Panel& panel) {
-            alignas(64) float sums[kBroadcastCols * kMostUnits * kUnit];
+            stage_weight(factor, extra_words, adapter->factor.weight, column, count, step, 0, adapter->rank);
+        for_each_panel(row_begin, rows, most_units, [&](const Panel& panel) {
+            alignas(64) float sums[kNf4Cols * kMostUnits * kUnit];
             tile.a = scratch.a + panel.offset * words;
             tile.extra_a = scratch.s + panel.offset * extra_words;
             tile.c = sums;

@@ -1,11 +1,10 @@
 // The innermost product of a few rows of A with rows of W as they lie: the rows of A are the lanes, W is broadcast word
-// by word, and a tile of C comes out transposed. W is read once and never packed; rows of NF4 are decoded a block ahead
-// of the multiply-adds, which hide it. The chain of every element is that of tile.h.
+// by word, and a tile of C comes out transposed. W is read once and never packed. The chain of every element is that of
+// tile.h. Rows of NF4: broadcast_nf4.h.
 #pragma once
 
 #include "ops/linear/gemm.h"
 #include "ops/linear/word.h"
-#include "ops/quant/nf4_decode.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
@@ -23,15 +22,7 @@ constexpr int kMostUnits = 4;
 constexpr int kMostUnits = 3;
 #endif
 
-// kBroadcastCols rows of NF4 from the block of depth on, and where as many codes lie that are wanted soon.
-struct Nf4Rows {
-    const float* quant_map;
-    const uint8_t* codes[kBroadcastCols];
-    const float* absmax[kBroadcastCols];
-    int64_t next;  // bytes further on
-    float* values; // [blocks of 64, kBroadcastCols, 64], each block as nf4_decode_transposed leaves it
-    float nested[kBroadcastCols][kMostWords / 64]; // absmax, where it is quantised itself
-};
+struct Nf4Rows;
 
 struct BroadcastTile {
     int64_t words;
@@ -39,12 +30,13 @@ struct BroadcastTile {
     const float* b; // kBroadcastCols rows of words
     int64_t b_stride;
     bool prefetch; // W is read for the first time: what is 1 KiB further on, or in the next tile, goes to the L2 cache
-    const Nf4Rows* nf4; // in place of b, or NULL; decoded where prefetch is set
+    const Nf4Rows* nf4; // in place of b, or NULL; read where prefetch is set, kept for the next tiles
+    int64_t cols;       // of C that are wanted, at most kNf4Cols
     int64_t extra_words;
     const float* extra_a;
     const float* extra_b;
     int64_t extra_b_stride;
-    float* c; // [kBroadcastCols, units * kUnit]
+    float* c; // [columns, units * kUnit]
 };
 
 // Inlined by force: a function that only prefetches has no effect that g++ would keep a call for.
@@ -109,53 +101,6 @@ void run_broadcast_tile(const BroadcastTile& t) {
     }
 }
 
-#if FTC_NF4_VECTORS
-
-constexpr int64_t kDecodedBlock = kBroadcastCols * 64;
-
-[[gnu::always_inline]] inline void decode_block(const Nf4Rows& rows, const Nf4Table& table, int64_t row,
-                                                int64_t block) {
-    const uint8_t* codes = rows.codes[row] + block * 32;
-    __builtin_prefetch(codes + rows.next, 0, 2);
-    nf4_decode_transposed(rows.values + block * kDecodedBlock + row * 64, codes, table, rows.absmax[row][block]);
-}
-
-// The same over a decoded block at a time; Decodes: each along with the multiply-adds of the one before.
-template <class V, int Vecs, int Cols, bool Decodes>
-[[gnu::always_inline]] inline void run_decoded_blocks(const BroadcastTile& t) {
-    constexpr int kRows = BroadcastSums<V, Vecs, Cols>::kRows;
-    const Nf4Rows& rows = *t.nf4;
-    const Nf4Table table = nf4_table(rows.quant_map);
-    const int64_t blocks = t.words / 64;
-    for (int column = 0; column < kBroadcastCols; column += Cols) {
-        if (Decodes)
-            for (int j = 0; j < Cols; j++) decode_block(rows, table, column + j, 0);
-        BroadcastSums<V, Vecs, Cols> sums;
-        const float* b = rows.values + column * 64;
-        const float* a = t.a;
-        for (int64_t block = 0; block < blocks; block++, b += kDecodedBlock) {
-            for (int i = 0; i < 8; i++) {
-                if (Decodes && block + 1 < blocks && i % (8 / Cols) == 0)
-                    decode_block(rows, table, column + i / (8 / Cols), block + 1);
-#pragma GCC unroll 8
-                for (int j = 0; j < 8; j++) sums.add_word(a + j * kRows, b + 8 * j + i, 64);
-                a += 8 * kRows;
-            }
-        }
-        sums.finish(t, column);
-    }
-}
-
-template <class V, int Vecs, int Cols>
-void run_broadcast_tile_nf4(const BroadcastTile& t) {
-    if (t.prefetch)
-        run_decoded_blocks<V, Vecs, Cols, true>(t);
-    else
-        run_decoded_blocks<V, Vecs, Cols, false>(t);
-}
-
-#endif
-
 using RunBroadcastTile = void (*)(const BroadcastTile&);
 
 // [units - 1]. Sixteen rows in bf16 words are faster in two registers: measured on Zen 4, 190 against 150 GFLOP/s.
@@ -167,21 +112,6 @@ constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {
 #else
 constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {run_broadcast_tile<Vec, 1, 8>, run_broadcast_tile<Vec, 2, 4>,
                                                           run_broadcast_tile<Vec, 3, 4>};
-#endif
-
-// Words of bf16 would have to be rounded as well.
-constexpr bool kBroadcastsNf4 = FTC_NF4_VECTORS && kWordDepths == 1;
-#if FTC_NF4_VECTORS
-#if defined(FTC_ISA_avx512)
-constexpr RunBroadcastTile kBroadcastTilesNf4[kMostUnits] = {
-    run_broadcast_tile_nf4<NarrowVec, 1, 8>, run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<NarrowVec, 3, 8>,
-    run_broadcast_tile_nf4<Vec, 2, 8>};
-#else
-constexpr RunBroadcastTile kBroadcastTilesNf4[kMostUnits] = {
-    run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<Vec, 2, 4>, run_broadcast_tile_nf4<Vec, 3, 4>};
-#endif
-#else
-constexpr const RunBroadcastTile* kBroadcastTilesNf4 = kBroadcastTiles; // never asked for
 #endif
 
 } // namespace

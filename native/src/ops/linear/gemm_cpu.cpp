@@ -2,6 +2,7 @@
 
 #include "core/pool.h"
 #include "ops/linear/broadcast_rows.h"
+#include "ops/linear/coded_rows.h"
 #include "ops/linear/decoded_rows.h"
 #include "ops/linear/dropout_simd.h"
 #include "ops/linear/pack_beside.h"
@@ -356,12 +357,15 @@ bool sums_wait(const GemmArgs& args) {
 // Columns [column, column + cols) of rows of the range, block of depth after block.
 void sweep_blocks(const GemmArgs& args, const Scratch& scratch, const Range& range, int64_t column, int64_t cols,
                   const Sums& sums) {
-    const bool broadcasts = broadcasts_rows(args, scratch.width), decodes = decodes_rows(args, scratch.width);
+    const bool broadcasts = broadcasts_rows(args, scratch.width), decodes = decodes_rows(args, scratch.width),
+               codes = codes_rows(args, scratch.width);
     for (int64_t begin = 0; begin < args.depth; begin += args.block_depth) {
         const int64_t depth = smaller(args.block_depth, args.depth - begin);
         const Block block{args, sums, column, cols, begin, depth, begin == 0, begin + depth == args.depth};
         if (broadcasts)
             broadcast_block(block, {scratch.columns, scratch.rows, scratch.extra}, range.row_begin, range.row_end);
+        else if (codes)
+            coded_block(block, {scratch.columns, scratch.extra}, range.row_begin, range.row_end);
         else if (decodes)
             decoded_block(block, {scratch.columns, scratch.extra}, range.row_begin, range.row_end);
         else
