@@ -66,26 +66,25 @@ template <int Rows, int Vecs, class V>
 }
 
 // A run of depths from `from` on of the block that begins at `begin` and is `depth` deep.
-template <int Rows, class Columns>
+template <int Rows, class Columns, int Vecs = kNaturalVecs>
 void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
     const Columns columns(f.args.b.weight, begin, f.column);
     const int64_t to = smaller(from + kRunRows<Columns>, depth);
-    Vec sum[Rows][kNaturalVecs];
+    Vec sum[Rows][Vecs];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < kNaturalVecs; v++)
-            sum[i][v] = from == 0 ? zero() : load(f.partial + i * kStrip + v * kLanes);
+#pragma GCC unroll 8
+        for (int v = 0; v < Vecs; v++) sum[i][v] = from == 0 ? zero() : load(f.partial + i * kStrip + v * kLanes);
 #pragma GCC unroll 1
     for (int64_t k = from; k < to; k += kWordDepths) {
-        Vec x[kNaturalVecs];
+        Vec x[Vecs];
         columns.prefetch(k + kRunRows<Columns>, 0);
         columns.word(x, k, k + 1 < depth);
 #pragma GCC unroll 4
         for (int i = 0; i < Rows; i++) {
             const Vec factor = broadcast(f.a[i * f.a_stride + k / kWordDepths]);
-#pragma GCC unroll 4
-            for (int v = 0; v < kNaturalVecs; v++) sum[i][v] = multiply_words(factor, x[v], sum[i][v]);
+#pragma GCC unroll 8
+            for (int v = 0; v < Vecs; v++) sum[i][v] = multiply_words(factor, x[v], sum[i][v]);
         }
     }
     if (to == depth) {
@@ -93,13 +92,13 @@ void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
 #pragma GCC unroll 4
             for (int i = 0; i < Rows; i++) unshuffle_columns(sum[i]);
         }
-        finish<Rows, kNaturalVecs>(sum, f);
+        finish<Rows, Vecs>(sum, f);
         return;
     }
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < kNaturalVecs; v++) store(f.partial + i * kStrip + v * kLanes, sum[i][v]);
+#pragma GCC unroll 8
+        for (int v = 0; v < Vecs; v++) store(f.partial + i * kStrip + v * kLanes, sum[i][v]);
 }
 
 // Each lane is a row of W, transposed in registers.
@@ -163,8 +162,15 @@ struct Kernel {
 };
 
 template <template <int, int> class Reader>
-Kernel natural_kernel(int64_t rows) {
+Kernel natural_kernel([[maybe_unused]] const ftc_weight& w, int64_t rows) {
     using Columns = Reader<kNaturalVecs, 3>;
+    // One row of A leaves registers for twice the columns, so that longer pieces of W are read; where rows lie pages
+    // apart these would fall into the same sets of the L1 cache.
+    if constexpr (kLanes == 8 && !Columns::kShort) {
+        constexpr int kWide = 2 * kNaturalVecs;
+        if (rows == 1 && w.row_stride % 1024 != 0)
+            return {natural_run<1, Reader<kWide, 3>, kWide>, kWide * kLanes, kRunRows<Columns>};
+    }
     constexpr decltype(Kernel::run) kRuns[kFewRows] = {natural_run<1, Columns>, natural_run<2, Columns>,
                                                        natural_run<3, Columns>, natural_run<4, Columns>};
     return {kRuns[rows - 1], kNaturalVecs * kLanes, kRunRows<Columns>};
@@ -193,13 +199,13 @@ Kernel choose(const GemmArgs& args) {
     if (args.rows > kFewRows || !is_plain_product(args)) return {nullptr, 0};
     switch (w.format) {
     case FTC_WEIGHT_F32:
-        return transposed ? streams_kernel<TransposedF32>(w, 4, args.rows) : natural_kernel<NaturalF32>(args.rows);
+        return transposed ? streams_kernel<TransposedF32>(w, 4, args.rows) : natural_kernel<NaturalF32>(w, args.rows);
     case FTC_WEIGHT_BF16:
-        return transposed ? streams_kernel<TransposedBf16>(w, 2, args.rows) : natural_kernel<NaturalBf16>(args.rows);
+        return transposed ? streams_kernel<TransposedBf16>(w, 2, args.rows) : natural_kernel<NaturalBf16>(w, args.rows);
     case FTC_WEIGHT_NF4:
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(w)) {
-            if (!transposed) return natural_kernel<NaturalNf4>(args.rows);
+            if (!transposed) return natural_kernel<NaturalNf4>(w, args.rows);
             if (args.rows == 1) return {transposed_block<1, TransposedNf4<4 * kLanes, 4>>, 4 * kLanes};
             if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
             return transposed_kernel<TransposedNf4<kTileCols, 1>>(args.rows);
@@ -207,7 +213,8 @@ Kernel choose(const GemmArgs& args) {
 #endif
         [[fallthrough]];
     default:
-        return transposed ? transposed_kernel<TransposedDecoded>(args.rows) : natural_kernel<NaturalDecoded>(args.rows);
+        return transposed ? transposed_kernel<TransposedDecoded>(args.rows)
+                          : natural_kernel<NaturalDecoded>(w, args.rows);
     }
 }
 

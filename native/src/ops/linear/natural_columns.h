@@ -107,13 +107,13 @@ struct NaturalF32 {
         : base(static_cast<const float*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
         const float* from = base + k * stride;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < Vecs; v++) {
             x[v] = load(from + v * kLanes);
         }
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < Vecs; v++) __builtin_prefetch(base + k * stride + j + v * kLanes, 0, Nearness);
     }
 };
@@ -127,7 +127,7 @@ struct NaturalBf16 {
         : base(static_cast<const uint16_t*>(w.data) + row * w.row_stride + column), stride(w.row_stride) {}
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
         const uint16_t* from = base + k * stride;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < Vecs; v++) x[v] = widen_bf16(from + v * kLanes);
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
