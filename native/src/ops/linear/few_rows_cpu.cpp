@@ -66,7 +66,7 @@ template <int Rows, int Vecs, class V>
 }
 
 // A run of depths from `from` on of the block that begins at `begin` and is `depth` deep.
-template <int Rows, class Columns, int Vecs = kNaturalVecs>
+template <int Rows, class Columns, int Vecs>
 void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
     const Columns columns(f.args.b.weight, begin, f.column);
     const int64_t to = smaller(from + kRunRows<Columns>, depth);
@@ -161,19 +161,26 @@ struct Kernel {
     int64_t rows = 0; // of a run; 0: all of the block
 };
 
+// The last columns of a range may be fewer than a group, down to kTileCols.
 template <template <int, int> class Reader>
-Kernel natural_kernel([[maybe_unused]] const ftc_weight& w, int64_t rows) {
+Kernel natural_kernel(const GemmArgs& args, int64_t columns) {
     using Columns = Reader<kNaturalVecs, 3>;
+    using Fewer = Reader<kTileVecs, 3>;
     // One row of A leaves registers for twice the columns, so that longer pieces of W are read; where rows lie pages
     // apart these would fall into the same sets of the L1 cache.
     if constexpr (kLanes == 8 && !Columns::kShort) {
         constexpr int kWide = 2 * kNaturalVecs;
-        if (rows == 1 && w.row_stride % 1024 != 0)
+        if (args.rows == 1 && columns >= kWide * kLanes && args.b.weight.row_stride % 1024 != 0)
             return {natural_run<1, Reader<kWide, 3>, kWide>, kWide * kLanes, kRunRows<Columns>};
     }
-    constexpr decltype(Kernel::run) kRuns[kFewRows] = {natural_run<1, Columns>, natural_run<2, Columns>,
-                                                       natural_run<3, Columns>, natural_run<4, Columns>};
-    return {kRuns[rows - 1], kNaturalVecs * kLanes, kRunRows<Columns>};
+    constexpr decltype(Kernel::run) kRuns[kFewRows] = {
+        natural_run<1, Columns, kNaturalVecs>, natural_run<2, Columns, kNaturalVecs>,
+        natural_run<3, Columns, kNaturalVecs>, natural_run<4, Columns, kNaturalVecs>};
+    constexpr decltype(Kernel::run) kRunsOfFewer[kFewRows] = {
+        natural_run<1, Fewer, kTileVecs>, natural_run<2, Fewer, kTileVecs>, natural_run<3, Fewer, kTileVecs>,
+        natural_run<4, Fewer, kTileVecs>};
+    if (columns < kNaturalVecs * kLanes) return {kRunsOfFewer[args.rows - 1], kTileCols, kRunRows<Columns>};
+    return {kRuns[args.rows - 1], kNaturalVecs * kLanes, kRunRows<Columns>};
 }
 
 template <class Columns>
@@ -193,19 +200,21 @@ Kernel streams_kernel(const ftc_weight& w, int64_t element_bytes, int64_t rows) 
     return registers >= 2 ? transposed_kernel<Columns<2 * kWidth>>(rows) : transposed_kernel<Columns<kWidth>>(rows);
 }
 
-Kernel choose(const GemmArgs& args) {
+// For the first of `columns` columns that are left.
+Kernel choose(const GemmArgs& args, int64_t columns) {
     const ftc_weight& w = args.b.weight;
     const bool transposed = args.b.transposed;
     if (args.rows > kFewRows || !is_plain_product(args)) return {nullptr, 0};
     switch (w.format) {
     case FTC_WEIGHT_F32:
-        return transposed ? streams_kernel<TransposedF32>(w, 4, args.rows) : natural_kernel<NaturalF32>(w, args.rows);
+        return transposed ? streams_kernel<TransposedF32>(w, 4, args.rows) : natural_kernel<NaturalF32>(args, columns);
     case FTC_WEIGHT_BF16:
-        return transposed ? streams_kernel<TransposedBf16>(w, 2, args.rows) : natural_kernel<NaturalBf16>(w, args.rows);
+        return transposed ? streams_kernel<TransposedBf16>(w, 2, args.rows)
+                          : natural_kernel<NaturalBf16>(args, columns);
     case FTC_WEIGHT_NF4:
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(w)) {
-            if (!transposed) return natural_kernel<NaturalNf4>(w, args.rows);
+            if (!transposed) return natural_kernel<NaturalNf4>(args, columns);
             if (args.rows == 1) return {transposed_block<1, TransposedNf4<4 * kLanes, 4>>, 4 * kLanes};
             if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
             return transposed_kernel<TransposedNf4<kTileCols, 1>>(args.rows);
@@ -214,7 +223,7 @@ Kernel choose(const GemmArgs& args) {
         [[fallthrough]];
     default:
         return transposed ? transposed_kernel<TransposedDecoded>(args.rows)
-                          : natural_kernel<NaturalDecoded>(w, args.rows);
+                          : natural_kernel<NaturalDecoded>(args, columns);
     }
 }
 
@@ -249,11 +258,9 @@ void round_columns(const GemmArgs& args, const float* sums, int64_t column, int6
     }
 }
 
-} // namespace
-
-int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
-    const Kernel kernel = choose(args);
-    if (kernel.run == nullptr) return begin;
+// Columns [begin, end) of C as far as whole groups go; returns the first that is left.
+int64_t run_groups(const GemmArgs& args, const FewRowsScratch& scratch, const Kernel& kernel, int64_t begin,
+                   int64_t end) {
     const bool transposed = args.b.transposed;
     const int64_t group = kernel.group;
     const int64_t last_column = begin + (end - begin) / group * group;
@@ -294,6 +301,17 @@ int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64
         if (rounds) round_columns(args, sums, strip, width);
     }
     return last_column;
+}
+
+} // namespace
+
+int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
+    while (begin < end) {
+        const Kernel kernel = choose(args, end - begin);
+        if (kernel.run == nullptr || kernel.group > end - begin) break;
+        begin = run_groups(args, scratch, kernel, begin, end);
+    }
+    return begin;
 }
 
 } // namespace ftc::FTC_ISA_NAMESPACE
