@@ -39,13 +39,6 @@ void adamw_step(Pool& pool, const AdamwArgs& a) {
         });
 }
 
-// Codes and absmax of a block of one state.
-void encode_state(uint8_t* codes, float* absmax, const float* state, int64_t count, const Midpoints& midpoints) {
-    *absmax = largest_magnitude(state, count);
-    const float scale = reciprocal(*absmax);
-    for (int64_t i = 0; i < count; ++i) codes[i] = nearest(midpoints, clamp_to_one(state[i] * scale));
-}
-
 void adamw_8bit_step(Pool& pool, const Adamw8bitArgs& a) {
     Midpoints m_midpoints, v_midpoints;
     midpoints_of(m_midpoints, a.m_map);
@@ -62,8 +55,8 @@ void adamw_8bit_step(Pool& pool, const Adamw8bitArgs& a) {
             count, FTC_GROUP(int64_t i, int64_t n) {
                 adamw_group(a.parameter + first + i, m + i, v + i, a.gradient + first + i, n, a.scalars);
             });
-        encode_state(a.m_codes + first, a.m_absmax + block, m, count, m_midpoints);
-        encode_state(a.v_codes + first, a.v_absmax + block, v, count, v_midpoints);
+        a.m_absmax[block] = encode_block(a.m_codes + first, m_midpoints, m, count);
+        a.v_absmax[block] = encode_block(a.v_codes + first, v_midpoints, v, count);
     });
 }
 

@@ -59,10 +59,7 @@ void quantize_absmax(Pool& pool, const Nf4QuantizeAbsmaxArgs& args) {
         const int64_t count = smaller(kNestedBlock, args.count - first);
         float centred[kNestedBlock];
         for (int64_t i = 0; i < count; i++) centred[i] = args.absmax[first + i] - offset;
-        args.nested_absmax[block] = largest_magnitude(centred, count);
-        const float scale = reciprocal(args.nested_absmax[block]);
-        for (int64_t i = 0; i < count; i++)
-            args.codes[first + i] = nearest(midpoints, clamp_to_one(centred[i] * scale));
+        args.nested_absmax[block] = encode_block(args.codes + first, midpoints, centred, count);
     });
 }
 
