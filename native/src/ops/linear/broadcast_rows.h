@@ -27,7 +27,7 @@ inline bool broadcasts_rows(const GemmArgs& args, int64_t scratch_rows) {
 
 struct BroadcastScratch {
     float* a; // words of the rows of A in a block of depth, panel after panel
-    float* b; // words of kBroadcastCols rows of W, or Nf4Rows::values
+    float* b; // words of kBroadcastCols rows of W, or Nf4Rows::values: room for 2 kTileRows rows of words
     float* s; // scaled rows of S, then words of kBroadcastCols rows of the adapter's factor
 };
 
