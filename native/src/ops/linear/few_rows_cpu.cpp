@@ -217,7 +217,7 @@ Kernel choose(const GemmArgs& args, int64_t columns) {
             if (!transposed) return natural_kernel<NaturalNf4>(args, columns);
             if (args.rows == 1) return {transposed_block<1, TransposedNf4<4 * kLanes, 4>>, 4 * kLanes};
             if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
-            return transposed_kernel<TransposedNf4<kTileCols, 1>>(args.rows);
+            return transposed_kernel<TransposedNf4<kTileCols, kLanes == 8 ? 2 : 1>>(args.rows); // measured
         }
 #endif
         [[fallthrough]];

@@ -176,8 +176,8 @@ struct TransposedDecoded {
 #endif
 
 #if FTC_NF4_VECTORS
-// Whole blocks of 64; a step is one block. The chains of Together registers advance side by side: of one or two rows of
-// A, each would wait for itself with the next out of the CPU's sight.
+// Whole blocks of 64; a step is one block. The chains of Together registers advance side by side: of few rows of A,
+// each would wait for itself with the next out of the CPU's sight.
 template <int64_t Group, int Together>
 struct TransposedNf4 {
     using Register = Vec;
