@@ -302,7 +302,8 @@ void sweep_rows(const PackedBlock& block, const Scratch& scratch, const Range& r
         int64_t word_offset = 0;
         for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++)
             word_offset += words_of_depth(before->rank);
-        const int64_t packing = row == block.packing_row ? smaller(kBesideRows, next - row) : 0; // rows of that tile
+        const int64_t packing =
+            row == block.packing_row ? smaller(beside_rows(args.b.weight), next - row) : 0; // rows of that tile
         int64_t tiles = divide_up(next - row - packing, kTileRows) + (packing > 0 ? 1 : 0);
         for (int64_t r = row; r < next; tiles--) {
             const int rows = static_cast<int>(r == row && packing > 0 ? packing : divide_up(next - r, tiles));

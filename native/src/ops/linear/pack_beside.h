@@ -16,12 +16,19 @@ struct NextPanel {
     float* to;
 };
 
-// Beside more sums AVX-512 has no registers to decode in.
+// Rows of the tile beside which a weight is packed. Beside more sums AVX-512, and of NF4 AVX2, has no registers to
+// decode in.
 #if defined(FTC_ISA_avx512)
 constexpr int kBesideRows = 12;
 #else
 constexpr int kBesideRows = kTileRows;
 #endif
+inline int64_t beside_rows([[maybe_unused]] const ftc_weight& w) {
+#if defined(FTC_ISA_avx2)
+    if (w.format == FTC_WEIGHT_NF4) return 4;
+#endif
+    return kBesideRows;
+}
 
 using RunTileBeside = void (*)(const Tile&, const NextPanel&);
 
