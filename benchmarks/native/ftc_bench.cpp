@@ -1,8 +1,10 @@
-// ftc_bench [threads] [rounds] [filter]: GFLOP/s of the linear layer per shape, and the share of the measured peak: of
-// fp32 multiply-adds, and of products of bf16 where the activations are bf16 (named "bf16 x" and the weight's format).
+// ftc_bench [threads] [rounds] [filter] [rows ...]: GFLOP/s of the linear layer per shape, and the share of the
+// measured peak: of fp32 multiply-adds, and of products of bf16 where the activations are bf16 (named "bf16 x" and the
+// weight's format).
 //
 // With one thread times are CPU time of the thread, else wall time; the best of the rounds counts. FTC_CPU_ISA picks
-// the instruction set. Only shapes whose name contains `filter` run.
+// the instruction set. Only shapes whose name contains `filter` run; rows, each at most 1024, are 1, 4, 16, 64, 256 and
+// 1024 unless they are given.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +28,7 @@ struct Runner {
     double peak = 0; // GFLOP/s of all threads
     double bf16_peak = 0;
     const char* filter = "";
+    std::vector<int64_t> rows;
 
     template <class Body>
     void measure(const std::string& name, double flops, const Body& body) const {
@@ -89,7 +92,7 @@ struct Runner {
         nested.nested_map = nested_map.data;
         nested.nested_block_size = 256;
 
-        for (const int64_t m : {1, 4, 16, 64, 256, 1024}) {
+        for (const int64_t m : rows) {
             ftc_linear_params params{};
             params.struct_size = sizeof(params);
             params.rows = m;
@@ -146,7 +149,8 @@ struct Runner {
             measure("backward bf16 x bf16 " + shape, flops, [&] { backward(bf16, nullptr, nullptr); });
             measure("backward bf16 x nf4 " + shape, flops, [&] { backward(nf4, nullptr, nullptr); });
             measure("backward bf16 x nf4-nested " + shape, flops, [&] { backward(nested, nullptr, nullptr); });
-            measure("backward bf16 x bf16+lora " + shape, flops + 2 * lora_flops, [&] { backward(bf16, &lora, nullptr); });
+            measure("backward bf16 x bf16+lora " + shape, flops + 2 * lora_flops,
+                    [&] { backward(bf16, &lora, nullptr); });
             measure("backward bf16 x bf16+dweight " + shape, 2 * flops, [&] { backward(bf16, nullptr, dw.data); });
         }
     }
@@ -159,6 +163,8 @@ int main(int argc, char** argv) {
     runner.threads = argc > 1 ? std::atoi(argv[1]) : 1;
     runner.rounds = argc > 2 ? std::atoi(argv[2]) : 5;
     runner.filter = argc > 3 ? argv[3] : "";
+    for (int i = 4; i < argc; i++) runner.rows.push_back(std::clamp(std::atoi(argv[i]), 1, 1024));
+    if (runner.rows.empty()) runner.rows = {1, 4, 16, 64, 256, 1024};
     ftc_context_params params{};
     params.struct_size = sizeof(params);
     params.threads = runner.threads;
@@ -171,8 +177,8 @@ int main(int argc, char** argv) {
     check(ftc_measure_peak(runner.stream, FTC_BF16, &runner.bf16_peak));
     runner.peak *= 1e-9;
     runner.bf16_peak *= 1e-9;
-    std::printf("%s, %s, %d threads, peak %.1f GFLOP/s in fp32, %.1f in bf16\n", info.device_name, info.isa, info.threads,
-                runner.peak, runner.bf16_peak);
+    std::printf("%s, %s, %d threads, peak %.1f GFLOP/s in fp32, %.1f in bf16\n", info.device_name, info.isa,
+                info.threads, runner.peak, runner.bf16_peak);
     runner.linear(576, 576);
     runner.linear(1536, 576);
     runner.linear(576, 1536);

@@ -10,16 +10,18 @@ namespace {
 // Columns of C in a tile, and units of rows in it. Panels of one product share what the first made of the codes, so
 // their tiles take as many columns at once.
 #if defined(FTC_ISA_avx2)
-constexpr int kNf4Cols = 24;
+constexpr int kNf4Cols = 24, kMostNf4Units = 2;
 #else
-constexpr int kNf4Cols = kBroadcastCols;
+constexpr int kNf4Cols = kBroadcastCols, kMostNf4Units = kMostUnits;
 #endif
-constexpr int64_t most_nf4_units(int64_t units) {
+
+// Whether so many rows are as fast as this: words of bf16 would have to be rounded as well, and with AVX2 panels of two
+// units have to be all but full (measured; slab_rows.h does the rest).
+constexpr bool broadcasts_nf4([[maybe_unused]] int64_t rows) {
 #if defined(FTC_ISA_avx2)
-    return units == kMostUnits ? kMostUnits : 2; // measured: six columns of two units are faster than four of three
+    return rows % 16 == 0 || rows % 16 > 12;
 #else
-    (void)units;
-    return kMostUnits;
+    return FTC_NF4_VECTORS && kWordDepths == 1;
 #endif
 }
 
@@ -163,20 +165,16 @@ void run_broadcast_tile_nf4(const BroadcastTile& t) {
 
 #endif
 
-// [units - 1]. Words of bf16 would have to be rounded as well.
-constexpr bool kBroadcastsNf4 = FTC_NF4_VECTORS && kWordDepths == 1;
-#if FTC_NF4_VECTORS
-#if defined(FTC_ISA_avx512)
-constexpr RunBroadcastTile kBroadcastTilesNf4[kMostUnits] = {
+// [units - 1]
+#if defined(FTC_ISA_avx512) && !defined(FTC_ISA_avx512bf16)
+constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {
     run_broadcast_tile_nf4<NarrowVec, 1, 8>, run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<NarrowVec, 3, 8>,
     run_broadcast_tile_nf4<Vec, 2, 8>};
 #elif defined(FTC_ISA_avx2)
-constexpr RunBroadcastTile kBroadcastTilesNf4[kMostUnits] = {
-    run_broadcast_tile_nf4<Vec, 1, 6>, run_broadcast_tile_nf4<Vec, 2, 6>, run_broadcast_tile_nf4<Vec, 3, 4>};
-#else
-constexpr RunBroadcastTile kBroadcastTilesNf4[kMostUnits] = {
+constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {nullptr, run_broadcast_tile_nf4<Vec, 2, 6>};
+#elif FTC_NF4_VECTORS
+constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {
     run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<Vec, 2, 4>, run_broadcast_tile_nf4<Vec, 3, 4>};
-#endif
 #else
 constexpr const RunBroadcastTile* kBroadcastTilesNf4 = kBroadcastTiles; // never asked for
 #endif

@@ -15,12 +15,13 @@ namespace {
 // Measured: 1.1 to 1.4 times as fast as packing at 64 rows, 1.02 to 1.14 times at 128, no faster from 256 on.
 constexpr int64_t kBroadcastRows = 128;
 
-// scratch_rows: of A and of the adapter's factor there is room for.
-inline bool broadcasts_rows(const GemmArgs& args, int64_t scratch_rows) {
+// rows: of A that are taken at once; scratch_rows: of A and of the adapter's factor there is room for.
+inline bool broadcasts_rows(const GemmArgs& args, int64_t rows, int64_t scratch_rows) {
     constexpr int32_t kFormat = kWordDepths == 1 ? FTC_WEIGHT_F32 : FTC_WEIGHT_BF16;
     const ftc_weight& w = args.b.weight;
     const bool words = w.format == kFormat && args.depth % kWordDepths == 0 && w.row_stride % kWordDepths == 0;
-    const bool nf4 = kBroadcastsNf4 && w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w) && args.block_depth % 64 == 0;
+    const bool nf4 =
+        broadcasts_nf4(rows) && w.format == FTC_WEIGHT_NF4 && nf4_rows_aligned(w) && args.block_depth % 64 == 0;
     return args.rows > kFewRows && args.rows <= kBroadcastRows && args.b.transposed && is_plain_product(args) &&
            (words || nf4) && round_up(args.rows, kUnit) + kNf4Cols <= scratch_rows;
 }
@@ -126,7 +127,7 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
     const int64_t words = words_of_depth(block.depth),
                   extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;
     const int64_t rows = row_end - row_begin;
-    const int64_t most_units = nf4 ? most_nf4_units(divide_up(rows, kUnit)) : kMostUnits;
+    const int64_t most_units = nf4 ? kMostNf4Units : kMostUnits;
     for_each_panel(row_begin, rows, most_units, [&](const Panel& panel) {
         pack_panel(scratch.a + panel.offset * words, panel.width(), block, panel.row, panel.rows);
     });

@@ -2,11 +2,11 @@
 
 #include "core/pool.h"
 #include "ops/linear/broadcast_rows.h"
-#include "ops/linear/coded_rows.h"
 #include "ops/linear/decoded_rows.h"
 #include "ops/linear/dropout_simd.h"
 #include "ops/linear/pack_beside.h"
 #include "ops/linear/pool_features.h"
+#include "ops/linear/slab_rows.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 
@@ -101,61 +101,6 @@ bool reads_in_place(const GemmArgs& args) {
     if (b.weight.rows * b.weight.cols > kInPlaceElements) return false;
     const bool cheap = kLanes >= 16 && b.weight.row_stride % 1024 != 0;
     return args.rows <= (cheap ? 5 : 2) * kTileRows;
-}
-
-// Stores a tile that the kernel may not write in place: fewer columns than a vector, or C transposed.
-void store_edge(const PackedBlock& block, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t cols,
-                bool add, bool finish) {
-    const GemmArgs& args = block.args;
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < cols; j++) {
-            float* c = args.c_transposed ? static_cast<float*>(args.c) + (column + j) * args.c_stride + row + i
-                                         : block.sums.at(row + i, column + j);
-            const float sum = add ? *c + tile[i * kTileCols + j] : tile[i * kTileCols + j];
-            if (!finish) {
-                *c = sum;
-                continue;
-            }
-            uint16_t* rounded = block.rounded_at(row + i, column + j);
-            *rounded = bf16_of(args.add_to_c ? value_of(*rounded) + sum : sum);
-        }
-    }
-}
-
-// finish: of a bf16 C, after the last block.
-void run_one_tile(const PackedBlock& block, Tile& tile, const NextPanel* next, int64_t row, int64_t column, int rows,
-                  int64_t cols, bool finish) {
-    const GemmArgs& args = block.args;
-    const auto run = [&](const Tile& t) {
-        if (next != nullptr)
-            choose_tile_packing(args.b, rows)(t, *next);
-        else
-            kTiles[rows - 1][cols > kLanes ? 1 : 0](t);
-    };
-    const bool add = !block.first || (args.add_to_c && !block.rounds());
-    const float* bias = block.first ? args.bias : nullptr;
-    if (!args.c_transposed && (cols == kTileCols || cols == kLanes)) {
-        tile.c = block.sums.data != nullptr ? block.sums.at(row, column) : nullptr;
-        tile.c_stride = block.sums.stride;
-        tile.bias = bias != nullptr ? bias + column : nullptr;
-        tile.add_to_c = add;
-        tile.rounded = finish ? block.rounded_at(row, column) : nullptr;
-        tile.rounded_stride = args.c_stride;
-        tile.add_to_rounded = args.add_to_c;
-        run(tile);
-        return;
-    }
-    float edge[kTileRows * kTileCols];
-    float edge_bias[kTileCols] = {};
-    if (bias != nullptr)
-        for (int64_t j = 0; j < cols; j++) edge_bias[j] = bias[column + j];
-    tile.c = edge;
-    tile.c_stride = kTileCols;
-    tile.bias = bias != nullptr ? edge_bias : nullptr;
-    tile.add_to_c = false;
-    tile.rounded = nullptr;
-    run(tile);
-    store_edge(block, edge, row, column, rows, cols, add || args.c_transposed, finish);
 }
 
 // A tile of rows of a bf16 C from its sums.
@@ -285,8 +230,13 @@ void sweep_columns(const PackedBlock& block, const Scratch& scratch, const GemmA
         const NextPanel next{b, block.begin, block.depth, block.column + after,
                              block.columns + after * block.panel_words};
         const bool packs = row == block.packing_row && after + kTileCols <= block.cols;
-        run_one_tile(block, tile, packs ? &next : nullptr, row, block.column + j, rows,
-                     smaller(kTileCols, block.cols - j), finish);
+        const int64_t cols = smaller(kTileCols, block.cols - j);
+        run_and_store(block, tile, row, block.column + j, rows, cols, finish, [&](const Tile& t) {
+            if (packs)
+                choose_tile_packing(args.b, rows)(t, next);
+            else
+                kTiles[rows - 1][cols > kLanes ? 1 : 0](t);
+        });
     }
     if (!rides || chained) return;
     add_dropped_adapter(block, scratch, *adapter, word_offset, row, rows);
@@ -302,8 +252,7 @@ void sweep_rows(const PackedBlock& block, const Scratch& scratch, const Range& r
         int64_t word_offset = 0;
         for (const GemmAdapter* before = args.adapters; adapter != nullptr && before != adapter; before++)
             word_offset += words_of_depth(before->rank);
-        const int64_t packing =
-            row == block.packing_row ? smaller(beside_rows(args.b.weight), next - row) : 0; // rows of that tile
+        const int64_t packing = row == block.packing_row ? smaller(kBesideRows, next - row) : 0; // rows of that tile
         int64_t tiles = divide_up(next - row - packing, kTileRows) + (packing > 0 ? 1 : 0);
         for (int64_t r = row; r < next; tiles--) {
             const int rows = static_cast<int>(r == row && packing > 0 ? packing : divide_up(next - r, tiles));
@@ -358,15 +307,15 @@ bool sums_wait(const GemmArgs& args) {
 // Columns [column, column + cols) of rows of the range, block of depth after block.
 void sweep_blocks(const GemmArgs& args, const Scratch& scratch, const Range& range, int64_t column, int64_t cols,
                   const Sums& sums) {
-    const bool broadcasts = broadcasts_rows(args, scratch.width), decodes = decodes_rows(args, scratch.width),
-               codes = codes_rows(args, scratch.width);
+    const bool broadcasts = broadcasts_rows(args, range.row_end - range.row_begin, scratch.width),
+               decodes = decodes_rows(args, scratch.width), slabs = takes_slabs(args, scratch.width);
     for (int64_t begin = 0; begin < args.depth; begin += args.block_depth) {
         const int64_t depth = smaller(args.block_depth, args.depth - begin);
         const Block block{args, sums, column, cols, begin, depth, begin == 0, begin + depth == args.depth};
         if (broadcasts)
             broadcast_block(block, {scratch.columns, scratch.rows, scratch.extra}, range.row_begin, range.row_end);
-        else if (codes)
-            coded_block(block, {scratch.columns, scratch.extra}, range.row_begin, range.row_end);
+        else if (slabs)
+            slab_block(block, {scratch.columns, scratch.extra}, range.row_begin, range.row_end);
         else if (decodes)
             decoded_block(block, {scratch.columns, scratch.extra}, range.row_begin, range.row_end);
         else

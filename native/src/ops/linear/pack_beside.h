@@ -16,19 +16,12 @@ struct NextPanel {
     float* to;
 };
 
-// Rows of the tile beside which a weight is packed. Beside more sums AVX-512, and of NF4 AVX2, has no registers to
-// decode in.
+// Rows of the tile beside which a weight is packed. Beside more sums AVX-512 has no registers to decode in.
 #if defined(FTC_ISA_avx512)
 constexpr int kBesideRows = 12;
 #else
 constexpr int kBesideRows = kTileRows;
 #endif
-inline int64_t beside_rows([[maybe_unused]] const ftc_weight& w) {
-#if defined(FTC_ISA_avx2)
-    if (w.format == FTC_WEIGHT_NF4) return 4;
-#endif
-    return kBesideRows;
-}
 
 using RunTileBeside = void (*)(const Tile&, const NextPanel&);
 
@@ -83,7 +76,7 @@ inline RunTileBeside choose_tile_packing(const ColumnSource& source, int rows) {
 #endif
     case FTC_WEIGHT_BF16:
         return tile_packing<NaturalBf16>(rows);
-#if FTC_NF4_VECTORS
+#if FTC_NF4_VECTORS && !defined(FTC_ISA_avx2) // looking up takes the ports of multiply-adds there
     case FTC_WEIGHT_NF4:
         return nf4_rows_aligned(source.weight) ? tile_packing<NaturalNf4>(rows) : nullptr;
 #endif

@@ -205,18 +205,18 @@ struct TransposedNf4 {
         float absmax[kTogether * kLanes];
         for (int i = 0; i < kTogether * kLanes; i++) absmax[i] = nf4_absmax(weight, block + i * blocks_per_row);
         for (int half = 0; half < 2; half++) {
-            Vec words[4][kTogether];
+            Codes words[4][kTogether];
 #pragma GCC unroll 4
             for (int v = 0; v < kTogether; v++) {
-                Vec quads[4];
-                transpose_quads(quads, rows + (first + v) * kLanes, k / 8 + half * 4);
+                Codes quads[4];
+                nf4_transpose_codes(quads, rows + (first + v) * kLanes, k / 8 + half * 4);
                 for (int d = 0; d < 4; d++) words[d][v] = quads[d];
             }
 #pragma GCC unroll 4
             for (int d = 0; d < 4; d++) {
                 EightCodes codes[kTogether];
 #pragma GCC unroll 4
-                for (int v = 0; v < kTogether; v++) codes[v] = nf4_eight_codes(table, as_codes(words[d][v]));
+                for (int v = 0; v < kTogether; v++) codes[v] = nf4_eight_codes(table, words[d][v]);
                 use_codes(codes, absmax, (half * 4 + d) * kWordsOfCodes, use);
             }
         }

@@ -10,7 +10,7 @@ namespace {
 // Whether registers of a weight's columns hold them two by two shuffled, as NF4 is decoded fastest; sums of products
 // are put into order at the end.
 inline bool shuffles_columns(const ftc_weight& w, bool transposed) {
-#if defined(FTC_ISA_avx512) && !defined(FTC_ISA_avx512bf16)
+#if defined(FTC_ISA_avx2) || (defined(FTC_ISA_avx512) && !defined(FTC_ISA_avx512bf16))
     return w.format == FTC_WEIGHT_NF4 && !transposed && nf4_rows_aligned(w);
 #else
     (void)w;
@@ -23,6 +23,9 @@ template <int Vecs>
 #if defined(FTC_ISA_avx512)
 #pragma GCC unroll 4
     for (int v = 0; v + 1 < Vecs; v += 2) nf4_unshuffle(sum + v);
+#elif defined(FTC_ISA_avx2)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) sum[v] = nf4_unshuffle(sum[v]);
 #else
     (void)sum;
 #endif

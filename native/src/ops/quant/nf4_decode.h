@@ -118,6 +118,22 @@ inline Codes as_codes(Vec v) {
     y[2] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(high01, high23));
     y[3] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(high01, high23));
 }
+// Four registers of codes of kLanes rows from rows[i] + k on, bytes moved as floats: byte 4 j + i of half h is byte j
+// of row 4 h + i.
+[[gnu::always_inline]] inline void nf4_transpose_codes(Codes y[4], const float* const* rows, int64_t k) {
+    __m256i in[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const float* quads[2] = {rows[i] + k, rows[4 + i] + k};
+        in[i] = as_codes(load_quads<Vec>(quads));
+    }
+    const __m256i low01 = _mm256_unpacklo_epi8(in[0], in[1]), high01 = _mm256_unpackhi_epi8(in[0], in[1]);
+    const __m256i low23 = _mm256_unpacklo_epi8(in[2], in[3]), high23 = _mm256_unpackhi_epi8(in[2], in[3]);
+    y[0] = _mm256_unpacklo_epi16(low01, low23);
+    y[1] = _mm256_unpackhi_epi16(low01, low23);
+    y[2] = _mm256_unpacklo_epi16(high01, high23);
+    y[3] = _mm256_unpackhi_epi16(high01, high23);
+}
 // Values of the eight codes of each lane.
 struct EightCodes {
     Vec values[8];
@@ -127,28 +143,39 @@ struct EightCodes {
         return values[I];
     }
 };
-[[gnu::always_inline]] inline EightCodes nf4_eight_codes(const Nf4Table& table, Codes words) {
-    const __m256i bytes = transpose_bytes(words), four_bits = _mm256_set1_epi8(0x0f);
+[[gnu::always_inline]] inline EightCodes nf4_eight_codes(const Nf4Table& table, Codes bytes) {
+    const __m256i four_bits = _mm256_set1_epi8(0x0f);
     Vec high[4], low[4];
     nf4_look_up(high, table, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), four_bits));
     nf4_look_up(low, table, _mm256_and_si256(bytes, four_bits));
     return {{high[0], low[0], high[1], low[1], high[2], low[2], high[3], low[3]}};
 }
+// Values of the codes of sixteen bytes, which lie in both halves of `bytes`, shuffled within registers: element 2 i + j
+// at place 4 j + i, so that a shift alone splits the bytes.
+[[gnu::always_inline]] inline void nf4_decode_shuffled(Vec y[4], const Nf4Table& table, __m256i bytes) {
+    const __m256i first_or_second = _mm256_srlv_epi32(bytes, _mm256_setr_epi32(4, 4, 4, 4, 0, 0, 0, 0));
+    nf4_look_up(y, table, _mm256_and_si256(first_or_second, _mm256_set1_epi8(0x0f)));
+}
+inline __m256i nf4_both_halves(const uint8_t* bytes) { // sixteen
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+}
+inline __m256i nf4_both_halves(const uint8_t* first, const uint8_t* second) { // eight and eight
+    int64_t words[2];
+    __builtin_memcpy(&words[0], first, sizeof(words[0]));
+    __builtin_memcpy(&words[1], second, sizeof(words[1]));
+    return _mm256_blend_epi32(_mm256_set1_epi64x(words[0]), _mm256_set1_epi64x(words[1]), 0xcc);
+}
+inline Vec nf4_unshuffle(Vec y) {
+    return _mm256_permutevar8x32_ps(y, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
 // 8 Vecs consecutive codes.
 template <int Vecs>
 [[gnu::always_inline]] inline void nf4_look_up_run(Vec y[Vecs], const Nf4Table& table, const uint8_t* bytes) {
     static_assert(Vecs == 2 || Vecs == 4);
-    const __m128i* from = reinterpret_cast<const __m128i*>(bytes);
-    const __m256i twice = _mm256_broadcastsi128_si256(Vecs == 4 ? _mm_loadu_si128(from) : _mm_loadl_epi64(from));
-    const __m256i pairs =
-        _mm256_shuffle_epi8(twice, _mm256_setr_epi8(0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13, 2, 2, 3, 3, 6,
-                                                    6, 7, 7, 10, 10, 11, 11, 14, 14, 15, 15));
-    const __m256i first = _mm256_and_si256(_mm256_srli_epi16(pairs, 4), _mm256_set1_epi16(0x000f));
-    const __m256i second = _mm256_and_si256(pairs, _mm256_set1_epi16(0x0f00));
     Vec values[4];
-    nf4_look_up(values, table, _mm256_or_si256(first, second));
+    nf4_decode_shuffled(values, table, Vecs == 4 ? nf4_both_halves(bytes) : nf4_both_halves(bytes, bytes));
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; v++) y[v] = values[v];
+    for (int v = 0; v < Vecs; v++) y[v] = nf4_unshuffle(values[v]);
 }
 
 #elif defined(FTC_ISA_neon)
@@ -192,6 +219,12 @@ inline Codes nf4_spread(const uint8_t* bytes) {
 #if FTC_NF4_VECTORS
 
 #if !defined(FTC_ISA_avx2)
+// Four registers of codes of kLanes rows from rows[i] + k on, bytes moved as floats: lane i holds four bytes of row i.
+[[gnu::always_inline]] inline void nf4_transpose_codes(Codes y[4], const float* const* rows, int64_t k) {
+    Vec words[4];
+    transpose_quads(words, rows, k);
+    for (int d = 0; d < 4; d++) y[d] = as_codes(words[d]);
+}
 // Values of the eight codes of each lane, looked up when they are asked for.
 struct EightCodes {
     const Nf4Table* table;
@@ -243,6 +276,23 @@ template <int Vecs>
 }
 
 #endif
+
+// absmax of the blocks that hold depths [begin, begin + depth), whole blocks of 64, of rows row(0), row(1), ...:
+// y[b * Rows + i] for block b of row(i).
+template <int Rows, class Row>
+inline void nf4_absmax_of_rows(float* y, const ftc_weight& w, const Row& row, int64_t begin, int64_t depth) {
+    constexpr int64_t kRun = 16;
+    for (int64_t b = 0; b < depth / 64; b += kRun) {
+        const int64_t left = depth / 64 - b, count = left < kRun ? left : kRun;
+        for (int i = 0; i < Rows; i++) {
+            const int64_t block = row(i) * (w.cols / 64) + begin / 64 + b;
+            float nested[kRun];
+            if (w.nested_absmax != nullptr) nf4_nested_run(nested, w, block, count);
+            const float* absmax = w.nested_absmax != nullptr ? nested : static_cast<const float*>(w.absmax) + block;
+            for (int64_t j = 0; j < count; j++) y[(b + j) * Rows + i] = absmax[j];
+        }
+    }
+}
 
 // Rows are whole blocks, so a block never straddles rows and every row starts on a byte.
 inline bool nf4_rows_aligned(const ftc_weight& w) {

@@ -31,8 +31,8 @@ constexpr Features kFeatures[] = {{150, 1300, 3}, {1300, 150, 3}, {75, 1024, 0},
                                   {67, 512, 0},   {7, 70, 3},     {9, 33, 0},    {2100, 64, 0}};
 
 // Around every number of rows at which another kernel begins, and the most that are compared with.
-constexpr int64_t kRows[] = {1,  2,  3,  4,  5,  7,  8,  9,  12, 14, 15,  16,  17,  20,
-                             24, 25, 31, 32, 33, 40, 48, 63, 64, 65, 100, 127, 128, 129};
+constexpr int64_t kRows[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  12, 13, 14, 15,  16,  17,  20, 24,
+                             25, 28, 29, 31, 32, 33, 40, 48, 63, 64, 65, 72, 100, 127, 128, 129};
 constexpr int64_t kMany = 140;
 
 ReferenceLinear random_layer(const Features& f) {
@@ -90,8 +90,8 @@ TEST_P(LinearRows, NeitherThreadsNorVectorWidthChangeARow) {
     }
 }
 
-// NF4 has the bits of its dequantised numbers; those of few rows are decoded on the way. Several blocks of depth in both
-// directions, columns that threads split in the middle of a block of 64.
+// NF4 has the bits of its dequantised numbers; those of few rows are decoded on the way. Several blocks of depth in
+// both directions, columns that threads split in the middle of a block of 64.
 TEST_P(LinearRows, Nf4EqualsDequantizeThenMultiply) {
     const Device one(GetParam(), 1), three(GetParam(), 3);
     for (const Features& f : {Features{75, 1024, 0}, {1300, 320, 3}, {70, 66, 0}}) {
