@@ -9,11 +9,11 @@ namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
 // W in natural order is read in strips of kStrip columns and runs of rows, so that memory hands out few long pieces;
-// the sums of a strip stay in the L1 cache meanwhile. Runs of 8 measured best of 8, 16, 32; of NF4, an eighth as
-// long, 32.
-constexpr int64_t kStrip = 1024;
+// the sums of a strip stay in the cache meanwhile. The next run is asked into the L2 cache: in the L1 cache it would
+// push out this one. Measured best: 12 of 8, 12, 16 and 32; of NF4, an eighth as long, 48 of 32 to 192.
+constexpr int64_t kStrip = 4096;
 template <class Columns>
-constexpr int64_t kRunRows = Columns::kShort ? 32 : 8;
+constexpr int64_t kRunRows = Columns::kShort ? 48 : 12;
 constexpr int kNaturalVecs = 4;
 
 int64_t smaller(int64_t a, int64_t b) {
@@ -164,14 +164,14 @@ struct Kernel {
 // The last columns of a range may be fewer than a group, down to kTileCols.
 template <template <int, int> class Reader>
 Kernel natural_kernel(const GemmArgs& args, int64_t columns) {
-    using Columns = Reader<kNaturalVecs, 3>;
-    using Fewer = Reader<kTileVecs, 3>;
+    using Columns = Reader<kNaturalVecs, 2>;
+    using Fewer = Reader<kTileVecs, 2>;
     // One row of A leaves registers for twice the columns, so that longer pieces of W are read; where rows lie pages
     // apart these would fall into the same sets of the L1 cache.
     if constexpr (kLanes == 8 && !Columns::kShort) {
         constexpr int kWide = 2 * kNaturalVecs;
         if (args.rows == 1 && columns >= kWide * kLanes && args.b.weight.row_stride % 1024 != 0)
-            return {natural_run<1, Reader<kWide, 3>, kWide>, kWide * kLanes, kRunRows<Columns>};
+            return {natural_run<1, Reader<kWide, 2>, kWide>, kWide * kLanes, kRunRows<Columns>};
     }
     constexpr decltype(Kernel::run) kRuns[kFewRows] = {
         natural_run<1, Columns, kNaturalVecs>, natural_run<2, Columns, kNaturalVecs>,
