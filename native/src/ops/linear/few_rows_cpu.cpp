@@ -190,11 +190,14 @@ Kernel transposed_kernel(int64_t rows) {
     return {kRuns[rows - 1], Columns::kGroup};
 }
 
-// One row has as many chains of multiply-adds as there are registers of columns; two would wait for one another.
+// One row has as many chains of multiply-adds as there are registers of columns; two would wait for one another. Four
+// rows have enough of them with one register, which is faster than two that fill the ways of their sets to the last.
 template <template <int64_t> class Columns>
 Kernel streams_kernel(const ftc_weight& w, int64_t element_bytes, int64_t rows) {
     constexpr int64_t kWidth = lanes_of<NarrowVec>();
-    const int64_t registers = stream_registers(w.row_stride * element_bytes, kWordDepths == 2 && rows == 1 ? 4 : 2);
+    const int64_t row_bytes = w.row_stride * element_bytes;
+    const int64_t most = kWordDepths == 2 && rows == 1 ? 4 : rows == 4 && stream_registers(row_bytes, 3) <= 2 ? 1 : 2;
+    const int64_t registers = stream_registers(row_bytes, most);
     if constexpr (kWordDepths == 2)
         if (registers == 4) return {transposed_block<1, Columns<4 * kWidth>>, 4 * kWidth};
     return registers >= 2 ? transposed_kernel<Columns<2 * kWidth>>(rows) : transposed_kernel<Columns<kWidth>>(rows);
