@@ -106,7 +106,7 @@ template <int Rows, class Columns>
 void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
     using V = typename Columns::Register;
     constexpr int kVecs = static_cast<int>(Columns::kGroup) / lanes_of<V>();
-    const Columns columns(f.args.b.weight, f.column, begin);
+    Columns columns(f.args.b.weight, f.column, begin);
     const float* a = f.a;
     const int64_t stride = f.a_stride;
     V sum[Rows][kVecs];
@@ -116,7 +116,7 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
         for (int v = 0; v < kVecs; v++) sum[i][v] = zero<V>();
     int64_t w = 0;
     for (constexpr int64_t kWords = Columns::kSteps * Columns::kStep; (w + kWords) * kWordDepths <= depth;) {
-        columns.prefetch(w);
+        columns.prepare(w);
         const auto step = [&](int64_t at, int first) __attribute__((always_inline)) {
             columns.step(
                 at, first, [&](int beside, int64_t d, V x) __attribute__((always_inline)) {
@@ -218,7 +218,12 @@ Kernel choose(const GemmArgs& args, int64_t columns) {
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(w)) {
             if (!transposed) return natural_kernel<NaturalNf4>(args, columns);
-            if (args.rows == 1) return {transposed_block<1, TransposedNf4<4 * kLanes, 4>>, 4 * kLanes};
+            if (args.rows == 1) {
+                constexpr int64_t kGroup = 4 * kLanes;
+                if (rows_side_by_side(w.cols / 2) < kGroup)
+                    return {transposed_block<1, TransposedNf4<kGroup, 4, true>>, kGroup};
+                return {transposed_block<1, TransposedNf4<kGroup, 4>>, kGroup};
+            }
             if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
             return transposed_kernel<TransposedNf4<kTileCols, kLanes == 8 ? 2 : 1>>(args.rows); // measured
         }

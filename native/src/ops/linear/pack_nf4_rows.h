@@ -33,7 +33,7 @@ inline void pack_nf4_rows(float* dst, const ftc_weight& w, int64_t row, int64_t 
             if (half == 0 && k % 128 == 0)
                 for (int i = 0; i < kLanes; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
             Codes codes[4];
-            nf4_transpose_codes(codes, rows, k / 8 + half * 4);
+            nf4_transpose_codes(codes, [&](int i) { return rows[i] + k / 8 + half * 4; });
             for (int d = 0; d < 4; d++)
                 store_nf4_words(dst + (k + half * 32 + d * 8) / kWordDepths * kTileCols,
                                 nf4_eight_codes(table, codes[d]), absmax);

@@ -3,7 +3,7 @@
 //   step(w, v, use)   words w .. w + kStep - 1 of the columns in registers v .. v + kTogether - 1, handed to use(i, d,
 //   x)
 //                     one by one: the word of depth w + d in register v + i
-//   prefetch(w)       comes before kSteps of them
+//   prepare(w)        comes before kSteps of them: asks for, or copies, what is needed soon
 #pragma once
 
 #include "ops/linear/weight_words.h"
@@ -42,13 +42,18 @@ struct Streams {
     }
 };
 
-// How many registers of rows to read side by side, at most: rows that lie a multiple of pages, or of a large part of
-// one, apart fall into few sets of the L1 cache, and where a set's eight ways are too few they evict one another before
-// a line is used up (measured on rows of 16 KiB: 4 GFLOP/s with 32 rows, 13 with 8).
-inline int64_t stream_registers(int64_t row_bytes, int64_t most) {
+// Rows of which a line fits into the L1 cache: those that lie a multiple of pages, or of a large part of one, apart
+// fall into few of its sets.
+inline int64_t rows_side_by_side(int64_t row_bytes) {
     constexpr int64_t kWays = 8, kPage = 4096;
     const int64_t power = row_bytes & -row_bytes;
-    const int64_t rows = kWays * (power < kPage ? kPage / power : 1) / lanes_of<NarrowVec>();
+    return kWays * (power < kPage ? kPage / power : 1);
+}
+
+// How many registers of rows to read side by side, at most: more evict one another before a line is used up (measured
+// on rows of 16 KiB: 4 GFLOP/s with 32 rows, 13 with 8).
+inline int64_t stream_registers(int64_t row_bytes, int64_t most) {
+    const int64_t rows = rows_side_by_side(row_bytes) / lanes_of<NarrowVec>();
     return rows < most ? (rows < 1 ? 1 : rows) : most;
 }
 
@@ -61,7 +66,7 @@ struct TransposedBf16 {
     static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedBf16(const ftc_weight& weight, int64_t column, int64_t begin) : rows(weight, column, begin, 2) {}
-    [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(4 * w); }
+    [[gnu::always_inline]] void prepare(int64_t w) const { rows.prefetch(4 * w); }
     template <class Use>
     [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
         Register words[4];
@@ -78,7 +83,7 @@ struct TransposedF32 {
     static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedF32(const ftc_weight& weight, int64_t column, int64_t begin) : rows(weight, column, begin, 4) {}
-    [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(8 * w); }
+    [[gnu::always_inline]] void prepare(int64_t w) const { rows.prefetch(8 * w); }
     template <class Use>
     [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
         Register quads[4];
@@ -97,7 +102,7 @@ struct TransposedDecoded {
     int64_t column, begin;
     TransposedDecoded(const ftc_weight& w, int64_t first_column, int64_t first_depth)
         : weight(w), column(first_column), begin(first_depth) {}
-    [[gnu::always_inline]] void prefetch(int64_t) const {}
+    [[gnu::always_inline]] void prepare(int64_t) const {}
     template <class Use>
     [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
         uint16_t stage[kLanes][2 * kStep];
@@ -120,7 +125,7 @@ struct TransposedF32 {
     static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedF32(const ftc_weight& w, int64_t column, int64_t begin) : rows(w, column, begin, 4) {}
-    [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(4 * w); }
+    [[gnu::always_inline]] void prepare(int64_t w) const { rows.prefetch(4 * w); }
     template <class Use>
     [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
         Register quads[4];
@@ -137,7 +142,7 @@ struct TransposedBf16 {
     static constexpr int kTogether = 1;
     Streams<Group> rows;
     TransposedBf16(const ftc_weight& w, int64_t column, int64_t begin) : rows(w, column, begin, 2) {}
-    [[gnu::always_inline]] void prefetch(int64_t w) const { rows.prefetch(2 * w); }
+    [[gnu::always_inline]] void prepare(int64_t w) const { rows.prefetch(2 * w); }
     template <class Use>
     [[gnu::always_inline]] void step(int64_t w, int v, const Use& use) const {
         Register pairs[4];
@@ -159,7 +164,7 @@ struct TransposedDecoded {
     int64_t column, begin;
     TransposedDecoded(const ftc_weight& weight, int64_t first_column, int64_t first_depth)
         : w(weight), column(first_column), begin(first_depth) {}
-    [[gnu::always_inline]] void prefetch(int64_t) const {}
+    [[gnu::always_inline]] void prepare(int64_t) const {}
     template <class Use>
     [[gnu::always_inline]] void step(int64_t k, int v, const Use& use) const {
         float stage[kLanes][kStep];
@@ -177,26 +182,36 @@ struct TransposedDecoded {
 
 #if FTC_NF4_VECTORS
 // Whole blocks of 64; a step is one block. The chains of Together registers advance side by side: of few rows of A,
-// each would wait for itself with the next out of the CPU's sight.
-template <int64_t Group, int Together>
+// each would wait for itself with the next out of the CPU's sight. Copied: two blocks of each row, a cache line, are
+// copied side by side, for rows that would push one another out of the L1 cache between the two.
+template <int64_t Group, int Together, bool Copied = false>
 struct TransposedNf4 {
     using Register = Vec;
     static constexpr int64_t kGroup = Group, kStep = 64 / kWordDepths, kSteps = 1;
     static constexpr int kTogether = Together;
+    static constexpr int64_t kLineCodes = 128, kLineFloats = 16;
     const ftc_weight& weight;
     int64_t column, begin;
     const float* rows[Group]; // bytes, moved as words
     Nf4Table table;
+    alignas(64) float lines[Copied ? Group * kLineFloats : 1];
     TransposedNf4(const ftc_weight& w, int64_t first_column, int64_t first_depth)
         : weight(w), column(first_column), begin(first_depth), table(nf4_table(w.quant_map)) {
         for (int i = 0; i < Group; i++)
             rows[i] = reinterpret_cast<const float*>(static_cast<const uint8_t*>(w.data) +
                                                      ((column + i) * w.cols + begin) / 2);
     }
-    [[gnu::always_inline]] void prefetch(int64_t w) const {
-        const int64_t k = w * kWordDepths;
-        if (k % 128 == 0)
-            for (int i = 0; i < Group; i++) __builtin_prefetch(rows[i] + k / 8 + 64);
+    [[gnu::always_inline]] void prepare(int64_t w) {
+        const int64_t k = w * kWordDepths, at = k / 8;
+        if (k % kLineCodes != 0) return;
+        for (int i = 0; i < Group; i++) __builtin_prefetch(rows[i] + at + 64, 0, Copied ? 2 : 3);
+        if constexpr (Copied) {
+            const int64_t left = weight.cols - begin - k; // codes of a row
+            for (int i = 0; i < Group; i++) {
+                __builtin_memcpy(lines + i * kLineFloats, rows[i] + at, 32);
+                if (left > 64) __builtin_memcpy(lines + i * kLineFloats + 8, rows[i] + at + 8, 32);
+            }
+        }
     }
     template <class Use>
     [[gnu::always_inline]] void step(int64_t w, int first, const Use& use) const {
@@ -209,7 +224,11 @@ struct TransposedNf4 {
 #pragma GCC unroll 4
             for (int v = 0; v < kTogether; v++) {
                 Codes quads[4];
-                nf4_transpose_codes(quads, rows + (first + v) * kLanes, k / 8 + half * 4);
+                nf4_transpose_codes(quads, [&](int i) {
+                    const int64_t row = (first + v) * kLanes + i;
+                    return Copied ? lines + row * kLineFloats + k % kLineCodes / 8 + half * 4
+                                  : rows[row] + k / 8 + half * 4;
+                });
                 for (int d = 0; d < 4; d++) words[d][v] = quads[d];
             }
 #pragma GCC unroll 4

@@ -118,13 +118,14 @@ inline Codes as_codes(Vec v) {
     y[2] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(high01, high23));
     y[3] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(high01, high23));
 }
-// Four registers of codes of kLanes rows from rows[i] + k on, bytes moved as floats: byte 4 j + i of half h is byte j
-// of row 4 h + i.
-[[gnu::always_inline]] inline void nf4_transpose_codes(Codes y[4], const float* const* rows, int64_t k) {
+// Four registers of codes of kLanes rows from row(i) on, bytes moved as floats: byte 4 j + i of half h is byte j of row
+// 4 h + i.
+template <class Row>
+[[gnu::always_inline]] inline void nf4_transpose_codes(Codes y[4], const Row& row) {
     __m256i in[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        const float* quads[2] = {rows[i] + k, rows[4 + i] + k};
+        const float* quads[2] = {row(i), row(4 + i)};
         in[i] = as_codes(load_quads<Vec>(quads));
     }
     const __m256i low01 = _mm256_unpacklo_epi8(in[0], in[1]), high01 = _mm256_unpackhi_epi8(in[0], in[1]);
@@ -219,10 +220,11 @@ inline Codes nf4_spread(const uint8_t* bytes) {
 #if FTC_NF4_VECTORS
 
 #if !defined(FTC_ISA_avx2)
-// Four registers of codes of kLanes rows from rows[i] + k on, bytes moved as floats: lane i holds four bytes of row i.
-[[gnu::always_inline]] inline void nf4_transpose_codes(Codes y[4], const float* const* rows, int64_t k) {
+// Four registers of codes of kLanes rows from row(i) on, bytes moved as floats: lane i holds four bytes of row i.
+template <class Row>
+[[gnu::always_inline]] inline void nf4_transpose_codes(Codes y[4], const Row& row) {
     Vec words[4];
-    transpose_quads(words, rows, k);
+    transpose_rows(words, row);
     for (int d = 0; d < 4; d++) y[d] = as_codes(words[d]);
 }
 // Values of the eight codes of each lane, looked up when they are asked for.
