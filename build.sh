@@ -409,7 +409,7 @@ case $verb in
         ;;
     kernel-report) native; kernel_report --write ;;
     traffic) native; FTC_WRITE_TRAFFIC=1 native/build/release/ftc_traffic_tests --gtest_filter='TrafficTable.*' ;;
-    bench) bench "$@" ;;
+    bench) case ${1:-} in -h | --help) usage ;; *) bench "$@" ;; esac ;;
     tiny-base) tiny_base "$@" ;;
     cross) cross "$@" ;;
     pack) pack ;;
