@@ -8,6 +8,9 @@ internal static class FtcProcess
     /// <summary>How these tests were started: by dotnet, or as a program of their own, beside which ftc is one too.</summary>
     private static readonly bool StartsByItself = Path.GetFileNameWithoutExtension(Environment.ProcessPath) != "dotnet";
 
+    /// <summary>What the program calls itself at the end, however it was started.</summary>
+    internal static string Name => StartsByItself ? "ftc" : "ftc.dll";
+
     internal sealed record Result(int ExitCode, string Output, string Error);
 
     internal static Process Start(IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null, string? directory = null)

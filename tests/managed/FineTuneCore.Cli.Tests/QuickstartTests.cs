@@ -37,7 +37,7 @@ public sealed class QuickstartTests(QuickstartTests.Run run) : IClassFixture<Qui
     {
         foreach (string file in (string[])["adapter/adapter_model.safetensors", "adapter/adapter_config.json", "report.html", "metrics.jsonl", "manifest.json", "config.resolved.yaml"])
             File.Exists(Path.Combine(run.Output, file)).Should().BeTrue(file);
-        run.Result.Output.Should().Contain(Path.Combine(run.Output, "report.html")).And.Contain($"ftc.dll chat --model {run.Output}");
+        run.Result.Output.Should().Contain(Path.Combine(run.Output, "report.html")).And.Contain($"{FtcProcess.Name} chat --model {run.Output}");
     }
 
     [Fact]
