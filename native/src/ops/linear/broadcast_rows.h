@@ -122,7 +122,7 @@ inline void finish_tile(const Block& block, const Panel& panel, const float* til
 inline void broadcast_block(const Block& block, const BroadcastScratch& scratch, int64_t row_begin, int64_t row_end) {
     const GemmArgs& args = block.args;
     const ftc_weight& w = args.b.weight;
-    const GemmAdapter* adapter = block.last && args.adapter_count == 1 ? &args.adapters[0] : nullptr;
+    const GemmAdapter* adapter = block.adapter();
     const bool nf4 = w.format == FTC_WEIGHT_NF4;
     const int64_t words = words_of_depth(block.depth),
                   extra_words = adapter != nullptr ? words_of_depth(adapter->rank) : 0;

@@ -75,23 +75,10 @@ struct DecodedScratch {
 inline void decoded_block(const Block& block, const DecodedScratch& scratch, int64_t row_begin, int64_t row_end) {
     const GemmArgs& args = block.args;
     const ftc_weight& w = args.b.weight;
-    const GemmAdapter* adapter = block.last && args.adapter_count == 1 ? &args.adapters[0] : nullptr;
+    const GemmAdapter* adapter = block.adapter();
     const int64_t rank = adapter != nullptr ? adapter->rank : 0;
     float* const s = scratch.factor + kNf4Block * rank;
-    const auto for_each_tile = [&](const auto& use) {
-        int64_t tiles = divide_up(row_end - row_begin, kDecodedTileRows);
-        for (int64_t row = row_begin; row < row_end; tiles--) {
-            const int64_t rows = divide_up(row_end - row, tiles);
-            use(row, rows);
-            row += rows;
-        }
-    };
-    for_each_tile([&](int64_t row, int64_t rows) {
-        pack_panel(scratch.a + (row - row_begin) * block.depth, rows, block, row, rows);
-        if (adapter != nullptr)
-            pack_scaled(s + (row - row_begin) * rank, rows, adapter->s + (row - adapter->row_begin) * rank, rank,
-                        static_cast<int>(rows), rank, adapter->scaling);
-    });
+    pack_tiles(scratch.a, s, block, row_begin, row_end, kDecodedTileRows);
     Tile tile{};
     tile.words = block.depth;
     tile.extra_words = rank;
@@ -108,7 +95,7 @@ inline void decoded_block(const Block& block, const DecodedScratch& scratch, int
         for (int64_t k = 0; k < block.depth; k++)
             store(tables + k * 16, nf4_scaled(table, nf4_absmax(w, first / kNf4Block + k * (w.cols / kNf4Block))));
         if (adapter != nullptr) pack_columns(scratch.factor, adapter->factor, begin, next - begin, 0, rank, rank);
-        for_each_tile([&](int64_t row, int64_t rows) {
+        for_each_tile(row_begin, row_end, kDecodedTileRows, [&](int64_t row, int64_t rows) {
             tile.a = scratch.a + (row - row_begin) * block.depth;
             tile.extra_a = s + (row - row_begin) * rank;
             for (int64_t column = begin; column < next; column += kLanes) {

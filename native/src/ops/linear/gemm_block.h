@@ -34,6 +34,8 @@ struct Block {
     bool first, last;
 
     bool rounds() const { return args.c_dtype == FTC_BF16; }
+    // Of a plain product (few_rows.h): what joins the sums in this block, or NULL.
+    const GemmAdapter* adapter() const { return last && args.adapter_count == 1 ? &args.adapters[0] : nullptr; }
     uint16_t* rounded_at(int64_t r, int64_t c) const { return static_cast<uint16_t*>(args.c) + r * args.c_stride + c; }
 };
 

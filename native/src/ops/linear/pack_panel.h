@@ -24,5 +24,28 @@ inline void pack_panel(float* dst, int64_t width, const Block& block, int64_t ro
         pack_panel_of(dst, width, static_cast<const uint16_t*>(block.args.a), block, row, rows);
 }
 
+// Rows [begin, end) in tiles of even height, at most `most` rows each: use(row, rows).
+template <class Use>
+void for_each_tile(int64_t begin, int64_t end, int64_t most, const Use& use) {
+    int64_t tiles = divide_up(end - begin, most);
+    for (int64_t row = begin; row < end; tiles--) {
+        const int64_t rows = divide_up(end - row, tiles);
+        use(row, rows);
+        row += rows;
+    }
+}
+
+// Such tiles one behind the other: of A, [depth, rows] in words, and of the adapter's scaled S, [rank, rows].
+inline void pack_tiles(float* a, float* s, const Block& block, int64_t begin, int64_t end, int64_t most) {
+    const GemmAdapter* adapter = block.adapter();
+    for_each_tile(begin, end, most, [&](int64_t row, int64_t rows) {
+        pack_panel(a + (row - begin) * block.depth, rows, block, row, rows);
+        if (adapter != nullptr)
+            pack_scaled(s + (row - begin) * adapter->rank, rows,
+                        adapter->s + (row - adapter->row_begin) * adapter->rank, adapter->rank, static_cast<int>(rows),
+                        adapter->rank, adapter->scaling);
+    });
+}
+
 } // namespace
 } // namespace ftc::FTC_ISA_NAMESPACE

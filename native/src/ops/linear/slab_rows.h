@@ -81,23 +81,10 @@ inline void decode_transposed_slab(float* to, const Slab& slab, const ftc_weight
 inline void slab_block(const Block& block, const SlabScratch& scratch, int64_t row_begin, int64_t row_end) {
     const GemmArgs& args = block.args;
     const ftc_weight& w = args.b.weight;
-    const GemmAdapter* adapter = block.last && args.adapter_count == 1 ? &args.adapters[0] : nullptr;
+    const GemmAdapter* adapter = block.adapter();
     const int64_t rank = adapter != nullptr ? adapter->rank : 0;
     float* const s = scratch.factor + kSlabColumns * rank;
-    const auto for_each_tile = [&](const auto& use) {
-        int64_t tiles = divide_up(row_end - row_begin, kTileRows);
-        for (int64_t row = row_begin; row < row_end; tiles--) {
-            const int64_t rows = divide_up(row_end - row, tiles);
-            use(row, rows);
-            row += rows;
-        }
-    };
-    for_each_tile([&](int64_t row, int64_t rows) {
-        pack_panel(scratch.a + (row - row_begin) * block.depth, rows, block, row, rows);
-        if (adapter != nullptr)
-            pack_scaled(s + (row - row_begin) * rank, rows, adapter->s + (row - adapter->row_begin) * rank, rank,
-                        static_cast<int>(rows), rank, adapter->scaling);
-    });
+    pack_tiles(scratch.a, s, block, row_begin, row_end, kTileRows);
     // Slabs side by side that share cache lines of W follow one another.
     constexpr int64_t kLineColumns = 128;
     const int64_t group = args.b.transposed ? kSlabColumns : kLineColumns;
@@ -109,7 +96,7 @@ inline void slab_block(const Block& block, const SlabScratch& scratch, int64_t r
         const bool last = depth + slab.depths == block.depth;
         if (last && adapter != nullptr)
             pack_columns(scratch.factor, adapter->factor, slab.column, slab.columns, 0, rank, rank);
-        for_each_tile([&](int64_t row, int64_t rows) {
+        for_each_tile(row_begin, row_end, kTileRows, [&](int64_t row, int64_t rows) {
             float* so_far = kept + (row - row_begin) * kSlabColumns;
             Tile tile{};
             tile.a = scratch.a + (row - row_begin) * block.depth + depth * rows;
