@@ -170,7 +170,7 @@ void run_broadcast_tile_nf4(const BroadcastTile& t) {
 constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {
     run_broadcast_tile_nf4<NarrowVec, 1, 8>, run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<NarrowVec, 3, 8>,
     run_broadcast_tile_nf4<Vec, 2, 8>};
-#elif defined(FTC_ISA_avx2)
+#elif defined(FTC_ISA_avx2) // broadcasts_nf4 asks for no single unit
 constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {nullptr, run_broadcast_tile_nf4<Vec, 2, 6>};
 #elif FTC_NF4_VECTORS
 constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {

@@ -7,9 +7,8 @@
 #include <utility>
 
 #include "ops/linear/few_rows.h"
-#include "ops/linear/gemm_block.h"
 #include "ops/linear/pack_panel.h"
-#include "ops/linear/tile.h"
+#include "ops/linear/store_tile.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
@@ -73,8 +72,7 @@ struct DecodedScratch {
 
 // Rows [row_begin, row_end) of A with the columns of the block.
 inline void decoded_block(const Block& block, const DecodedScratch& scratch, int64_t row_begin, int64_t row_end) {
-    const GemmArgs& args = block.args;
-    const ftc_weight& w = args.b.weight;
+    const ftc_weight& w = block.args.b.weight;
     const GemmAdapter* adapter = block.adapter();
     const int64_t rank = adapter != nullptr ? adapter->rank : 0;
     float* const s = scratch.factor + kNf4Block * rank;
@@ -82,10 +80,6 @@ inline void decoded_block(const Block& block, const DecodedScratch& scratch, int
     Tile tile{};
     tile.words = block.depth;
     tile.extra_words = rank;
-    tile.c_stride = block.sums.stride;
-    tile.rounded_stride = args.c_stride;
-    tile.add_to_c = !block.first || (args.add_to_c && !block.rounds());
-    tile.add_to_rounded = args.add_to_c;
     alignas(64) float tables[kMostWords * 16];
     const Nf4Table table = nf4_table(w.quant_map);
     const int64_t end = block.column + block.cols;
@@ -101,11 +95,9 @@ inline void decoded_block(const Block& block, const DecodedScratch& scratch, int
             for (int64_t column = begin; column < next; column += kLanes) {
                 const int64_t j = column - begin;
                 tile.extra_b = scratch.factor + j / kTileCols * rank * kTileCols + j % kTileCols;
-                tile.c = block.sums.data != nullptr ? block.sums.at(row, column) : nullptr;
-                tile.bias = block.first && args.bias != nullptr ? args.bias + column : nullptr;
-                tile.rounded = block.rounds() && block.last ? block.rounded_at(row, column) : nullptr;
                 const Nf4Columns columns{static_cast<const uint8_t*>(w.data) + (first + j) / 2, w.cols / 2, tables};
-                kDecodedTiles[rows - 1](tile, columns);
+                run_and_store(block, tile, row, column, rows, kLanes, block.rounds() && block.last,
+                              [&](const Tile& t) { kDecodedTiles[rows - 1](t, columns); });
             }
         });
     }

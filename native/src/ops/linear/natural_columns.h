@@ -158,14 +158,7 @@ struct NaturalNf4 {
             nf4_decode_shuffled(x + half * 2, from + half * kTileCols / 2, scaled);
         }
 #else
-#if defined(FTC_ISA_avx2)
-        Vec values[4];
-        nf4_decode_shuffled(values, table, Vecs == 4 ? nf4_both_halves(from) : nf4_both_halves(from, from));
-#pragma GCC unroll 4
-        for (int v = 0; v < Vecs; v++) x[v] = values[v];
-#else
-        nf4_look_up_run<Vecs>(x, table, from);
-#endif
+        nf4_look_up_columns<Vecs>(x, table, from);
         Vec absmax = broadcast(nf4_absmax(w, e / 64));
 #pragma GCC unroll 2
         for (int half = 0; half < Vecs / 2; half++) {

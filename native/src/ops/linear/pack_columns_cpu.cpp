@@ -138,17 +138,12 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
     const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + first / 2;
     for (int64_t j = 0; j < count; j += kTileCols, dst += panel) { // cols % 64 == 0: whole micropanels
         const float absmax = nf4_absmax(w, (first + j) / 64);
-#if defined(FTC_ISA_avx512) // shuffled, as shuffles_columns says
-        Vec values[kTileVecs];
+        Vec values[kTileVecs]; // shuffled where shuffles_columns says so
+#if defined(FTC_ISA_avx512)
         nf4_decode_shuffled(values, bytes + j / 2, nf4_scaled(table, absmax));
         for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, values[v]);
-#elif defined(FTC_ISA_avx2)
-        Vec values[4];
-        nf4_decode_shuffled(values, table, nf4_both_halves(bytes + j / 2, bytes + j / 2));
-        for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, mul(values[v], broadcast(absmax)));
 #else
-        Vec values[kTileVecs];
-        nf4_look_up_run<kTileVecs>(values, table, bytes + j / 2);
+        nf4_look_up_columns<kTileVecs>(values, table, bytes + j / 2);
         for (int v = 0; v < kTileVecs; v++) store(dst + v * kLanes, mul(values[v], broadcast(absmax)));
 #endif
     }
@@ -166,7 +161,7 @@ void spread_blocks(float* dst, const ftc_weight& w, const Nf4Table& table, int64
         const Vec absmax = broadcast(nf4_absmax(w, block));
         for (int half = 0; half < 2; half++) {
             Vec values[4];
-            nf4_decode_shuffled(values, table, nf4_both_halves(bytes + 16 * half));
+            nf4_look_up_columns<4>(values, table, bytes + 16 * half);
             for (int v = 0; v < 4; v++)
                 store(dst + (2 * half + v / 2) * panel + v % 2 * kLanes, mul(values[v], absmax));
         }

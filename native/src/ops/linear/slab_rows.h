@@ -46,7 +46,7 @@ inline void decode_natural_slab(float* to, const Slab& slab, const ftc_weight& w
     if (slab.columns == kSlabColumns) {
         for (int64_t k = 0; k < slab.depths; k++, codes += row_bytes, to += kTileCols) {
             if (soon != nullptr) __builtin_prefetch(soon + k * row_bytes, 0, 2);
-            nf4_decode_shuffled(x, table, nf4_both_halves(codes));
+            nf4_look_up_columns<4>(x, table, codes);
             const Vec absmax = absmax_of(k);
             store(to, mul(x[0], absmax));
             store(to + kLanes, mul(x[1], absmax));

@@ -27,7 +27,8 @@ inline void store_edge(const Block& block, const float* tile, int64_t row, int64
     }
 }
 
-// Runs the tile of `rows` rows from `row` on and `cols` columns from `column` on, with run(tile). finish: of a bf16 C,
+// Runs the tile of `rows` rows from `row` on and `cols` columns from `column` on, with run(tile); at most kTileRows
+// rows unless it is stored in place: whole registers of columns of a C that is not transposed. finish: of a bf16 C,
 // after the last block.
 template <class Run>
 void run_and_store(const Block& block, Tile& tile, int64_t row, int64_t column, int64_t rows, int64_t cols, bool finish,

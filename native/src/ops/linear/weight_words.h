@@ -7,8 +7,8 @@
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
-// Whether registers of a weight's columns hold them two by two shuffled, as NF4 is decoded fastest; sums of products
-// are put into order at the end.
+// Whether registers of a weight's columns hold them shuffled (AVX-512: two by two, AVX2: each within itself), as NF4 is
+// decoded fastest; sums of products are put into order at the end.
 inline bool shuffles_columns(const ftc_weight& w, bool transposed) {
 #if defined(FTC_ISA_avx2) || (defined(FTC_ISA_avx512) && !defined(FTC_ISA_avx512bf16))
     return w.format == FTC_WEIGHT_NF4 && !transposed && nf4_rows_aligned(w);

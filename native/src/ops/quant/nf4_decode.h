@@ -169,14 +169,20 @@ inline __m256i nf4_both_halves(const uint8_t* first, const uint8_t* second) { //
 inline Vec nf4_unshuffle(Vec y) {
     return _mm256_permutevar8x32_ps(y, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
-// 8 Vecs consecutive codes.
+// 8 Vecs consecutive codes, shuffled like that, and in order.
 template <int Vecs>
-[[gnu::always_inline]] inline void nf4_look_up_run(Vec y[Vecs], const Nf4Table& table, const uint8_t* bytes) {
+[[gnu::always_inline]] inline void nf4_look_up_columns(Vec y[Vecs], const Nf4Table& table, const uint8_t* bytes) {
     static_assert(Vecs == 2 || Vecs == 4);
     Vec values[4];
     nf4_decode_shuffled(values, table, Vecs == 4 ? nf4_both_halves(bytes) : nf4_both_halves(bytes, bytes));
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; v++) y[v] = nf4_unshuffle(values[v]);
+    for (int v = 0; v < Vecs; v++) y[v] = values[v];
+}
+template <int Vecs>
+[[gnu::always_inline]] inline void nf4_look_up_run(Vec y[Vecs], const Nf4Table& table, const uint8_t* bytes) {
+    nf4_look_up_columns<Vecs>(y, table, bytes);
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) y[v] = nf4_unshuffle(y[v]);
 }
 
 #elif defined(FTC_ISA_neon)
@@ -247,6 +253,11 @@ template <int Vecs>
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; v++) y[v] = nf4_look_up(table, nf4_spread(bytes + v * kLanes / 2));
 }
+// The same where shuffles_columns wants no other order.
+template <int Vecs>
+[[gnu::always_inline]] inline void nf4_look_up_columns(Vec y[Vecs], const Nf4Table& table, const uint8_t* bytes) {
+    nf4_look_up_run<Vecs>(y, table, bytes);
+}
 #endif
 
 // A block of 64 as a matrix of eight words by eight codes, transposed: element 8 i + j comes to y[8 j + i], the order
@@ -310,11 +321,10 @@ inline void nf4_decode_row(float* y, const ftc_weight& w, int64_t row, int64_t c
         for (; count >= 64; count -= 64, y += 64, e += 64) {
             const Vec absmax = broadcast(nf4_absmax(w, e / 64));
             const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + e / 2;
-            for (int i = 0; i < 64; i += 2 * kLanes) {
-                Vec values[2];
-                nf4_look_up_run<2>(values, table, bytes + i / 2);
-                store(y + i, mul(values[0], absmax));
-                store(y + i + kLanes, mul(values[1], absmax));
+            for (int i = 0; i < 64; i += 4 * kLanes) {
+                Vec values[4];
+                nf4_look_up_run<4>(values, table, bytes + i / 2);
+                for (int v = 0; v < 4; v++) store(y + i + v * kLanes, mul(values[v], absmax));
             }
         }
     }
