@@ -22,6 +22,9 @@ Isa best_isa();
 // best_isa(), or what the environment variable FTC_CPU_ISA names. Throws when it is unknown or not offered here.
 Isa choose_isa();
 
+// Whether 512-bit registers are multiplied at once, as Zen 5 and Intel do, and not in two halves, as Zen 4 does.
+bool has_wide_avx512();
+
 // The kernels compiled for isa.
 const Kernels& kernels_for(Isa isa);
 

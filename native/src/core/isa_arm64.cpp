@@ -18,6 +18,10 @@ Isa best_isa() {
     return Isa::neon;
 }
 
+bool has_wide_avx512() {
+    return false;
+}
+
 const Kernels& kernels_for(Isa isa) {
     if (isa != Isa::neon) fail(FTC_ERROR_INTERNAL, "kernels_for: %s is not compiled for arm64", isa_name(isa));
     return neon::kernels();

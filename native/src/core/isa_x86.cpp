@@ -60,6 +60,16 @@ Isa best_isa() {
     return bf16 ? Isa::avx512bf16 : Isa::avx512;
 }
 
+bool has_wide_avx512() {
+    // AMD says it in a leaf of its own, performance optimisation identifiers; Intel has no such leaf and no halves.
+    static const bool wide = [] {
+        constexpr uint32_t kFp512 = 1U << 3;
+        uint32_t a = 0, b = 0, c = 0, d = 0;
+        return !__get_cpuid(0x8000001aU, &a, &b, &c, &d) || all_set(a, kFp512);
+    }();
+    return wide;
+}
+
 const Kernels& kernels_for(Isa isa) {
     switch (isa) {
     case Isa::avx512bf16:

@@ -12,7 +12,7 @@ namespace {
 #if defined(FTC_ISA_avx2)
 constexpr int kNf4Cols = 24, kMostNf4Units = 2;
 #else
-constexpr int kNf4Cols = kBroadcastCols, kMostNf4Units = kMostUnits;
+constexpr int kNf4Cols = 8, kMostNf4Units = kMostUnits;
 #endif
 
 // Whether so many rows are as fast as this: words of bf16 would have to be rounded as well, and with AVX2 panels of two
@@ -120,7 +120,7 @@ void run_broadcast_tile_nf4(const BroadcastTile& t) {
 
 #elif FTC_NF4_VECTORS
 
-constexpr int64_t kDecodedBlock = kBroadcastCols * 64;
+constexpr int64_t kDecodedBlock = kNf4Cols * 64;
 
 [[gnu::always_inline]] inline void decode_block(const Nf4Rows& rows, const Nf4Table& table, int64_t row,
                                                 int64_t block) {
@@ -136,7 +136,7 @@ template <class V, int Vecs, int Cols, bool Decodes>
     const Nf4Rows& rows = *t.nf4;
     const Nf4Table table = nf4_table(rows.quant_map);
     const int64_t blocks = t.words / 64;
-    for (int column = 0; column < kBroadcastCols; column += Cols) {
+    for (int column = 0; column < kNf4Cols; column += Cols) {
         if (Decodes)
             for (int j = 0; j < Cols; j++) decode_block(rows, table, column + j, 0);
         BroadcastSums<V, Vecs, Cols> sums;
@@ -176,7 +176,7 @@ constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {nullptr, run_bro
 constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {
     run_broadcast_tile_nf4<Vec, 1, 8>, run_broadcast_tile_nf4<Vec, 2, 4>, run_broadcast_tile_nf4<Vec, 3, 4>};
 #else
-constexpr const RunBroadcastTile* kBroadcastTilesNf4 = kBroadcastTiles; // never asked for
+constexpr RunBroadcastTile kBroadcastTilesNf4[kMostNf4Units] = {}; // never asked for
 #endif
 
 } // namespace

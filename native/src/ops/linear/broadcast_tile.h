@@ -3,15 +3,16 @@
 // tile.h. Rows of NF4: broadcast_nf4.h.
 #pragma once
 
+#include "core/isa.h"
 #include "ops/linear/gemm.h"
 #include "ops/linear/word.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
-// Columns of C, which are rows of W: where those lie whole pages apart, more would not fit into the eight ways of a set
-// of the L1 cache.
-constexpr int kBroadcastCols = 8;
+// Columns of C, which are rows of W: where those lie whole pages apart, more than eight would not fit into the ways of
+// a set of the L1 cache. Sixteen rows of A in bf16 need twice as many chains to keep two units of 512 bits busy.
+constexpr int kBroadcastCols = kWordDepths == 1 ? 8 : 16;
 
 // Rows of A in units of a NarrowVec. AVX-512 has registers for four units beside the sums of all columns; with the
 // sixteen of the others, three units go with half of the columns at a time.
@@ -57,7 +58,7 @@ struct BroadcastSums {
     V sum[Cols][Vecs];
 
     [[gnu::always_inline]] BroadcastSums() {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int j = 0; j < Cols; j++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) sum[j][v] = zero<V>();
@@ -66,7 +67,7 @@ struct BroadcastSums {
         V x[Vecs];
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) x[v] = load<V>(a + v * kWidth);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int j = 0; j < Cols; j++) {
             const V word = broadcast<V>(b[j * stride]);
 #pragma GCC unroll 4
@@ -77,7 +78,7 @@ struct BroadcastSums {
     [[gnu::always_inline]] void finish(const BroadcastTile& t, int column) {
         const float* extra = t.extra_b + column * t.extra_b_stride;
         for (int64_t w = 0; w < t.extra_words; w++) add_word(t.extra_a + w * kRows, extra + w, t.extra_b_stride);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int j = 0; j < Cols; j++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vecs; v++) store(t.c + (column + j) * kRows + v * kWidth, sum[j][v]);
@@ -103,16 +104,37 @@ void run_broadcast_tile(const BroadcastTile& t) {
 
 using RunBroadcastTile = void (*)(const BroadcastTile&);
 
-// [units - 1]. Sixteen rows in bf16 words are faster in two registers: measured on Zen 4, 190 against 150 GFLOP/s.
+// [units - 1]
 #if defined(FTC_ISA_avx512)
-constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {
+// Where 512 bits are multiplied in two halves, sixteen rows of bf16 are faster in two registers (measured on Zen 4, 190
+// against 150 GFLOP/s), and 24 rows in three; where they are not, halves are half as fast.
+constexpr RunBroadcastTile kHalvedTiles[kMostUnits] = {
     run_broadcast_tile<NarrowVec, 1, 8>,
     kWordDepths == 1 ? run_broadcast_tile<Vec, 1, 8> : run_broadcast_tile<NarrowVec, 2, 8>,
     run_broadcast_tile<NarrowVec, 3, 8>, run_broadcast_tile<Vec, 2, 8>};
+// No three units there (unit_step).
+constexpr RunBroadcastTile kWideTiles[kMostUnits] = {run_broadcast_tile<NarrowVec, 1, kBroadcastCols>,
+                                                     run_broadcast_tile<Vec, 1, kBroadcastCols>, nullptr,
+                                                     run_broadcast_tile<Vec, 2, 8>};
+inline const RunBroadcastTile* broadcast_tiles() {
+    return has_wide_avx512() ? kWideTiles : kHalvedTiles;
+}
 #else
 constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {run_broadcast_tile<Vec, 1, 8>, run_broadcast_tile<Vec, 2, 4>,
                                                           run_broadcast_tile<Vec, 3, 4>};
+inline const RunBroadcastTile* broadcast_tiles() {
+    return kBroadcastTiles;
+}
 #endif
+
+// Units that panels of `rows` rows of A have a multiple of.
+inline int64_t unit_step([[maybe_unused]] int64_t rows) {
+#if defined(FTC_ISA_avx512)
+    return rows > kUnit && has_wide_avx512() ? 2 : 1;
+#else
+    return 1;
+#endif
+}
 
 } // namespace
 } // namespace ftc::FTC_ISA_NAMESPACE

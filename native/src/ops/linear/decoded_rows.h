@@ -1,6 +1,6 @@
 // Products of five to kDecodedRows rows of A with NF4 whose columns lie side by side (the backward of short sequences):
-// one register of columns is decoded and multiplied with many rows of A at once, so that nothing is packed. AVX-512
-// alone has the registers for it.
+// columns are decoded in registers and multiplied with as many rows of A as there are registers for, so that nothing is
+// packed. AVX-512 alone has enough. Tiles are two registers wide: of one alone, every multiply-add would have to load.
 #pragma once
 
 #include <array>
@@ -16,8 +16,8 @@ namespace {
 #if defined(FTC_ISA_avx512) && !defined(FTC_ISA_avx512bf16)
 constexpr int64_t kNf4Block = 64;
 
-constexpr int kDecodedTileRows = 24;
-constexpr int64_t kDecodedRows = 3 * kDecodedTileRows;
+constexpr int kDecodedTileRows = 12;
+constexpr int64_t kDecodedRows = 6 * kDecodedTileRows;
 
 // scratch_rows: of A and of the adapter's factor there is room for.
 inline bool decodes_rows(const GemmArgs& args, int64_t scratch_rows) {
@@ -26,8 +26,8 @@ inline bool decodes_rows(const GemmArgs& args, int64_t scratch_rows) {
            nf4_rows_aligned(w) && is_plain_product(args) && args.rows + kNf4Block <= scratch_rows;
 }
 
-// kLanes columns of NF4: the codes of the first row, how far apart those of the next are, and every row's table, which
-// absmax has been multiplied into.
+// kTileCols columns of NF4: the codes of the first row, how far apart those of the next are, and every row's table,
+// which absmax has been multiplied into.
 struct Nf4Columns {
     const uint8_t* codes;
     int64_t row_bytes;
@@ -37,22 +37,27 @@ struct Nf4Columns {
 // words of the tile: depths of the columns.
 template <int Rows>
 void run_decoded_tile(const Tile& t, const Nf4Columns& columns) {
-    constexpr int64_t kAhead = 16;
-    Vec sum[Rows][1];
+    constexpr int64_t kAhead = 48; // depths: what memory takes to answer
+    Vec sum[Rows][kTileVecs];
     begin_tile(sum, t);
     const uint8_t* codes = columns.codes;
     const float* a = t.a;
 #pragma GCC unroll 1
     for (int64_t k = 0; k < t.words; k++) {
-        __builtin_prefetch(codes + kAhead * columns.row_bytes);
-        const Vec x = nf4_decode_shuffled(codes, nf4_table(columns.tables + k * 16));
+        const bool ends = k + kAhead >= t.words; // then the next block is wanted
+        __builtin_prefetch(codes + (kAhead - (ends ? t.words : 0)) * columns.row_bytes + (ends ? kNf4Block / 2 : 0));
+        Vec x[kTileVecs];
+        nf4_decode_shuffled(x, codes, nf4_table(columns.tables + k * 16));
 #pragma GCC unroll 24
-        for (int i = 0; i < Rows; i++) sum[i][0] = fma(broadcast(a[i]), x, sum[i][0]);
+        for (int i = 0; i < Rows; i++) {
+            const Vec row = broadcast(a[i]);
+            for (int v = 0; v < kTileVecs; v++) sum[i][v] = fma(row, x[v], sum[i][v]);
+        }
         codes += columns.row_bytes;
         a += Rows;
     }
 #pragma GCC unroll 24
-    for (int i = 0; i < Rows; i++) sum[i][0] = nf4_unshuffle(sum[i][0]);
+    for (int i = 0; i < Rows; i++) nf4_unshuffle(sum[i]);
     finish_tile(sum, t);
 }
 
@@ -92,11 +97,11 @@ inline void decoded_block(const Block& block, const DecodedScratch& scratch, int
         for_each_tile(row_begin, row_end, kDecodedTileRows, [&](int64_t row, int64_t rows) {
             tile.a = scratch.a + (row - row_begin) * block.depth;
             tile.extra_a = s + (row - row_begin) * rank;
-            for (int64_t column = begin; column < next; column += kLanes) {
+            for (int64_t column = begin; column < next; column += kTileCols) {
                 const int64_t j = column - begin;
-                tile.extra_b = scratch.factor + j / kTileCols * rank * kTileCols + j % kTileCols;
+                tile.extra_b = scratch.factor + j * rank;
                 const Nf4Columns columns{static_cast<const uint8_t*>(w.data) + (first + j) / 2, w.cols / 2, tables};
-                run_and_store(block, tile, row, column, rows, kLanes, block.rounds() && block.last,
+                run_and_store(block, tile, row, column, rows, kTileCols, block.rounds() && block.last,
                               [&](const Tile& t) { kDecodedTiles[rows - 1](t, columns); });
             }
         });

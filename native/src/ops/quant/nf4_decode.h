@@ -60,16 +60,6 @@ inline void nf4_decode_shuffled(Vec y[2], const uint8_t* bytes, Nf4Table scaled)
     y[0] = nf4_look_up(scaled, codes);
     y[1] = nf4_look_up(scaled, shift_right<16>(codes));
 }
-inline Vec nf4_decode_shuffled(const uint8_t* bytes,
-                               Nf4Table scaled) { // one register: element 8 i + j at place 2 j + i
-    int64_t words;
-    __builtin_memcpy(&words, bytes, sizeof(words));
-    const __m512i shift = _mm512_setr_epi32(4, 4, 0, 0, 12, 12, 8, 8, 20, 20, 16, 16, 28, 28, 24, 24);
-    return nf4_look_up(scaled, _mm512_srlv_epi32(_mm512_set1_epi64(words), shift));
-}
-inline Vec nf4_unshuffle(Vec y) {
-    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15), y);
-}
 inline void nf4_unshuffle(Vec y[2]) {
     const __m512i low = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
     const Vec first = _mm512_permutex2var_ps(y[0], low, y[1]);
