@@ -28,5 +28,6 @@ function(ftc_add_isa_library name isa)
   # Kernels do not throw: checks live in api/.
   # maybe-uninitialized does not see through arrays of registers.
   # No contraction: a fused multiply-add happens where the source says so, and nowhere else.
-  target_compile_options(${name} PRIVATE ${FTC_ISA_FLAGS_${isa}} -Wno-maybe-uninitialized -fno-exceptions -ffp-contract=off -fno-math-errno)
+  target_compile_options(${name} PRIVATE ${FTC_ISA_FLAGS_${isa}} -Wno-maybe-uninitialized -fno-exceptions -ffp-contract=off -fno-math-errno
+    -falign-functions=64 -falign-loops=64)
 endfunction()

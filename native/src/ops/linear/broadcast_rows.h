@@ -145,7 +145,7 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
                         static_cast<int>(panel.rows), adapter->rank, adapter->scaling);
         });
     float* const factor = scratch.s + padded_rows(rows) * extra_words;
-    const RunBroadcastTile* const tiles = broadcast_tiles();
+    const RunBroadcastTile* const tiles = broadcast_tiles(w.row_stride * (kWordDepths == 1 ? 4 : 2));
     Nf4Rows rows_of_nf4;
     const int64_t step = nf4 ? kNf4Cols : kBroadcastCols;
     for (int64_t j = 0; j < block.cols; j += step) {

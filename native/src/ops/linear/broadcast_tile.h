@@ -5,13 +5,13 @@
 
 #include "core/isa.h"
 #include "ops/linear/gemm.h"
-#include "ops/linear/word.h"
+#include "ops/linear/weight_words.h"
 
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
-// Columns of C, which are rows of W: where those lie whole pages apart, more than eight would not fit into the ways of
-// a set of the L1 cache. Sixteen rows of A in bf16 need twice as many chains to keep two units of 512 bits busy.
+// Columns of C, which are rows of W: where those lie whole pages apart, no more than eight fit into the ways of a set
+// of the L1 cache. Sixteen rows of A in bf16 need twice as many chains to keep two units of 512 bits busy.
 constexpr int kBroadcastCols = kWordDepths == 1 ? 8 : 16;
 
 // Rows of A in units of a NarrowVec. AVX-512 has registers for four units beside the sums of all columns; with the
@@ -113,16 +113,17 @@ constexpr RunBroadcastTile kHalvedTiles[kMostUnits] = {
     kWordDepths == 1 ? run_broadcast_tile<Vec, 1, 8> : run_broadcast_tile<NarrowVec, 2, 8>,
     run_broadcast_tile<NarrowVec, 3, 8>, run_broadcast_tile<Vec, 2, 8>};
 // No three units there (unit_step).
-constexpr RunBroadcastTile kWideTiles[kMostUnits] = {run_broadcast_tile<NarrowVec, 1, kBroadcastCols>,
-                                                     run_broadcast_tile<Vec, 1, kBroadcastCols>, nullptr,
-                                                     run_broadcast_tile<Vec, 2, 8>};
-inline const RunBroadcastTile* broadcast_tiles() {
-    return has_wide_avx512() ? kWideTiles : kHalvedTiles;
+template <int Cols>
+constexpr RunBroadcastTile kWideTiles[kMostUnits] = {
+    run_broadcast_tile<NarrowVec, 1, Cols>, run_broadcast_tile<Vec, 1, Cols>, nullptr, run_broadcast_tile<Vec, 2, 8>};
+inline const RunBroadcastTile* broadcast_tiles(int64_t row_bytes) {
+    if (!has_wide_avx512()) return kHalvedTiles;
+    return rows_side_by_side(row_bytes) < kBroadcastCols ? kWideTiles<8> : kWideTiles<kBroadcastCols>;
 }
 #else
 constexpr RunBroadcastTile kBroadcastTiles[kMostUnits] = {run_broadcast_tile<Vec, 1, 8>, run_broadcast_tile<Vec, 2, 4>,
                                                           run_broadcast_tile<Vec, 3, 4>};
-inline const RunBroadcastTile* broadcast_tiles() {
+inline const RunBroadcastTile* broadcast_tiles(int64_t) {
     return kBroadcastTiles;
 }
 #endif

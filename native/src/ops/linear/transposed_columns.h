@@ -33,22 +33,14 @@ struct Streams {
     }
     // Inlined by force: a function that only prefetches has no effect that g++ would keep a call for.
     [[gnu::always_inline]] void prefetch(int64_t byte) const {
-        constexpr int64_t kChunk = 256, kAhead = 1024, kLine = 64, kSteps = 32, kRowsOfSteps = Rows * kSteps / kChunk;
+        constexpr int64_t kChunk = 256, kAhead = 512, kLine = 64, kSteps = 32, kRowsOfSteps = Rows * kSteps / kChunk;
         const int64_t ahead = begin + byte - byte % kChunk + kAhead;
         const char* rows = first + (ahead < row_bytes ? ahead : ahead - row_bytes + Rows * stride);
         rows += byte % kChunk / kSteps * kRowsOfSteps * stride;
         for (int64_t i = 0; i < kRowsOfSteps; i++)
-            for (int64_t line = 0; line < kChunk; line += kLine) __builtin_prefetch(rows + i * stride + line, 0, 2);
+            for (int64_t line = 0; line < kChunk; line += kLine) __builtin_prefetch(rows + i * stride + line, 0, 3);
     }
 };
-
-// Rows of which a line fits into the L1 cache: those that lie a multiple of pages, or of a large part of one, apart
-// fall into few of its sets.
-inline int64_t rows_side_by_side(int64_t row_bytes) {
-    constexpr int64_t kWays = 8, kPage = 4096;
-    const int64_t power = row_bytes & -row_bytes;
-    return kWays * (power < kPage ? kPage / power : 1);
-}
 
 // How many registers of rows to read side by side, at most: more evict one another before a line is used up (measured
 // on rows of 16 KiB: 4 GFLOP/s with 32 rows, 13 with 8).
@@ -189,7 +181,7 @@ struct TransposedNf4 {
     using Register = Vec;
     static constexpr int64_t kGroup = Group, kStep = 64 / kWordDepths, kSteps = 1;
     static constexpr int kTogether = Together;
-    static constexpr int64_t kLineCodes = 128, kLineFloats = 16;
+    static constexpr int64_t kLineCodes = 128, kLineFloats = 16, kAhead = 512;
     const ftc_weight& weight;
     int64_t column, begin;
     const float* rows[Group]; // bytes, moved as words
@@ -204,7 +196,9 @@ struct TransposedNf4 {
     [[gnu::always_inline]] void prepare(int64_t w) {
         const int64_t k = w * kWordDepths, at = k / 8;
         if (k % kLineCodes != 0) return;
-        for (int i = 0; i < Group; i++) __builtin_prefetch(rows[i] + at + 64, 0, Copied ? 2 : 3);
+        const bool ends = begin + k + kAhead >= weight.cols; // then the next group's are wanted
+        const int64_t ahead = at + kAhead / 8 + (ends ? (Group - 1) * weight.cols / 8 : 0);
+        for (int i = 0; i < Group; i++) __builtin_prefetch(rows[i] + ahead, 0, Copied ? 2 : 3);
         if constexpr (Copied) {
             const int64_t left = weight.cols - begin - k; // codes of a row
             for (int i = 0; i < Group; i++) {

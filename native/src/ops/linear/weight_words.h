@@ -31,6 +31,14 @@ template <int Vecs>
 #endif
 }
 
+// Rows of which a line fits into the L1 cache: those that lie a multiple of pages, or of a large part of one, apart
+// fall into few of its sets.
+inline int64_t rows_side_by_side(int64_t row_bytes) {
+    constexpr int64_t kWays = 8, kPage = 4096;
+    const int64_t power = row_bytes & -row_bytes;
+    return kWays * (power < kPage ? kPage / power : 1);
+}
+
 inline const float* f32_row(const ftc_weight& w, int64_t row) {
     return static_cast<const float*>(w.data) + row * w.row_stride;
 }
