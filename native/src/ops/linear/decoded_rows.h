@@ -70,6 +70,19 @@ constexpr auto decoded_tiles(std::integer_sequence<int, Rows...>) {
 }
 constexpr auto kDecodedTiles = decoded_tiles(std::make_integer_sequence<int, kDecodedTileRows>());
 
+// The table times absmax of block number `first` and of those below it, `depth` altogether.
+inline void scale_tables(float* tables, const ftc_weight& w, int64_t first, int64_t depth) {
+    const Nf4Table table = nf4_table(w.quant_map);
+    const int64_t blocks_per_row = w.cols / kNf4Block;
+    if (w.nested_absmax == nullptr) {
+        const float* absmax = static_cast<const float*>(w.absmax) + first;
+        for (int64_t k = 0; k < depth; k++) store(tables + k * 16, nf4_scaled(table, absmax[k * blocks_per_row]));
+        return;
+    }
+    for (int64_t k = 0; k < depth; k++)
+        store(tables + k * 16, nf4_scaled(table, nf4_absmax(w, first + k * blocks_per_row)));
+}
+
 struct DecodedScratch {
     float* a;      // tiles [depth, rows]
     float* factor; // micropanels of the adapter's factor for a block of columns, then tiles [rank, rows] of scaled s
@@ -86,13 +99,11 @@ inline void decoded_block(const Block& block, const DecodedScratch& scratch, int
     tile.words = block.depth;
     tile.extra_words = rank;
     alignas(64) float tables[kMostWords * 16];
-    const Nf4Table table = nf4_table(w.quant_map);
     const int64_t end = block.column + block.cols;
     for (int64_t begin = block.column, next; begin < end; begin = next) {
         next = smaller(end, begin / kNf4Block * kNf4Block + kNf4Block);
         const int64_t first = block.begin * w.cols + begin;
-        for (int64_t k = 0; k < block.depth; k++)
-            store(tables + k * 16, nf4_scaled(table, nf4_absmax(w, first / kNf4Block + k * (w.cols / kNf4Block))));
+        scale_tables(tables, w, first / kNf4Block, block.depth);
         if (adapter != nullptr) pack_columns(scratch.factor, adapter->factor, begin, next - begin, 0, rank, rank);
         for_each_tile(row_begin, row_end, kDecodedTileRows, [&](int64_t row, int64_t rows) {
             tile.a = scratch.a + (row - row_begin) * block.depth;
