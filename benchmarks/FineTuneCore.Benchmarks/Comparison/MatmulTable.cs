@@ -85,7 +85,7 @@ internal sealed class MatmulTable(Session session)
             ["ours_gflops"] = Math.Round(gflops, 1),
             [format == "nf4" ? "own_fp32_gflops" : "peer_gflops"] = Math.Round(Shapes.Gigaflops(m, n, k, Statistics.Median(rounds.Quiet.Select(Other))), 1),
             ["ratio_median"] = Math.Round(Statistics.Median(ratios), 3), ["ratio_min"] = Math.Round(ratios.Min(), 3), ["ratio_max"] = Math.Round(ratios.Max(), 3),
-            ["share_of_peak"] = Math.Round(gflops / rounds.Peak(side), 3),
+            ["share_of_peak"] = Math.Round(Statistics.Median(rounds.Quiet.Select(round => ProductRows.ShareOfPeak(In(round[side], format)))), 3),
             ["pairs"] = rounds.Quiet.Count, ["dropped"] = rounds.Dropped,
         };
     }

@@ -33,19 +33,20 @@ internal sealed class Nf4Table(Session session)
     private static JsonObject Row(Pairs rounds, string[] isas, int isa, int m)
     {
         int ours = 1 + isa;
-        double Ours(Measurement[] round) => ProductRows.Milliseconds(ProductRows.Rows(round[ours], ("m", m)).Single());
+        JsonObject OurRow(Measurement[] round) => ProductRows.Rows(round[ours], ("m", m)).Single();
+        double Ours(Measurement[] round) => ProductRows.Milliseconds(OurRow(round));
         double Best(Measurement[] round) => ProductRows.Rows(round[Peer], ("m", m)).Min(ProductRows.Milliseconds);
         foreach (Measurement[] round in rounds.Quiet)
-            ProductRows.CheckSame($"nf4 {isas[isa]} M={m}", ProductRows.Rows(round[ours], ("m", m)).Single(), ProductRows.Rows(round[Peer], ("m", m)).First(), bf16: false);
+            ProductRows.CheckSame($"nf4 {isas[isa]} M={m}", OurRow(round), ProductRows.Rows(round[Peer], ("m", m)).First(), bf16: false);
         double[] ratios = [.. rounds.Quiet.Select(round => Best(round) / Ours(round))];
-        double milliseconds = Statistics.Median(rounds.Quiet.Select(Ours)), peak = rounds.Peak(ours);
+        double milliseconds = Statistics.Median(rounds.Quiet.Select(Ours));
         double gflops = Shapes.Gigaflops(m, Shapes.Nf4Size, Shapes.Nf4Size, milliseconds);
         return new JsonObject
         {
             ["isa"] = isas[isa], ["threads"] = 1, ["m"] = m, ["pairs"] = rounds.Quiet.Count, ["dropped"] = rounds.Dropped, ["ours_ms"] = milliseconds,
             ["peer_ms"] = Statistics.Median(rounds.Quiet.Select(Best)), ["ratio_median"] = Math.Round(Statistics.Median(ratios), 3),
             ["ratio_min"] = Math.Round(ratios.Min(), 3), ["ratio_max"] = Math.Round(ratios.Max(), 3), ["ours_gflops"] = Math.Round(gflops, 1),
-            ["share_of_peak"] = Math.Round(gflops / peak, 3),
+            ["share_of_peak"] = Math.Round(Statistics.Median(rounds.Quiet.Select(round => ProductRows.ShareOfPeak(OurRow(round)))), 3),
         };
     }
 }

@@ -34,6 +34,9 @@ internal static class ProductRows
 
     internal static double Milliseconds(JsonObject row) => (double)row["ms"]!;
 
+    /// <summary>What a product reached of the peak that was measured right before it: the clock of a shared machine drifts.</summary>
+    internal static double ShareOfPeak(JsonObject row) => (double)row["gflops"]! / (double)row["peak_gflops"]!;
+
     /// <summary>Sums of magnitudes of both results.</summary>
     /// <exception cref="NoResultException">They differ by more than rounding.</exception>
     internal static void CheckSame(string name, JsonObject ours, JsonObject peer, bool bf16)

@@ -42,6 +42,7 @@ internal static class MatmulCommand
                         else backend.LinearBackward(result, default, default, dy.FirstRows(m), default, w, [], default, accumulate: false, workspace);
                     }
 
+                    double? peak = Output.Peak(backend, formats[0] == WeightFormat.BF16 ? "bf16" : "fp32");
                     double milliseconds = RateTimer.Milliseconds(threads, seconds, () => Call(weight));
                     float[] outcome = operands.Download(result);
                     bool? same = null;
@@ -53,7 +54,7 @@ internal static class MatmulCommand
 
                     JsonLines.Write(
                         "row", ("format", Name(format)), ("direction", direction), ("n", n), ("k", k), ("m", m), ("ms", Math.Round(milliseconds, 5)),
-                        ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds), 2)), ("sum_of_magnitudes", outcome.Sum(v => Math.Abs((double)v))),
+                        ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds), 2)), ("peak_gflops", peak), ("sum_of_magnitudes", outcome.Sum(v => Math.Abs((double)v))),
                         ("as_dequantised", same));
                 }
             }

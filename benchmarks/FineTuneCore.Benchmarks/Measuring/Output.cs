@@ -20,6 +20,6 @@ internal static class Output
         ("runtime", $".NET {Environment.Version}"), ("cpu", Machine.Cpu), ("isa", backend.Info.Isa), ("peak_gflops", Peak(backend, precision)), .. more]);
 
     /// <summary>What all threads reach in multiply-adds on registers: the roof that shares of peak refer to.</summary>
-    private static double? Peak(NativeBackend backend, string precision) =>
+    internal static double? Peak(NativeBackend backend, string precision) =>
         backend.MeasurePeak(precision == "bf16" ? DType.BF16 : DType.F32) is { } peak ? Math.Round(peak / 1e9, 1) : null;
 }
