@@ -51,10 +51,11 @@ struct Grid {
     int64_t row_parts, col_parts;
 };
 
-// Packing a column costs about as much as 25 rows of arithmetic on it (measured: 4-5 Gelem/s against 225 GFLOP/s).
-// A product of less than about two microseconds is not worth waking a thread for.
+// Packing a column of B, or a row of A, costs about as much as 25 rows, or columns, of arithmetic on it (measured: 4-5
+// Gelem/s against 225 GFLOP/s). Parts of rows pack all of B each, parts of columns all of A. A product of less than
+// about two microseconds is not worth waking a thread for.
 Grid choose_grid(int64_t rows, int64_t cols, int64_t depth, int64_t threads) {
-    constexpr int64_t kPackRows = 25;
+    constexpr int64_t kPack = 25;
     constexpr int64_t kSmallProduct = int64_t{1} << 17;
     if (rows * cols * depth < kSmallProduct) return {1, 1};
     const int64_t units = divide_up(cols, kTileCols);
@@ -63,7 +64,8 @@ Grid choose_grid(int64_t rows, int64_t cols, int64_t depth, int64_t threads) {
     const int64_t max_row_parts = rows <= kFewRows ? 1 : smaller(threads, rows); // gemm_few_rows takes all rows at once
     for (int64_t row_parts = 1; row_parts <= max_row_parts; row_parts++) {
         const int64_t col_parts = smaller(threads / row_parts, units);
-        const int64_t cost = (divide_up(rows, row_parts) + kPackRows) * divide_up(units, col_parts);
+        const int64_t part_rows = divide_up(rows, row_parts), part_cols = divide_up(units, col_parts) * kTileCols;
+        const int64_t cost = part_rows * part_cols + kPack * (part_rows + part_cols);
         if (cost < best_cost) {
             best_cost = cost;
             best = {row_parts, col_parts};
