@@ -28,6 +28,7 @@ function(ftc_add_isa_library name isa)
   # Kernels do not throw: checks live in api/.
   # maybe-uninitialized does not see through arrays of registers.
   # No contraction: a fused multiply-add happens where the source says so, and nowhere else.
+  # Alignment: or the same loop takes a tenth more or less by where it happens to lie.
   target_compile_options(${name} PRIVATE ${FTC_ISA_FLAGS_${isa}} -Wno-maybe-uninitialized -fno-exceptions -ffp-contract=off -fno-math-errno
     -falign-functions=64 -falign-loops=64)
 endfunction()

@@ -42,7 +42,7 @@ internal static class MatmulCommand
                         else backend.LinearBackward(result, default, default, dy.FirstRows(m), default, w, [], default, accumulate: false, workspace);
                     }
 
-                    double? peak = Output.Peak(backend, formats[0] == WeightFormat.BF16 ? "bf16" : "fp32");
+                    double? peak = Output.Peak(backend, dtype);
                     double milliseconds = RateTimer.Milliseconds(threads, seconds, () => Call(weight));
                     float[] outcome = operands.Download(result);
                     bool? same = null;

@@ -21,7 +21,7 @@ internal static class Nf4Command
         {
             Tensor x = operands.Matrix(m, Size, stream: 2), y = operands.Matrix(m, Size);
             Workspace workspace = operands.Workspace(backend.LinearWorkspaceBytes(DType.F32, WeightFormat.Nf4, 0, m, Size, Size, 0));
-            double? peak = Output.Peak(backend, "fp32");
+            double? peak = Output.Peak(backend, DType.F32);
             double milliseconds = RateTimer.Milliseconds(
                 threads, seconds, () => backend.LinearForward(y, x, weight, default, [], default, accumulate: false, workspace));
             JsonLines.Write(

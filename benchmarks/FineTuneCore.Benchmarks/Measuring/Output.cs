@@ -17,9 +17,9 @@ internal static class Output
     internal static void Start(NativeBackend backend, string verb, string precision, params (string Key, JsonNode? Value)[] more) => JsonLines.Write("start", [
         ("side", "ours"), ("verb", verb), ("precision", precision), ("threads", backend.Info.Threads),
         ("version", $"FineTuneCore {typeof(NativeBackend).Assembly.GetName().Version!.ToString(3)}, ftc.h {NativeLibraryLoader.Version}"),
-        ("runtime", $".NET {Environment.Version}"), ("cpu", Machine.Cpu), ("isa", backend.Info.Isa), ("peak_gflops", Peak(backend, precision)), .. more]);
+        ("runtime", $".NET {Environment.Version}"), ("cpu", Machine.Cpu), ("isa", backend.Info.Isa), ("peak_gflops", Peak(backend, precision == "bf16" ? DType.BF16 : DType.F32)), .. more]);
 
     /// <summary>What all threads reach in multiply-adds on registers: the roof that shares of peak refer to.</summary>
-    internal static double? Peak(NativeBackend backend, string precision) =>
-        backend.MeasurePeak(precision == "bf16" ? DType.BF16 : DType.F32) is { } peak ? Math.Round(peak / 1e9, 1) : null;
+    internal static double? Peak(NativeBackend backend, DType dtype) =>
+        backend.MeasurePeak(dtype) is { } peak ? Math.Round(peak / 1e9, 1) : null;
 }

@@ -36,7 +36,7 @@ inline bool broadcasts_rows(const GemmArgs& args, int64_t rows, int64_t scratch_
 struct BroadcastScratch {
     float* a; // words of the rows of A in a block of depth, panel after panel
     float* b; // words of kBroadcastCols rows of W, or Nf4Rows::values: room for 2 kTileRows rows of words
-    float* s; // scaled rows of S, then words of kBroadcastCols rows of the adapter's factor
+    float* s; // scaled rows of S, then words of kMostCols rows of the adapter's factor
 };
 
 // Rows [row, row + rows) of A with the columns of the block.
@@ -108,7 +108,7 @@ inline void finish_run(const Block& block, int64_t row, int64_t column, int64_t 
     }
 }
 
-// Columns [column, column + count) of the panel's rows from their sums [kBroadcastCols, width].
+// Columns [column, column + count) of the panel's rows from their sums [kMostCols, width].
 inline void finish_tile(const Block& block, const Panel& panel, const float* tile, int64_t column, int64_t count) {
     const bool with_bias = block.first && block.args.bias != nullptr;
     for (int64_t part = 0; part < count; part += kUnit) {
@@ -145,7 +145,7 @@ inline void broadcast_block(const Block& block, const BroadcastScratch& scratch,
                         static_cast<int>(panel.rows), adapter->rank, adapter->scaling);
         });
     float* const factor = scratch.s + padded_rows(rows) * extra_words;
-    const RunBroadcastTile* const tiles = broadcast_tiles(w.row_stride * (kWordDepths == 1 ? 4 : 2));
+    const RunBroadcastTile* const tiles = broadcast_tiles(w.row_stride * 4 / kWordDepths);
     Nf4Rows rows_of_nf4;
     const int64_t step = nf4 ? kNf4Cols : kBroadcastCols;
     for (int64_t j = 0; j < block.cols; j += step) {

@@ -128,7 +128,7 @@ inline const RunBroadcastTile* broadcast_tiles(int64_t) {
 }
 #endif
 
-// Units that panels of `rows` rows of A have a multiple of.
+// Panels of `rows` rows of A take a multiple of so many units.
 inline int64_t unit_step([[maybe_unused]] int64_t rows) {
 #if defined(FTC_ISA_avx512)
     return rows > kUnit && has_wide_avx512() ? 2 : 1;

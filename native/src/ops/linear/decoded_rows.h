@@ -48,16 +48,12 @@ void run_decoded_tile(const Tile& t, const Nf4Columns& columns) {
         __builtin_prefetch(codes + (kAhead - (ends ? t.words : 0)) * columns.row_bytes + (ends ? kNf4Block / 2 : 0));
         Vec x[kTileVecs];
         nf4_decode_shuffled(x, codes, nf4_table(columns.tables + k * 16));
-#pragma GCC unroll 24
-        for (int i = 0; i < Rows; i++) {
-            const Vec row = broadcast(a[i]);
-            for (int v = 0; v < kTileVecs; v++) sum[i][v] = fma(row, x[v], sum[i][v]);
-        }
+        multiply_word(sum, a, x);
         codes += columns.row_bytes;
         a += Rows;
     }
 #pragma GCC unroll 24
-    for (int i = 0; i < Rows; i++) nf4_unshuffle(sum[i]);
+    for (int i = 0; i < Rows; i++) unshuffle_columns(sum[i]);
     finish_tile(sum, t);
 }
 
@@ -70,15 +66,11 @@ constexpr auto decoded_tiles(std::integer_sequence<int, Rows...>) {
 }
 constexpr auto kDecodedTiles = decoded_tiles(std::make_integer_sequence<int, kDecodedTileRows>());
 
-// The table times absmax of block number `first` and of those below it, `depth` altogether.
-inline void scale_tables(float* tables, const ftc_weight& w, int64_t first, int64_t depth) {
+// The table times absmax of block number `first` and of those below it, `depth` altogether. The weight is a copy: of
+// one elsewhere the compiler would read every field again after each store.
+inline void scale_tables(float* tables, const ftc_weight w, int64_t first, int64_t depth) {
     const Nf4Table table = nf4_table(w.quant_map);
     const int64_t blocks_per_row = w.cols / kNf4Block;
-    if (w.nested_absmax == nullptr) {
-        const float* absmax = static_cast<const float*>(w.absmax) + first;
-        for (int64_t k = 0; k < depth; k++) store(tables + k * 16, nf4_scaled(table, absmax[k * blocks_per_row]));
-        return;
-    }
     for (int64_t k = 0; k < depth; k++)
         store(tables + k * 16, nf4_scaled(table, nf4_absmax(w, first + k * blocks_per_row)));
 }

@@ -30,6 +30,17 @@ struct Tile {
     int64_t rounded_stride;
 };
 
+// One word of every row of A with one word of the columns.
+template <int Rows, int Vecs>
+[[gnu::always_inline]] inline void multiply_word(Vec (&sum)[Rows][Vecs], const float* a, const Vec (&column)[Vecs]) {
+#pragma GCC unroll 24
+    for (int i = 0; i < Rows; i++) {
+        const Vec x = broadcast(a[i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; v++) sum[i][v] = multiply_words(x, column[v], sum[i][v]);
+    }
+}
+
 // beside(k) is done along with the multiply-adds of word k.
 template <int Rows, int Vecs, class Beside>
 [[gnu::always_inline]] inline void multiply_add(Vec (&sum)[Rows][Vecs], int64_t words, const float* a, const float* b,
@@ -40,12 +51,7 @@ template <int Rows, int Vecs, class Beside>
         Vec column[Vecs];
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) column[v] = load(b + v * kLanes);
-#pragma GCC unroll 24
-        for (int i = 0; i < Rows; i++) {
-            const Vec x = broadcast(a[i]);
-#pragma GCC unroll 4
-            for (int v = 0; v < Vecs; v++) sum[i][v] = multiply_words(x, column[v], sum[i][v]);
-        }
+        multiply_word(sum, a, column);
         a += Rows;
         b += b_stride;
     }
@@ -61,14 +67,9 @@ template <int Rows>
     for (int64_t k = 0; k < t.depth; k += 2) {
         const __m512i first = _mm512_loadu_si512(b);
         const __m512i second = k + 1 < t.depth ? _mm512_loadu_si512(b + t.b_stride) : _mm512_setzero_si512();
-        const Vec low = _mm512_castsi512_ps(pair_low(first, second));
-        const Vec high = _mm512_castsi512_ps(pair_high(first, second));
-#pragma GCC unroll 16
-        for (int i = 0; i < Rows; i++) {
-            const Vec x = broadcast(a[i]);
-            sum[i][0] = multiply_words(x, low, sum[i][0]);
-            sum[i][1] = multiply_words(x, high, sum[i][1]);
-        }
+        const Vec column[kTileVecs] = {_mm512_castsi512_ps(pair_low(first, second)),
+                                       _mm512_castsi512_ps(pair_high(first, second))};
+        multiply_word(sum, a, column);
         a += Rows;
         b += 2 * t.b_stride;
     }
