@@ -4,18 +4,23 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace FineTuneCore.Benchmarks.TorchPeer;
 
-/// <summary>Products with frozen weights, both directions, in fp32 and bf16.</summary>
+/// <summary>Products with frozen weights, both directions, in fp32 and bf16: matmul [--precision fp32|bf16|both].</summary>
 internal static class MatmulCommand
 {
     internal static void Run(Arguments arguments, int threads)
     {
         double seconds = arguments.Number("row-ms", 100) / 1e3;
+        string precision = arguments.Text("precision", "both", "fp32", "bf16", "both");
         arguments.RefuseOthers();
-        Output.Start("matmul", "fp32 bf16", threads);
+        Output.Start("matmul", precision, threads);
         var meter = new LoadMeter();
         using IDisposable noGrad = no_grad();
-        foreach (ScalarType dtype in (ScalarType[])[ScalarType.Float32, ScalarType.BFloat16])
+        foreach ((string name, ScalarType dtype) in (ReadOnlySpan<(string, ScalarType)>)[("fp32", ScalarType.Float32), ("bf16", ScalarType.BFloat16)])
+        {
+            if (precision != "both" && precision != name) continue;
             foreach ((int n, int k) in Shapes.Weights) Time(dtype, n, k, threads, seconds);
+        }
+
         JsonLines.Write("end", ("other_cores", Math.Round(meter.Look().OtherCores, 3)), ("peak_mb", Math.Round(Machine.PeakResidentMegabytes, 1)));
     }
 

@@ -6,7 +6,7 @@ const int DoesNotLoad = 3;
 string verb = args.FirstOrDefault() ?? "";
 if (verb is not ("step" or "matmul" or "nf4" or "side"))
 {
-    Console.Error.WriteLine("usage: torch-peer step|matmul|nf4 [--threads N] [--precision fp32|bf16] [--steps S] [--warmup W]\n       torch-peer side [--check] [--log FILE]");
+    Console.Error.WriteLine("usage: torch-peer step|matmul|nf4 [--threads N] [--precision fp32|bf16, matmul also both] [--steps S] [--warmup W]\n       torch-peer side [--check] [--log FILE]");
     return 2;
 }
 
