@@ -26,35 +26,35 @@ internal static class MatmulCommand
         float[] values = Shapes.Values(1, n * k);
         Tensor x = operands.Matrix(Shapes.MostRows, k, dtype, 2), dy = operands.Matrix(Shapes.MostRows, n, dtype, 3);
         Tensor y = operands.Matrix(Shapes.MostRows, n, dtype), dx = operands.Matrix(Shapes.MostRows, k, dtype);
-        foreach (WeightFormat format in formats)
+        WeightMatrix[] weights = [.. formats.Select(format => operands.Weight(format, n, k, values))];
+        WeightMatrix?[] plain = [.. weights.Select(w => w.Format == WeightFormat.Nf4 ? Dequantised(backend, operands, w) : null)];
+        Workspace workspace = operands.Workspace(formats.Max(format => backend.LinearWorkspaceBytes(dtype, format, 0, Shapes.MostRows, k, n, 0)));
+        foreach (string direction in Shapes.Directions)
         {
-            WeightMatrix weight = operands.Weight(format, n, k, values);
-            WeightMatrix? plain = format == WeightFormat.Nf4 ? Dequantised(backend, operands, weight) : null;
-            Workspace workspace = operands.Workspace(backend.LinearWorkspaceBytes(dtype, format, 0, Shapes.MostRows, k, n, 0));
-            foreach (string direction in Shapes.Directions)
+            foreach (int m in Shapes.Rows)
             {
-                foreach (int m in Shapes.Rows)
+                Tensor result = (direction == "forward" ? y : dx).FirstRows(m);
+                float[] Outcome(WeightMatrix w)
                 {
-                    Tensor result = (direction == "forward" ? y : dx).FirstRows(m);
-                    void Call(WeightMatrix w)
-                    {
-                        if (direction == "forward") backend.LinearForward(result, x.FirstRows(m), w, default, [], default, accumulate: false, workspace);
-                        else backend.LinearBackward(result, default, default, dy.FirstRows(m), default, w, [], default, accumulate: false, workspace);
-                    }
+                    Call(w);
+                    return operands.Download(result);
+                }
 
-                    double? peak = Output.Peak(backend, dtype);
-                    double milliseconds = RateTimer.Milliseconds(threads, seconds, () => Call(weight));
-                    float[] outcome = operands.Download(result);
-                    bool? same = null;
-                    if (plain is not null)
-                    {
-                        Call(plain);
-                        same = operands.Download(result).AsSpan().SequenceEqual(outcome);
-                    }
+                void Call(WeightMatrix w)
+                {
+                    if (direction == "forward") backend.LinearForward(result, x.FirstRows(m), w, default, [], default, accumulate: false, workspace);
+                    else backend.LinearBackward(result, default, default, dy.FirstRows(m), default, w, [], default, accumulate: false, workspace);
+                }
 
+                double? peak = Output.Peak(backend, dtype);
+                double[] milliseconds = RateTimer.Milliseconds(threads, seconds, [.. weights.Select(w => (Action)(() => Call(w)))]);
+                for (int i = 0; i < weights.Length; i++)
+                {
+                    float[] outcome = Outcome(weights[i]);
+                    bool? same = plain[i] is { } dequantised ? Outcome(dequantised).AsSpan().SequenceEqual(outcome) : null;
                     JsonLines.Write(
-                        "row", ("format", Name(format)), ("direction", direction), ("n", n), ("k", k), ("m", m), ("ms", Math.Round(milliseconds, 5)),
-                        ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds), 2)), ("peak_gflops", peak), ("sum_of_magnitudes", outcome.Sum(v => Math.Abs((double)v))),
+                        "row", ("format", Name(formats[i])), ("direction", direction), ("n", n), ("k", k), ("m", m), ("ms", Math.Round(milliseconds[i], 5)),
+                        ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds[i]), 2)), ("peak_gflops", peak), ("sum_of_magnitudes", outcome.Sum(v => Math.Abs((double)v))),
                         ("as_dequantised", same));
                 }
             }
