@@ -8,18 +8,19 @@ namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
 // Columns of C in a tile, and units of rows in it. Panels of one product share what the first made of the codes, so
-// their tiles take as many columns at once.
+// their tiles take as many columns at once; with AVX2 there is one panel.
 #if defined(FTC_ISA_avx2)
 constexpr int kNf4Cols = 24, kMostNf4Units = 2;
 #else
 constexpr int kNf4Cols = 8, kMostNf4Units = kMostUnits;
 #endif
 
-// Whether so many rows are as fast as this: words of bf16 would have to be rounded as well, and with AVX2 panels of two
-// units have to be all but full (measured; slab_rows.h does the rest).
+// Whether so many rows are as fast as this: words of bf16 would have to be rounded as well. With AVX2 one panel of two
+// units has to be all but full. slab_rows.h does the rest: from 29 rows on it is about as fast while a core runs one
+// thread (0.9 to 1.0 times), and 1.2 to 1.4 times as fast while two share it, as this takes more instructions.
 constexpr bool broadcasts_nf4([[maybe_unused]] int64_t rows) {
 #if defined(FTC_ISA_avx2)
-    return rows % 16 == 0 || rows % 16 > 12;
+    return rows > 12 && rows <= 16;
 #else
     return FTC_NF4_VECTORS && kWordDepths == 1;
 #endif
@@ -31,7 +32,7 @@ struct Nf4Rows {
     const uint8_t* codes[kNf4Cols];
     const float* absmax[kNf4Cols];
     int64_t next;  // bytes further on
-    float* values; // scratch: what the first tile made of the codes, at most kNf4Cols rows of 64 or 32 floats a block
+    float* values; // scratch, but for AVX2: what the first tile made of the codes, kNf4Cols rows
     float nested[kNf4Cols][kMostWords / 64]; // absmax, where it is quantised itself
 };
 
@@ -66,20 +67,19 @@ template <class V, int Vecs, int Cols>
     const int64_t blocks = t.words / 64, next = rows.next;
     const uint8_t* const* codes = rows.codes + column;
     const float* const* absmax = rows.absmax + column;
-    float* coded = rows.values + column * blocks * kCodedFloats; // [blocks, Cols, kCodedFloats]
-    const bool first_read = t.prefetch;
+    alignas(64) float both[2][Cols * kCodedFloats]; // of a block and of the next
     const float* a = t.a;
     Vec sum[Cols][Vecs];
     for (auto& of_column : sum)
         for (Vec& x : of_column) x = zero();
-    if (first_read)
-        for (int j = 0; j < Cols; j++) code_block(coded + j * kCodedFloats, codes[j], quant_map, absmax[j][0]);
-    for (int64_t block = 0; block < blocks; block++, coded += Cols * kCodedFloats) {
-        if (first_read && block + 1 < blocks) {
+    for (int j = 0; j < Cols; j++) code_block(both[0] + j * kCodedFloats, codes[j], quant_map, absmax[j][0]);
+    for (int64_t block = 0; block < blocks; block++) {
+        const float* const coded = both[block % 2];
+        if (block + 1 < blocks) {
             for (int j = 0; j < Cols; j++) {
                 const uint8_t* of_next = codes[j] + (block + 1) * 32;
                 __builtin_prefetch(of_next + next, 0, 2);
-                code_block(coded + (Cols + j) * kCodedFloats, of_next, quant_map, absmax[j][block + 1]);
+                code_block(both[(block + 1) % 2] + j * kCodedFloats, of_next, quant_map, absmax[j][block + 1]);
             }
         }
         for (int k = 0; k < 64; k += 8) {
