@@ -9,15 +9,34 @@ namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
 // W in natural order is read in strips of kStrip columns and runs of rows, so that memory hands out few long pieces;
-// the sums of a strip stay in the cache meanwhile. The next run is asked into the L2 cache: in the L1 cache it would
-// push out this one. Measured best: 12 of 8, 12, 16 and 32; of NF4, an eighth as long, 48 of 32 to 192.
+// the sums of a strip stay in the cache meanwhile.
 constexpr int64_t kStrip = 4096;
-template <class Columns>
-constexpr int64_t kRunRows = Columns::kShort ? 48 : 12;
 constexpr int kNaturalVecs = 4;
 
 int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
+}
+
+// Rows of W in a run, and how many rows further on its columns are asked into the L2 cache, 0: not at all. In the L1
+// cache the next run would push out this one. Measured best: 12 rows of 8, 12, 16 and 32; of NF4, an eighth as long, 48
+// of 32 to 192. With AVX2 the L2 cache may be 512 KiB that two threads share: runs of at most 64 KiB, and no fp32 asked
+// for that the L3 cache holds (4096 x 4096 up to 1.5 times, 1536 x 576 up to 1.4 times as fast on Zen 3).
+struct Runs {
+    int64_t rows, ahead;
+};
+template <class Columns>
+Runs runs_of([[maybe_unused]] const ftc_weight& w, [[maybe_unused]] int64_t columns) {
+    constexpr int64_t kRows = Columns::kShort ? 48 : 12;
+#if defined(FTC_ISA_avx2)
+    constexpr int64_t kFewest = 4, kBytes = int64_t{64} << 10, kCached = int64_t{1} << 20;
+    if (!Columns::kShort) {
+        const bool f32 = w.format == FTC_WEIGHT_F32;
+        const int64_t piece = smaller(columns, kStrip) * (f32 ? 4 : 2);
+        const int64_t rows = piece * kFewest >= kBytes ? kFewest : smaller(kRows, kBytes / piece);
+        return {rows, f32 && w.rows * w.row_stride <= kCached ? 0 : rows};
+    }
+#endif
+    return {kRows, kRows};
 }
 
 // A block of A, the adapter's extra depth and where the sums go.
@@ -33,6 +52,7 @@ struct Finish {
     const float* extra;      // micropanels [extra_words, kTileCols]
     bool first;
     float* partial; // natural: the group's sums in the course of a block, rows kStrip apart
+    Runs runs;      // natural
 };
 
 // Sums of a block: the adapter's depth joins the chain, then bias and the blocks before.
@@ -69,7 +89,7 @@ template <int Rows, int Vecs, class V>
 template <int Rows, class Columns, int Vecs>
 void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
     const Columns columns(f.args.b.weight, begin, f.column);
-    const int64_t to = smaller(from + kRunRows<Columns>, depth);
+    const int64_t to = smaller(from + f.runs.rows, depth);
     Vec sum[Rows][Vecs];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i++)
@@ -78,7 +98,7 @@ void natural_run(const Finish& f, int64_t begin, int64_t depth, int64_t from) {
 #pragma GCC unroll 1
     for (int64_t k = from; k < to; k += kWordDepths) {
         Vec x[Vecs];
-        columns.prefetch(k + kRunRows<Columns>, 0);
+        if (f.runs.ahead > 0) columns.prefetch(k + f.runs.ahead, 0);
         columns.word(x, k, k + 1 < depth);
 #pragma GCC unroll 4
         for (int i = 0; i < Rows; i++) {
@@ -157,8 +177,8 @@ void transposed_block(const Finish& f, int64_t begin, int64_t depth, int64_t) {
 // A run of a block of depth where columns are natural, a whole block where they are transposed.
 struct Kernel {
     void (*run)(const Finish&, int64_t begin, int64_t depth, int64_t from);
-    int64_t group;    // columns; 0: the packed product has to do it
-    int64_t rows = 0; // of a run; 0: all of the block
+    int64_t group;  // columns; 0: the packed product has to do it
+    Runs runs = {}; // 0 rows: all of the block
 };
 
 // The last columns of a range may be fewer than a group, down to kTileCols.
@@ -166,12 +186,13 @@ template <template <int, int> class Reader>
 Kernel natural_kernel(const GemmArgs& args, int64_t columns) {
     using Columns = Reader<kNaturalVecs, 2>;
     using Fewer = Reader<kTileVecs, 2>;
+    const Runs runs = runs_of<Columns>(args.b.weight, columns);
     // One row of A leaves registers for twice the columns, so that longer pieces of W are read; where rows lie pages
     // apart these would fall into the same sets of the L1 cache.
     if constexpr (kLanes == 8 && !Columns::kShort) {
         constexpr int kWide = 2 * kNaturalVecs;
         if (args.rows == 1 && columns >= kWide * kLanes && args.b.weight.row_stride % 1024 != 0)
-            return {natural_run<1, Reader<kWide, 2>, kWide>, kWide * kLanes, kRunRows<Columns>};
+            return {natural_run<1, Reader<kWide, 2>, kWide>, kWide * kLanes, runs};
     }
     constexpr decltype(Kernel::run) kRuns[kFewRows] = {
         natural_run<1, Columns, kNaturalVecs>, natural_run<2, Columns, kNaturalVecs>,
@@ -179,8 +200,8 @@ Kernel natural_kernel(const GemmArgs& args, int64_t columns) {
     constexpr decltype(Kernel::run) kRunsOfFewer[kFewRows] = {
         natural_run<1, Fewer, kTileVecs>, natural_run<2, Fewer, kTileVecs>, natural_run<3, Fewer, kTileVecs>,
         natural_run<4, Fewer, kTileVecs>};
-    if (columns < kNaturalVecs * kLanes) return {kRunsOfFewer[args.rows - 1], kTileCols, kRunRows<Columns>};
-    return {kRuns[args.rows - 1], kNaturalVecs * kLanes, kRunRows<Columns>};
+    if (columns < kNaturalVecs * kLanes) return {kRunsOfFewer[args.rows - 1], kTileCols, runs};
+    return {kRuns[args.rows - 1], kNaturalVecs * kLanes, runs};
 }
 
 template <class Columns>
@@ -282,8 +303,8 @@ int64_t run_groups(const GemmArgs& args, const FewRowsScratch& scratch, const Ke
     alignas(64) float sums[kFewRows * kStrip]; // of a bf16 C
     const bool rounds = args.c_dtype == FTC_BF16;
     int64_t staged = -1; // the block of A that stands in scratch
-    Finish f{args,          0,     nullptr, 0, nullptr, rounds ? kStrip : args.c_stride, 0, scratch.extra_rows,
-             scratch.extra, false, nullptr};
+    Finish f{args,          0,     nullptr, 0,          nullptr, rounds ? kStrip : args.c_stride, 0, scratch.extra_rows,
+             scratch.extra, false, nullptr, kernel.runs};
     const int64_t step = transposed ? group : kStrip;
     for (int64_t strip = begin; strip < last_column; strip += step) {
         const int64_t width = smaller(step, last_column - strip);
@@ -292,7 +313,7 @@ int64_t run_groups(const GemmArgs& args, const FewRowsScratch& scratch, const Ke
             if (staged != k) stage_rows(f, scratch.rows, stride, k, depth);
             staged = k;
             f.first = k == 0;
-            const int64_t run = kernel.rows > 0 ? kernel.rows : depth;
+            const int64_t run = kernel.runs.rows > 0 ? kernel.runs.rows : depth;
             for (int64_t from = 0; from < depth; from += run) {
                 const bool last = from + run >= depth && k + depth == args.depth;
                 for (int64_t j = 0; j < width; j += group) {
