@@ -13,8 +13,6 @@ struct Tile {
     const float* a; // [words, rows of the tile]
     const float* b; // [words, kTileCols], b_stride
     int64_t b_stride;
-    const float* resumed;   // NULL, or the sums of words before, [rows of the tile, kTileCols]
-    float* paused;          // NULL, or where the sums are left for words to come, and nothing else is done
     const uint16_t* b_rows; // AVX512-BF16, tiles of two vectors: where not NULL, B in place of b as it is,
     int64_t depth;          // bf16 [depth, kTileCols], b_stride
     bool shuffled;          // the columns of b, as shuffles_columns says
@@ -78,13 +76,6 @@ template <int Rows>
 
 template <int Rows, int Vecs>
 [[gnu::always_inline]] inline void begin_tile(Vec (&sum)[Rows][Vecs], const Tile& t) {
-    if (t.resumed != nullptr) {
-#pragma GCC unroll 24
-        for (int i = 0; i < Rows; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < Vecs; v++) sum[i][v] = load(t.resumed + i * kTileCols + v * kLanes);
-        return;
-    }
     if (t.rounded == nullptr)
         for (int i = 0; i < Rows; i++) __builtin_prefetch(t.c + i * t.c_stride, 1);
     else
@@ -138,13 +129,6 @@ template <int Rows, int Vecs, class Beside>
         if (t.b_rows != nullptr) multiply_add_rows<Rows>(sum, t);
 #endif
     multiply_add<Rows, Vecs>(sum, t.words, t.a, t.b, t.b_stride, beside);
-    if (t.paused != nullptr) {
-#pragma GCC unroll 24
-        for (int i = 0; i < Rows; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < Vecs; v++) store(t.paused + i * kTileCols + v * kLanes, sum[i][v]);
-        return;
-    }
     if (t.shuffled) {
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; i++) unshuffle_columns(sum[i]);
