@@ -9,7 +9,8 @@ namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
 constexpr int64_t kMostGroup = 128;
-constexpr int kErrors = 8; // squared errors are summed in so many interleaved chains
+constexpr int64_t kMergedTogether = 16; // groups
+constexpr int kErrors = 8;              // squared errors are summed in so many interleaved chains
 
 // x >= 0 below 2^22, to the nearest integer, ties to even.
 float nearest_integer(float x) {
@@ -115,19 +116,28 @@ void int8_quantize(Pool& pool, const Int8QuantizeArgs& args) {
     });
 }
 
-// Products of floats are exact in double, so contraction could not change a bit.
+// Products of floats are exact in double, so contraction could not change a bit. Groups go side by side: rows of A lie
+// along them, and each has a chain of its own.
+[[gnu::always_inline]] inline void merge_groups(float* minimum, const AffineMergeArgs& args, double factor,
+                                                const float* b, const float* a, int64_t count) {
+    double sum[kMergedTogether] = {};
+    for (int32_t j = 0; j < args.rank; j++, a += args.groups)
+        for (int64_t g = 0; g < count; g++) sum[g] += static_cast<double>(b[j]) * static_cast<double>(a[g]);
+    for (int64_t g = 0; g < count; g++) {
+        const double added = factor * sum[g];
+        minimum[g] = static_cast<float>(static_cast<double>(minimum[g]) + added);
+    }
+}
+
 void merge(Pool& pool, const AffineMergeArgs& args) {
     const double factor = static_cast<double>(args.scaling) / args.group_size;
     parallel_for(pool, args.rows, [&](int64_t row, int32_t) {
         const float* b = args.b + row * args.rank;
-        for (int64_t g = 0; g < args.groups; g++) {
-            double sum = 0.0;
-            for (int32_t j = 0; j < args.rank; j++)
-                sum += static_cast<double>(b[j]) * static_cast<double>(args.a[j * args.groups + g]);
-            float& minimum = args.minimum[row * args.groups + g];
-            const double added = factor * sum;
-            minimum = static_cast<float>(static_cast<double>(minimum) + added);
-        }
+        float* minimum = args.minimum + row * args.groups;
+        int64_t g = 0;
+        for (; g + kMergedTogether <= args.groups; g += kMergedTogether)
+            merge_groups(minimum + g, args, factor, b, args.a + g, kMergedTogether);
+        merge_groups(minimum + g, args, factor, b, args.a + g, args.groups - g);
     });
 }
 
