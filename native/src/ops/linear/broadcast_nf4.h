@@ -32,7 +32,7 @@ struct Nf4Rows {
     const uint8_t* codes[kNf4Cols];
     const float* absmax[kNf4Cols];
     int64_t next;  // bytes further on
-    float* values; // scratch, but for AVX2: what the first tile made of the codes, kNf4Cols rows
+    float* values; // scratch: what the first tile made of the codes, kNf4Cols rows; with AVX2 not used
     float nested[kNf4Cols][kMostWords / 64]; // absmax, where it is quantised itself
 };
 
