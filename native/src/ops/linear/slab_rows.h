@@ -120,7 +120,8 @@ inline void slab_block(const Block& block, const SlabScratch& scratch, int64_t r
         } else {
             const int64_t line = column / kLineColumns * kLineColumns + kLineColumns;
             const uint8_t* soon = static_cast<const uint8_t*>(w.data) + (block.begin * w.cols + line) / 2;
-            decode_natural_slab(decoded, slab, w, column % kLineColumns == 0 && line < end ? soon : nullptr);
+            const bool first = column == block.column || column % kLineColumns == 0;
+            decode_natural_slab(decoded, slab, w, first && line < end ? soon : nullptr);
         }
         multiply_slab(slab);
     }
