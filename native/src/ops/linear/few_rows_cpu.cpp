@@ -239,12 +239,13 @@ Kernel choose(const GemmArgs& args, int64_t columns) {
 #if FTC_NF4_VECTORS
         if (nf4_rows_aligned(w)) {
             if (!transposed) return natural_kernel<NaturalNf4>(args, columns);
-            if (args.rows == 1) {
-                constexpr int64_t kGroup = 4 * kLanes;
+            constexpr int64_t kGroup = 4 * kLanes;
+            if (args.rows == 1 && columns >= kGroup) {
                 if (rows_side_by_side(w.cols / 2) < kGroup)
                     return {transposed_block<1, TransposedNf4<kGroup, 4, true>>, kGroup};
                 return {transposed_block<1, TransposedNf4<kGroup, 4>>, kGroup};
             }
+            if (args.rows == 1) return {transposed_block<1, TransposedNf4<kTileCols, 2>>, kTileCols};
             if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
             return transposed_kernel<TransposedNf4<kTileCols, kLanes == 8 ? 2 : 1>>(args.rows); // measured
         }
@@ -332,13 +333,21 @@ int64_t run_groups(const GemmArgs& args, const FewRowsScratch& scratch, const Ke
     return last_column;
 }
 
+// Groups of NF4 lie in one of its blocks each: columns before the first whole group of a range are done by themselves.
+int64_t first_stop(const GemmArgs& args, int64_t begin, int64_t end) {
+    constexpr int64_t kGroup = kNaturalVecs * kLanes;
+    const bool natural_nf4 = args.b.weight.format == FTC_WEIGHT_NF4 && !args.b.transposed;
+    return natural_nf4 && begin % kGroup != 0 ? smaller(end, begin / kGroup * kGroup + kGroup) : end;
+}
+
 } // namespace
 
 int64_t gemm_few_rows(const GemmArgs& args, const FewRowsScratch& scratch, int64_t begin, int64_t end) {
     while (begin < end) {
-        const Kernel kernel = choose(args, end - begin);
-        if (kernel.run == nullptr || kernel.group > end - begin) break;
-        begin = run_groups(args, scratch, kernel, begin, end);
+        const int64_t stop = first_stop(args, begin, end);
+        const Kernel kernel = choose(args, stop - begin);
+        if (kernel.run == nullptr || kernel.group > stop - begin) break;
+        begin = run_groups(args, scratch, kernel, begin, stop);
     }
     return begin;
 }

@@ -40,34 +40,28 @@ struct NaturalBf16 {
     }
 };
 
+// Rows are whole blocks, and the columns lie in one of each row.
 template <int Vecs, int Nearness>
 struct NaturalNf4 {
     static constexpr bool kShort = true;
     const ftc_weight& w;
-    int64_t first_row, column;
-    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t first_column)
-        : w(weight), first_row(row), column(first_column) {}
+    const uint8_t* codes; // of the first row
+    int64_t row_bytes, block, row_blocks;
+    Nf4Table table;
+    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
+        : w(weight), codes(static_cast<const uint8_t*>(w.data) + (row * w.cols + column) / 2), row_bytes(w.cols / 2),
+          block((row * w.cols + column) / 64), row_blocks(w.cols / 64), table(nf4_table(w.quant_map)) {}
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool has_second) const {
-        const Nf4Table table = nf4_table(w.quant_map);
-        const int64_t e = (first_row + k) * w.cols + column;
-        const int64_t next = has_second ? w.cols : 0;
-        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
-#pragma GCC unroll 2
-        for (int half = 0; half < Vecs / 2; half++) { // kTileCols columns lie in one block
-            const Vec absmax = broadcast(nf4_absmax(w, (e + half * kTileCols) / 64));
-            const Vec absmax_of_next =
-                has_second ? broadcast(nf4_absmax(w, (e + next + half * kTileCols) / 64)) : zero();
-#pragma GCC unroll 2
-            for (int v = half * 2; v < half * 2 + 2; v++)
-                x[v] = round_to_words(
-                    mul(nf4_look_up(table, nf4_spread(from + v * kLanes / 2)), absmax),
-                    mul(nf4_look_up(table, nf4_spread(from + next / 2 + v * kLanes / 2)), absmax_of_next));
-        }
+        const uint8_t* first = codes + k * row_bytes;
+        const uint8_t* second = first + (has_second ? row_bytes : 0);
+        const Nf4TwoRows rows(w, table, block + k * row_blocks, has_second);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; v++) x[v] = rows.word(first + v * kLanes / 2, second + v * kLanes / 2);
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
-        const uint8_t* from = static_cast<const uint8_t*>(w.data) + ((first_row + k) * w.cols + column + j) / 2;
+        const uint8_t* from = codes + k * row_bytes + j / 2;
         __builtin_prefetch(from, 0, Nearness);
-        __builtin_prefetch(from + w.cols / 2, 0, Nearness);
+        __builtin_prefetch(from + row_bytes, 0, Nearness);
     }
 };
 
@@ -137,39 +131,33 @@ struct NaturalBf16 {
 };
 
 #if FTC_NF4_VECTORS
+// Rows are whole blocks, and the columns lie in one of each row.
 template <int Vecs, int Nearness>
 struct NaturalNf4 {
     static constexpr bool kShort = true;
     const ftc_weight& w;
-    int64_t first;  // element, a multiple of kTileCols
-    bool straddles; // the second kTileCols columns lie in the next block
+    const uint8_t* codes; // of the first row
+    int64_t row_bytes, block, row_blocks;
     Nf4Table table;
     NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
-        : w(weight), first(row * weight.cols + column), straddles(column % 64 == 64 - kTileCols),
-          table(nf4_table(weight.quant_map)) {}
+        : w(weight), codes(static_cast<const uint8_t*>(w.data) + (row * w.cols + column) / 2), row_bytes(w.cols / 2),
+          block((row * w.cols + column) / 64), row_blocks(w.cols / 64), table(nf4_table(w.quant_map)) {}
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
-        const int64_t e = first + k * w.cols;
-        const uint8_t* from = static_cast<const uint8_t*>(w.data) + e / 2;
+        const uint8_t* from = codes + k * row_bytes;
+        const float absmax = nf4_absmax(w, block + k * row_blocks);
 #if defined(FTC_ISA_avx512)
-        Nf4Table scaled = nf4_scaled(table, nf4_absmax(w, e / 64));
+        const Nf4Table scaled = nf4_scaled(table, absmax);
 #pragma GCC unroll 2
-        for (int half = 0; half < Vecs / 2; half++) { // kTileCols columns lie in one block
-            if (half > 0 && straddles) scaled = nf4_scaled(table, nf4_absmax(w, e / 64 + 1));
+        for (int half = 0; half < Vecs / 2; half++)
             nf4_decode_shuffled(x + half * 2, from + half * kTileCols / 2, scaled);
-        }
 #else
         nf4_look_up_columns<Vecs>(x, table, from);
-        Vec absmax = broadcast(nf4_absmax(w, e / 64));
-#pragma GCC unroll 2
-        for (int half = 0; half < Vecs / 2; half++) {
-            if (half > 0 && straddles) absmax = broadcast(nf4_absmax(w, e / 64 + 1));
-#pragma GCC unroll 2
-            for (int v = half * 2; v < half * 2 + 2; v++) x[v] = mul(x[v], absmax);
-        }
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; v++) x[v] = mul(x[v], broadcast(absmax));
 #endif
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
-        __builtin_prefetch(static_cast<const uint8_t*>(w.data) + (first + k * w.cols + j) / 2, 0, Nearness);
+        __builtin_prefetch(codes + k * row_bytes + j / 2, 0, Nearness);
     }
 };
 #endif

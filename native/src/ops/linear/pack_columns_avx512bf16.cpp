@@ -116,12 +116,10 @@ void spread_nf4(float* dst, const ftc_weight& w, const Nf4Table& table, int64_t 
     const uint8_t* bytes = static_cast<const uint8_t*>(w.data) + first / 2;
     const uint8_t* next = bytes + (has_second ? w.cols / 2 : 0);
     for (int64_t j = 0; j < count; j += kTileCols, dst += panel) { // cols % 64 == 0: whole micropanels
-        const Vec absmax = broadcast(nf4_absmax(w, (first + j) / 64));
-        const Vec absmax_of_next = has_second ? broadcast(nf4_absmax(w, (first + w.cols + j) / 64)) : zero();
+        const Nf4TwoRows rows(w, table, (first + j) / 64, has_second);
         for (int v = 0; v < kTileVecs; v++) {
             const int64_t at = (j + v * kLanes) / 2;
-            store(dst + v * kLanes, round_to_words(mul(nf4_look_up(table, nf4_spread(bytes + at)), absmax),
-                                                   mul(nf4_look_up(table, nf4_spread(next + at)), absmax_of_next)));
+            store(dst + v * kLanes, rows.word(bytes + at, next + at));
         }
     }
 }

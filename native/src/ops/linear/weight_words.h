@@ -72,6 +72,23 @@ template <int Word>
     return round_to_words(mul(codes.value<2 * Word>(), absmax), mul(codes.value<2 * Word + 1>(), absmax));
 }
 
+// Words of columns side by side, each column's two rows in a block of their own: sixteen values of either row times its
+// absmax are rounded, not all that are looked up.
+struct Nf4TwoRows {
+    Nf4Table first, second; // in the low and in the high half
+
+    // block: of the first row. Without a second its half is zero.
+    [[gnu::always_inline]] Nf4TwoRows(const ftc_weight& w, const Nf4Table& table, int64_t block, bool has_second)
+        : first(round_to_words(nf4_scaled(table, nf4_absmax(w, block)), zero())),
+          second(round_to_words(zero(), nf4_scaled(table, has_second ? nf4_absmax(w, block + w.cols / 64) : 0.0f))) {}
+    // kLanes columns.
+    [[gnu::always_inline]] Vec word(const uint8_t* codes_of_first, const uint8_t* codes_of_second) const {
+        const Vec low = nf4_look_up(first, nf4_spread(codes_of_first)),
+                  high = nf4_look_up(second, nf4_spread(codes_of_second));
+        return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(low), _mm512_castps_si512(high)));
+    }
+};
+
 // words_of_depth(count) words of the elements (row, col + i).
 inline void weight_words(float* words, const ftc_weight& w, int64_t row, int64_t col, int64_t count) {
     uint16_t* halves = reinterpret_cast<uint16_t*>(words);
