@@ -13,6 +13,13 @@ public sealed class MeasuringTests
     [InlineData(new double[0], double.NaN)]
     public void TheMedianIsTheMiddle(double[] values, double expected) => Statistics.Median(values).Should().Be(expected);
 
+    [Theory]
+    [InlineData(new[] { 3.0, 1.0, 2.0, 9.0 }, 1.0)]
+    [InlineData(new[] { 5.0, 4.0, 3.0, 1.0, 2.0 }, 2.0)]
+    [InlineData(new[] { 7.0 }, 7.0)]
+    [InlineData(new double[0], double.NaN)]
+    public void AQuarterIsBelowTheLowerQuartile(double[] values, double expected) => Statistics.LowerQuartile(values).Should().Be(expected);
+
     [Fact]
     public void OwnWorkIsNotTheOthers()
     {
@@ -79,6 +86,22 @@ public sealed class MeasuringTests
     [Fact]
     public void ARateIsTheTimeOfOneCall() =>
         RateTimer.Milliseconds(2, 0.03, () => Thread.Sleep(2)).Should().BeInRange(2, 100);
+
+    [Fact]
+    public void PiecesThatSomebodySlowedDoNotCount()
+    {
+        int calls = 0;
+        double milliseconds = RateTimer.Milliseconds(2, 0.06, () => Spin(TimeSpan.FromMilliseconds(calls++ % 2 == 0 ? 1 : 6)));
+        milliseconds.Should().BeInRange(1, 3, "half of the calls took 6 ms, the others 1");
+    }
+
+    [Fact]
+    public void ShortCallsAreTimedInPieces()
+    {
+        int calls = 0;
+        RateTimer.Milliseconds(2, 0.03, () => calls++).Should().BeLessThan(0.01);
+        calls.Should().BeGreaterThan(10_000);
+    }
 
     private static void Spin(TimeSpan time)
     {
