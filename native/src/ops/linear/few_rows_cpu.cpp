@@ -248,8 +248,7 @@ Kernel choose(const GemmArgs& args, int64_t columns) {
                     return {transposed_block<1, TransposedNf4<kGroup, 4, true>>, kGroup};
                 return {transposed_block<1, TransposedNf4<kGroup, 4>>, kGroup};
             }
-            if (args.rows == 1) return {transposed_block<1, TransposedNf4<kTileCols, 2>>, kTileCols};
-            if (args.rows == 2) return {transposed_block<2, TransposedNf4<kTileCols, 2>>, kTileCols};
+            if (args.rows <= 2) return transposed_kernel<TransposedNf4<kTileCols, 2>>(args.rows);
             return transposed_kernel<TransposedNf4<kTileCols, kLanes == 8 ? 2 : 1>>(args.rows); // measured
         }
 #endif

@@ -11,6 +11,26 @@
 namespace ftc::FTC_ISA_NAMESPACE {
 namespace {
 
+#if FTC_NF4_VECTORS
+// Columns of NF4 that lie in one block of each row; rows are whole blocks.
+template <int Nearness>
+struct NaturalBlocks {
+    static constexpr bool kShort = true;
+    const ftc_weight& w;
+    const uint8_t* codes; // of the first row
+    int64_t row_bytes, block, row_blocks;
+    Nf4Table table;
+    NaturalBlocks(const ftc_weight& weight, int64_t row, int64_t column)
+        : w(weight), codes(static_cast<const uint8_t*>(w.data) + (row * w.cols + column) / 2), row_bytes(w.cols / 2),
+          block((row * w.cols + column) / 64), row_blocks(w.cols / 64), table(nf4_table(w.quant_map)) {}
+    [[gnu::always_inline]] const uint8_t* codes_of(int64_t k) const { return codes + k * row_bytes; }
+    [[gnu::always_inline]] int64_t block_of(int64_t k) const { return block + k * row_blocks; }
+    [[gnu::always_inline]] void prefetch_row(int64_t k, int64_t j) const {
+        __builtin_prefetch(codes_of(k) + j / 2, 0, Nearness);
+    }
+};
+#endif
+
 #if defined(FTC_ISA_avx512bf16)
 
 template <int Vecs, int Nearness>
@@ -40,28 +60,19 @@ struct NaturalBf16 {
     }
 };
 
-// Rows are whole blocks, and the columns lie in one of each row.
 template <int Vecs, int Nearness>
-struct NaturalNf4 {
-    static constexpr bool kShort = true;
-    const ftc_weight& w;
-    const uint8_t* codes; // of the first row
-    int64_t row_bytes, block, row_blocks;
-    Nf4Table table;
-    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
-        : w(weight), codes(static_cast<const uint8_t*>(w.data) + (row * w.cols + column) / 2), row_bytes(w.cols / 2),
-          block((row * w.cols + column) / 64), row_blocks(w.cols / 64), table(nf4_table(w.quant_map)) {}
+struct NaturalNf4 : NaturalBlocks<Nearness> {
+    using NaturalBlocks<Nearness>::NaturalBlocks;
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool has_second) const {
-        const uint8_t* first = codes + k * row_bytes;
-        const uint8_t* second = first + (has_second ? row_bytes : 0);
-        const Nf4TwoRows rows(w, table, block + k * row_blocks, has_second);
+        const uint8_t* first = this->codes_of(k);
+        const uint8_t* second = this->codes_of(has_second ? k + 1 : k);
+        const Nf4TwoRows rows(this->w, this->table, this->block_of(k), has_second);
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) x[v] = rows.word(first + v * kLanes / 2, second + v * kLanes / 2);
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
-        const uint8_t* from = codes + k * row_bytes + j / 2;
-        __builtin_prefetch(from, 0, Nearness);
-        __builtin_prefetch(from + row_bytes, 0, Nearness);
+        this->prefetch_row(k, j);
+        this->prefetch_row(k + 1, j);
     }
 };
 
@@ -131,33 +142,25 @@ struct NaturalBf16 {
 };
 
 #if FTC_NF4_VECTORS
-// Rows are whole blocks, and the columns lie in one of each row.
 template <int Vecs, int Nearness>
-struct NaturalNf4 {
-    static constexpr bool kShort = true;
-    const ftc_weight& w;
-    const uint8_t* codes; // of the first row
-    int64_t row_bytes, block, row_blocks;
-    Nf4Table table;
-    NaturalNf4(const ftc_weight& weight, int64_t row, int64_t column)
-        : w(weight), codes(static_cast<const uint8_t*>(w.data) + (row * w.cols + column) / 2), row_bytes(w.cols / 2),
-          block((row * w.cols + column) / 64), row_blocks(w.cols / 64), table(nf4_table(w.quant_map)) {}
+struct NaturalNf4 : NaturalBlocks<Nearness> {
+    using NaturalBlocks<Nearness>::NaturalBlocks;
     [[gnu::always_inline]] void word(Vec x[Vecs], int64_t k, bool) const {
-        const uint8_t* from = codes + k * row_bytes;
-        const float absmax = nf4_absmax(w, block + k * row_blocks);
+        const uint8_t* from = this->codes_of(k);
+        const float absmax = nf4_absmax(this->w, this->block_of(k));
 #if defined(FTC_ISA_avx512)
-        const Nf4Table scaled = nf4_scaled(table, absmax);
+        const Nf4Table scaled = nf4_scaled(this->table, absmax);
 #pragma GCC unroll 2
         for (int half = 0; half < Vecs / 2; half++)
             nf4_decode_shuffled(x + half * 2, from + half * kTileCols / 2, scaled);
 #else
-        nf4_look_up_columns<Vecs>(x, table, from);
+        nf4_look_up_columns<Vecs>(x, this->table, from);
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; v++) x[v] = mul(x[v], broadcast(absmax));
 #endif
     }
     [[gnu::always_inline]] void prefetch(int64_t k, int64_t j) const {
-        __builtin_prefetch(codes + k * row_bytes + j / 2, 0, Nearness);
+        this->prefetch_row(k, j);
     }
 };
 #endif
