@@ -17,12 +17,16 @@ internal static class RateTimer
     /// </summary>
     internal static double Milliseconds(int threads, double seconds, Action call) => Milliseconds(threads, seconds, [call]).Single();
 
-    /// <summary>The same of calls that are held against one another: their rounds alternate, so that a machine whose pace changes is the same one for each.</summary>
-    internal static double[] Milliseconds(int threads, double seconds, IReadOnlyList<Action> calls)
+    /// <summary>
+    /// The same of calls that are held against one another: their rounds alternate, so that a machine whose pace changes is the same one for each, and for
+    /// what <paramref name="beforeRound"/> looks at.
+    /// </summary>
+    internal static double[] Milliseconds(int threads, double seconds, IReadOnlyList<Action> calls, Action? beforeRound = null)
     {
         var pieces = calls.Select(_ => new List<double>()).ToArray();
         for (int round = 0; round < Rounds; round++)
         {
+            beforeRound?.Invoke();
             for (int i = 0; i < calls.Count; i++)
             {
                 // The others' rounds have taken this one's numbers out of the caches.

@@ -11,6 +11,9 @@ internal static class Shapes
 
     internal static int MostRows => Rows.Max();
 
+    /// <summary>From so many rows on a product is bound by arithmetic, and two threads are held against one.</summary>
+    internal const int ManyRows = 256;
+
     /// <summary>y = x Wᵀ, and dx = dy W.</summary>
     internal static readonly IReadOnlyList<string> Directions = ["forward", "backward"];
 

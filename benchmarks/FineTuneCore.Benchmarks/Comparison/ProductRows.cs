@@ -34,7 +34,7 @@ internal static class ProductRows
 
     internal static double Milliseconds(JsonObject row) => (double)row["ms"]!;
 
-    /// <summary>What a product reached of the peak that was measured right before it: the clock of a shared machine drifts.</summary>
+    /// <summary>What a product reached of the peak that was measured between its rounds: the pace of a shared machine changes.</summary>
     internal static double ShareOfPeak(JsonObject row) => (double)row["gflops"]! / (double)row["peak_gflops"]!;
 
     /// <summary>Sums of magnitudes of both results.</summary>

@@ -21,9 +21,9 @@ internal static class Nf4Command
         {
             Tensor x = operands.Matrix(m, Size, stream: 2), y = operands.Matrix(m, Size);
             Workspace workspace = operands.Workspace(backend.LinearWorkspaceBytes(DType.F32, WeightFormat.Nf4, 0, m, Size, Size, 0));
-            double? peak = Output.Peak(backend, DType.F32);
-            double milliseconds = RateTimer.Milliseconds(
-                threads, seconds, () => backend.LinearForward(y, x, weight, default, [], default, accumulate: false, workspace));
+            (double[] times, double? peak) = Output.Time(
+                backend, DType.F32, seconds, [() => backend.LinearForward(y, x, weight, default, [], default, accumulate: false, workspace)]);
+            double milliseconds = times[0];
             JsonLines.Write(
                 "row", ("format", "nf4"), ("m", m), ("ms", Math.Round(milliseconds, 4)), ("gflops", Math.Round(Shapes.Gigaflops(m, Size, Size, milliseconds), 2)),
                 ("peak_gflops", peak),

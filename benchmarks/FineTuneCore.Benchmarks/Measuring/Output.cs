@@ -22,4 +22,15 @@ internal static class Output
     /// <summary>What all threads reach in multiply-adds on registers: the roof that shares of peak refer to.</summary>
     internal static double? Peak(NativeBackend backend, DType dtype) =>
         backend.MeasurePeak(dtype) is { } peak ? Math.Round(peak / 1e9, 1) : null;
+
+    /// <summary>Times products of one shape in alternating rounds, before each of which the peak is looked at: its median goes with their times.</summary>
+    internal static (double[] Milliseconds, double? Peak) Time(NativeBackend backend, DType dtype, double seconds, IReadOnlyList<Action> calls)
+    {
+        var peaks = new List<double>();
+        double[] milliseconds = RateTimer.Milliseconds(backend.Info.Threads, seconds, calls, () =>
+        {
+            if (Peak(backend, dtype) is { } peak) peaks.Add(peak);
+        });
+        return (milliseconds, peaks.Count > 0 ? Statistics.Median(peaks) : null);
+    }
 }

@@ -103,6 +103,19 @@ public sealed class MeasuringTests
         calls.Should().BeGreaterThan(10_000);
     }
 
+    [Fact]
+    public void CallsHeldAgainstOneAnotherTakeTurns()
+    {
+        var turns = new List<char>();
+        void Turn(char who)
+        {
+            if (turns.Count == 0 || turns[^1] != who) turns.Add(who);
+        }
+
+        RateTimer.Milliseconds(2, 0.003, [() => Turn('a'), () => Turn('b')], () => Turn('p'));
+        string.Concat(turns).Should().Be("pabpabpab");
+    }
+
     private static void Spin(TimeSpan time)
     {
         long start = Stopwatch.GetTimestamp();
