@@ -1,5 +1,5 @@
 # The verbs of build.sh for Windows: a thin wrapper over the CMake presets and dotnet, without logic of its own.
-# Not executed where this project is developed; ./build.sh is what continuous integration runs.
+# Tried by hand with PowerShell 7 on Linux; ./build.sh is what continuous integration runs.
 param([string] $Verb = 'help')
 $ErrorActionPreference = 'Stop'
 $root = $PSScriptRoot
