@@ -19,8 +19,8 @@ int64_t smaller(int64_t a, int64_t b) {
 
 // Rows of W in a run, and how many rows further on its columns are asked into the L2 cache, 0: not at all. In the L1
 // cache the next run would push out this one. Measured best: 12 rows of 8, 12, 16 and 32; of NF4, an eighth as long, 48
-// of 32 to 192. With AVX2 the L2 cache may be 512 KiB that two threads share: runs of at most 64 KiB, and no fp32 asked
-// for that the L3 cache holds (4096 x 4096 up to 1.5 times, 1536 x 576 up to 1.4 times as fast on Zen 3).
+// of 32 to 192. With AVX2 the L2 cache may be 512 KiB that two threads share: runs of at most 64 KiB (4096 x 4096 up to
+// 1.5 times as fast on Zen 3).
 struct Runs {
     int64_t rows, ahead;
 };
@@ -28,12 +28,12 @@ template <class Columns>
 Runs runs_of([[maybe_unused]] const ftc_weight& w, [[maybe_unused]] int64_t columns) {
     constexpr int64_t kRows = Columns::kShort ? 48 : 12;
 #if defined(FTC_ISA_avx2)
-    constexpr int64_t kFewest = 4, kBytes = int64_t{64} << 10, kCached = int64_t{1} << 20;
+    constexpr int64_t kFewest = 4, kBytes = int64_t{64} << 10;
     if (!Columns::kShort) {
         const bool f32 = w.format == FTC_WEIGHT_F32;
         const int64_t piece = smaller(columns, kStrip) * (f32 ? 4 : 2);
         const int64_t rows = piece * kFewest >= kBytes ? kFewest : smaller(kRows, kBytes / piece);
-        return {rows, f32 && w.rows * w.row_stride <= kCached ? 0 : rows};
+        return {rows, f32 && !asks_ahead(w) ? 0 : rows};
     }
 #endif
     return {kRows, kRows};

@@ -20,10 +20,12 @@ struct Streams {
     int64_t stride;    // bytes
     int64_t row_bytes;
     int64_t begin; // bytes of a row before the block
+    bool asks;     // ahead
 
     Streams(const ftc_weight& w, int64_t row, int64_t depth, int64_t element_bytes)
         : first(static_cast<const char*>(w.data) + row * w.row_stride * element_bytes),
-          stride(w.row_stride * element_bytes), row_bytes(w.cols * element_bytes), begin(depth * element_bytes) {}
+          stride(w.row_stride * element_bytes), row_bytes(w.cols * element_bytes), begin(depth * element_bytes),
+          asks(asks_ahead(w)) {}
 
     // The step that begins at `byte` of the block, of the rows of register v. bf16 is moved in pairs.
     template <class V>
@@ -33,6 +35,7 @@ struct Streams {
     }
     // Inlined by force: a function that only prefetches has no effect that g++ would keep a call for.
     [[gnu::always_inline]] void prefetch(int64_t byte) const {
+        if (!asks) return;
         constexpr int64_t kChunk = 256, kAhead = 512, kLine = 64, kSteps = 32, kRowsOfSteps = Rows * kSteps / kChunk;
         const int64_t ahead = begin + byte - byte % kChunk + kAhead;
         const char* rows = first + (ahead < row_bytes ? ahead : ahead - row_bytes + Rows * stride);

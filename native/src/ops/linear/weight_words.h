@@ -39,6 +39,16 @@ inline int64_t rows_side_by_side(int64_t row_bytes) {
     return kWays * (power < kPage ? kPage / power : 1);
 }
 
+// Whether words of a weight are worth asking for ahead. With AVX2, those that the L3 cache holds are not: left alone,
+// forwards of one row are 1.05 to 1.3 times as fast, backwards of fp32 1.4 times (Zen 3).
+inline bool asks_ahead([[maybe_unused]] const ftc_weight& w) {
+#if defined(FTC_ISA_avx2)
+    return w.rows * w.cols > int64_t{1} << 20;
+#else
+    return true;
+#endif
+}
+
 inline const float* f32_row(const ftc_weight& w, int64_t row) {
     return static_cast<const float*>(w.data) + row * w.row_stride;
 }
