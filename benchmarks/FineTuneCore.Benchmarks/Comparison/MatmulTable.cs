@@ -80,7 +80,7 @@ internal sealed class MatmulTable(Session session)
         }
 
         double[] ratios = [.. rounds.Quiet.Select(round => Other(round) / Ours(round))];
-        double? OverOneThread(Measurement[] round) => (double?)In(round[side], format)["one_thread_ms"] / Ours(round);
+        double OverOneThread(Measurement[] round) => (double)In(round[side], format)["one_thread_ms"]! / Ours(round);
         double milliseconds = Statistics.Median(rounds.Quiet.Select(Ours)), gflops = Shapes.Gigaflops(m, n, k, milliseconds);
         return new JsonObject
         {
@@ -89,7 +89,7 @@ internal sealed class MatmulTable(Session session)
             [format == "nf4" ? "own_fp32_gflops" : "peer_gflops"] = Math.Round(Shapes.Gigaflops(m, n, k, Statistics.Median(rounds.Quiet.Select(Other))), 1),
             ["ratio_median"] = Math.Round(Statistics.Median(ratios), 3), ["ratio_min"] = Math.Round(ratios.Min(), 3), ["ratio_max"] = Math.Round(ratios.Max(), 3),
             ["share_of_peak"] = Math.Round(Statistics.Median(rounds.Quiet.Select(round => ProductRows.ShareOfPeak(In(round[side], format)))), 3),
-            ["over_one_thread"] = m >= Shapes.ManyRows && threads > 1 ? Math.Round(Statistics.Median(rounds.Quiet.Select(round => OverOneThread(round)!.Value)), 3) : null,
+            ["over_one_thread"] = line["one_thread_ms"] is null ? null : Math.Round(Statistics.Median(rounds.Quiet.Select(OverOneThread)), 3),
             ["pairs"] = rounds.Quiet.Count, ["dropped"] = rounds.Dropped,
         };
     }

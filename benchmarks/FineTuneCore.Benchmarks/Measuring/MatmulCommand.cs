@@ -1,5 +1,4 @@
 using FineTuneCore.Backends;
-using FineTuneCore.Tensors;
 
 namespace FineTuneCore.Benchmarks.Measuring;
 
@@ -23,23 +22,23 @@ internal static class MatmulCommand
     /// <summary>Products of one shape, from <see cref="Shapes.ManyRows"/> rows on in turn with those of a backend of one thread.</summary>
     private static void Time(NativeBackend backend, NativeBackend? single, WeightFormat[] formats, int n, int k, double seconds)
     {
-        DType dtype = formats[0] == WeightFormat.BF16 ? DType.BF16 : DType.F32;
         float[] values = Shapes.Values(1, n * k);
         using var products = new Products(backend, formats, n, k, values);
-        using Products? alone = single is null ? null : new Products(single, formats, n, k, values);
+        using Products? singleProducts = single is null ? null : new Products(single, formats, n, k, values);
         foreach (string direction in Shapes.Directions)
         {
             foreach (int m in Shapes.Rows)
             {
-                Action[] calls = products.Calls(direction, m), alike = m >= Shapes.ManyRows && alone is not null ? alone.Calls(direction, m) : [];
-                (double[] milliseconds, double? peak) = Output.Time(backend, dtype, seconds, [.. calls, .. alike]);
+                Action[] calls = products.Calls(direction, m);
+                Action[] singleCalls = m >= Shapes.ManyRows && singleProducts is not null ? singleProducts.Calls(direction, m) : [];
+                (double[] milliseconds, double? peak) = Output.Time(backend, products.DType, seconds, [.. calls, .. singleCalls]);
                 for (int i = 0; i < formats.Length; i++)
                 {
                     (float[] outcome, bool? same) = products.Outcome(i, direction, m);
                     JsonLines.Write(
                         "row", ("format", Name(formats[i])), ("direction", direction), ("n", n), ("k", k), ("m", m), ("ms", Math.Round(milliseconds[i], 5)),
                         ("gflops", Math.Round(Shapes.Gigaflops(m, n, k, milliseconds[i]), 2)), ("peak_gflops", peak),
-                        ("one_thread_ms", alike.Length > 0 ? Math.Round(milliseconds[formats.Length + i], 5) : null),
+                        ("one_thread_ms", singleCalls.Length > 0 ? Math.Round(milliseconds[calls.Length + i], 5) : null),
                         ("sum_of_magnitudes", outcome.Sum(v => Math.Abs((double)v))), ("as_dequantised", same));
                 }
             }

@@ -5,7 +5,7 @@ using FineTuneCore.Tensors;
 
 namespace FineTuneCore.Benchmarks.Measuring;
 
-/// <summary>Opens the CPU library for a measurement, and says what it is.</summary>
+/// <summary>Opens the CPU library for a measurement, says what it is, and times products along with its peak.</summary>
 internal static class Output
 {
     internal static NativeBackend Open(int threads)

@@ -15,17 +15,20 @@ internal sealed class Products : IDisposable
 
     internal Products(NativeBackend backend, IReadOnlyList<WeightFormat> formats, int n, int k, float[] values)
     {
-        DType dtype = formats[0] == WeightFormat.BF16 ? DType.BF16 : DType.F32;
+        DType = formats[0] == WeightFormat.BF16 ? DType.BF16 : DType.F32;
         _backend = backend;
         _operands = new Operands(backend);
-        _x = _operands.Matrix(Shapes.MostRows, k, dtype, 2);
-        _dy = _operands.Matrix(Shapes.MostRows, n, dtype, 3);
-        _y = _operands.Matrix(Shapes.MostRows, n, dtype);
-        _dx = _operands.Matrix(Shapes.MostRows, k, dtype);
+        _x = _operands.Matrix(Shapes.MostRows, k, DType, 2);
+        _dy = _operands.Matrix(Shapes.MostRows, n, DType, 3);
+        _y = _operands.Matrix(Shapes.MostRows, n, DType);
+        _dx = _operands.Matrix(Shapes.MostRows, k, DType);
         _weights = [.. formats.Select(format => _operands.Weight(format, n, k, values))];
         _plain = [.. _weights.Select(w => w.Format == WeightFormat.Nf4 ? Dequantised(w) : null)];
-        _workspace = _operands.Workspace(formats.Max(format => backend.LinearWorkspaceBytes(dtype, format, 0, Shapes.MostRows, k, n, 0)));
+        _workspace = _operands.Workspace(formats.Max(format => backend.LinearWorkspaceBytes(DType, format, 0, Shapes.MostRows, k, n, 0)));
     }
+
+    /// <summary>Of the rows and of what the products are computed in.</summary>
+    internal DType DType { get; }
 
     /// <summary>The product of m rows with the weight in each format.</summary>
     internal Action[] Calls(string direction, int m) => [.. _weights.Select(w => (Action)(() => Call(w, direction, m)))];
